@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lvlora.data.dates import Calendar
 from lvlora.report.drawing import style
-from lvlora.report.drawing.panels import TOGETHER, alike
+from lvlora.report.drawing.panels import name_variables, rows_needed, stacks, variable_key
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,6 +24,13 @@ MAX_VARIABLES = 8
 """Panels of one figure; a note says what is left out."""
 _HISTORY_PER_HORIZON = 6  # a longer history would squeeze the forecast to a stroke
 _HISTORY_LEAST = 60
+_TRUTH: dict[str, Any] = {
+    "marker": "o",
+    "linestyle": "none",
+    "markerfacecolor": "white",
+    "markeredgewidth": 1.1,
+    "zorder": 3,
+}
 _BEYOND = 3.0  # a band wider than this many ranges of all else is cut by the axis
 
 
@@ -67,10 +74,10 @@ def forecast_figure(
     several = [pictures] if isinstance(pictures, ForecastPicture) else list(pictures)
     if not several:
         raise ValueError("no forecast to draw")
-    shown = several[:MAX_SERIES]
-    n_variables = min(MAX_VARIABLES, max(len(p.variables) for p in shown))
-    together = all(_fit_one_panel(p) for p in shown)
-    rows = 1 if together else n_variables
+    shown, variables = several[:MAX_SERIES], several[0].variables
+    ranges = ([float(np.ptp(_core(p, [v]))) for v in range(len(variables))] for p in shown)
+    rows = rows_needed(ranges, len(variables), MAX_VARIABLES)
+    together = rows == 1
     columns = 1 if len(shown) == 1 or narrow else 2 if len(shown) in (2, 4) else 3
     lines = -(-len(shown) // columns)
     panel = (3.4 if lines == 1 else 2.5) if together else max(1.35, 3.6 / rows)
@@ -78,123 +85,73 @@ def forecast_figure(
     with style.look():
         width = style.NARROW if narrow else style.WIDTH if columns < 3 else 10.5
         figure = style.new_figure(width, lines * (rows * panel + 0.35) + 0.8)
-        grid = figure.add_gridspec(lines, columns)
-        for i, picture in enumerate(shown):
-            place = grid[i // columns, i % columns]
-            cell = None if rows == 1 else place.subgridspec(rows, 1)
-            first: Axes | None = None
-            for row in range(rows):
-                chosen = range(n_variables) if together else [row]
-                chosen = [v for v in chosen if v < len(picture.variables)]
-                if not chosen:
-                    continue
-                # only axes of one grid begin and end where those above and beside them do
-                axes = figure.add_subplot(place if cell is None else cell[row], sharex=first)
+        stacked = stacks(
+            figure,
+            len(shown),
+            columns=columns,
+            rows=rows,
+            time_name=shown[0].time_name,
+            last=False,
+        )
+        for stack, picture in zip(stacked, shown, strict=True):
+            for row, axes in enumerate(stack):
+                chosen = range(len(variables)) if together else [row]
                 _draw_panel(axes, picture, chosen)
-                if row < rows - 1:
-                    axes.tick_params(labelbottom=False)
-                else:
-                    axes.set_xlabel(style.plain(picture.time_name))
-                names = [picture.variables[v] for v in chosen]
-                axes.set_ylabel(
-                    ", ".join(style.plain(name, letters // len(names)) for name in names)
-                    if len(names) > 1
-                    else style.lines(names[0], letters)
-                )
+                name_variables(axes, [variables[v] for v in chosen], letters)
                 if len(shown) > 1 or rows > 2 or narrow:
                     style.lighten(axes)
-                if first is None:
-                    axes.set_title(
-                        style.plain(picture.title, 60 if columns == 1 and not narrow else 28)
-                    )
-                    first = axes
+            title_letters = 60 if columns == 1 and not narrow else 28
+            stack[0].set_title(style.plain(picture.title, title_letters))
         # a panel of one variable is named by its axis, panels of several need a key
-        handles = (_key(shown) if together and n_variables > 1 else []) + _legend(shown)
-        style.legend_below(figure, handles, note=_left_out(several, shown, n_variables))
+        handles = variable_key(variables) if together and len(variables) > 1 else []
+        hidden = {
+            "series": len(several) - len(shown),
+            "variables": 0 if together else len(variables) - rows,
+        }
+        notes = [f"{n} more {what} not drawn" for what, n in hidden.items() if n]
+        if any(_recent(p) < len(p.history_time) for p in shown):
+            notes.append(f"of histories the last {_recent(shown[0])} steps are drawn")
+        style.legend_below(figure, handles + _legend(shown), note="; ".join(notes))
     return figure
-
-
-def _fit_one_panel(picture: ForecastPicture) -> bool:
-    n_variables = len(picture.variables)
-    return n_variables <= TOGETHER and alike(
-        [float(np.ptp(_core(picture, v))) for v in range(n_variables)]
-    )
 
 
 def _recent(picture: ForecastPicture) -> int:
     """How many steps at the history's end are drawn."""
-    most = max(_HISTORY_LEAST, _HISTORY_PER_HORIZON * len(picture.future_time))
-    return min(most, len(picture.history_time))
+    return max(_HISTORY_LEAST, _HISTORY_PER_HORIZON * len(picture.future_time))
 
 
-def _core(picture: ForecastPicture, variable: int) -> FloatArray:
-    """All finite values that are drawn, but the bands."""
-    start = len(picture.history_time) - _recent(picture)
-    parts = [picture.history[start:, variable], picture.median[:, variable]]
-    if picture.truth is not None:
-        parts.append(picture.truth[:, variable])
-    values = np.concatenate(parts)
+def _core(picture: ForecastPicture, variables: Sequence[int]) -> FloatArray:
+    """All finite values of variables that are drawn, but the bands."""
+    parts = [picture.history[-_recent(picture) :], picture.median]
+    parts += [] if picture.truth is None else [picture.truth]
+    values = np.concatenate(parts)[:, list(variables)]
     values = values[np.isfinite(values)]
     return values if values.size else np.zeros(1)
 
 
 def _draw_panel(axes: Axes, picture: ForecastPicture, variables: Sequence[int]) -> None:
-    start = len(picture.history_time) - _recent(picture)
-    time = style.times(axes, picture.history_time[start:], picture.calendar)
+    recent = slice(-_recent(picture), None)
+    time = style.times(axes, picture.history_time[recent], picture.calendar)
     future_time = style.times(axes, picture.future_time, picture.calendar)
-    has_history = len(time) > 0
+    widest_first = sorted(picture.bands, key=lambda q: q[0] - q[1])
     for v in variables:
-        colour = style.colour(v)
-        history = picture.history[start:, v]
+        colour, history = style.colour(v), picture.history[recent, v]
         # the forecast begins where the history ends, so that no gap looks like missing data
-        joined = has_history and bool(np.isfinite(history[-1]))
+        joined = len(time) > 0 and bool(np.isfinite(history[-1]))
         future = np.r_[time[-1:], future_time] if joined else future_time
         last = history[-1:] if joined else history[:0]
-        widest_first = sorted(picture.bands, key=lambda q: q[0] - q[1])
         for low, high in widest_first:
-            lower, upper = picture.bands[low, high]
-            axes.fill_between(
-                future,
-                np.r_[last, lower[:, v]],
-                np.r_[last, upper[:, v]],
-                color=colour,
-                alpha=_opacity(len(widest_first)),
-                linewidth=0,
-            )
-        _line(axes, time, history, color=colour, linewidth=1.7)
-        _line(
-            axes,
-            future,
-            np.r_[last, picture.median[:, v]],
-            color=colour,
-            linewidth=1.7,
-            dashed=True,
-        )
+            lower, upper = (np.r_[last, edge[:, v]] for edge in picture.bands[low, high])
+            opacity = _opacity(len(widest_first))
+            axes.fill_between(future, lower, upper, color=colour, alpha=opacity, linewidth=0)
+        style.line(axes, time, history, color=colour, linewidth=1.7)
+        median = np.r_[last, picture.median[:, v]]
+        style.line(axes, future, median, dashed=True, color=colour, linewidth=1.7)
         if picture.truth is not None:
-            axes.plot(
-                future_time,
-                picture.truth[:, v],
-                "o",
-                markersize=3.2,
-                markerfacecolor="white",
-                markeredgecolor=colour,
-                markeredgewidth=1.1,
-                zorder=3,
-            )
-    if has_history:
+            axes.plot(future_time, picture.truth[:, v], **_TRUTH, markersize=3.2, color=colour)
+    if len(time):
         axes.axvline(float(time[-1]), color=style.FAINT, linewidth=1.0, linestyle=":", zorder=1)
     _limit(axes, picture, variables)
-
-
-def _line(
-    axes: Axes, x: FloatArray, y: FloatArray, *, color: str, linewidth: float, dashed: bool = False
-) -> None:
-    """A line, and a dot for every value that has no neighbour to be joined with."""
-    axes.plot(x, y, color=color, linewidth=linewidth, dashes=(3.2, 1.3) if dashed else (None, None))
-    there = np.r_[False, np.isfinite(y), False]
-    alone = there[1:-1] & ~there[:-2] & ~there[2:]
-    if alone.any():
-        axes.plot(x[alone], y[alone], ".", color=color, markersize=4)
 
 
 def _opacity(n_bands: int) -> float:
@@ -203,15 +160,13 @@ def _opacity(n_bands: int) -> float:
 
 def _limit(axes: Axes, picture: ForecastPicture, variables: Sequence[int]) -> None:
     """Keep a band that explodes from flattening everything else."""
-    core = np.concatenate([_core(picture, v) for v in variables])
+    core = _core(picture, variables)
     low, high = float(core.min()), float(core.max())
-    span = high - low
-    edges = [edge[:, v] for pair in picture.bands.values() for edge in pair for v in variables]
-    if not edges or span <= 0:
-        return
-    values = np.concatenate(edges)
+    edges = [edge[:, list(variables)].ravel() for pair in picture.bands.values() for edge in pair]
+    values = np.concatenate([np.empty(0), *edges])
     values = values[np.isfinite(values)]
-    if values.size == 0:
+    span = high - low
+    if span <= 0 or not values.size:
         return
     bottom, top = float(values.min()), float(values.max())
     if bottom < low - _BEYOND * span or top > high + _BEYOND * span:
@@ -219,73 +174,29 @@ def _limit(axes: Axes, picture: ForecastPicture, variables: Sequence[int]) -> No
         bottom = max(min(bottom, low), low - _BEYOND * span / 2)
         top = min(max(top, high), high + _BEYOND * span / 2)
         axes.set_ylim(bottom - 0.05 * span, top + 0.05 * span)
-        axes.text(
-            0.01,
-            0.97,
-            "band goes beyond the axis",
-            transform=axes.transAxes,
-            va="top",
-            fontsize=8,
-            color=style.FAINT,
-        )
-
-
-def _key(pictures: Sequence[ForecastPicture]) -> list[Any]:
-    from matplotlib.lines import Line2D
-
-    names = max((p.variables for p in pictures), key=len)
-    return [
-        Line2D([], [], color=style.colour(v), linewidth=3, label=style.plain(name, 24))
-        for v, name in enumerate(names)
-    ]
+        note: dict[str, Any] = {
+            "transform": axes.transAxes,
+            "va": "top",
+            "fontsize": 8,
+            "color": style.FAINT,
+        }
+        axes.text(0.01, 0.97, "band goes beyond the axis", **note)
 
 
 def _legend(pictures: Sequence[ForecastPicture]) -> list[Any]:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    handles: list[Any] = []
-    handles.append(Line2D([], [], color=style.INK, linewidth=1.7, label="history"))
-    line = pictures[0].line_name
-    handles.append(Line2D([], [], color=style.INK, linewidth=1.7, dashes=(3.2, 1.3), label=line))
+    ink: dict[str, Any] = {"color": style.INK, "linewidth": 1.7}
+    handles: list[Any] = [
+        Line2D([], [], **ink, label="history"),
+        Line2D([], [], **ink, dashes=style.DASHES, label=pictures[0].line_name),
+    ]
     bands = sorted({b for p in pictures for b in p.bands}, key=lambda q: q[1] - q[0])
     for i, (low, high) in enumerate(bands):
         darkness = min(0.6, (len(bands) - i) * _opacity(len(bands)))
-        handles.append(
-            Patch(
-                facecolor=style.INK,
-                alpha=darkness,
-                label=f"{100 * low:g}–{100 * high:g} % quantiles",
-            )
-        )
+        label = f"{100 * low:g}–{100 * high:g} % quantiles"
+        handles.append(Patch(facecolor=style.INK, alpha=darkness, label=label))
     if any(p.truth is not None for p in pictures):
-        handles.append(
-            Line2D(
-                [],
-                [],
-                color=style.INK,
-                marker="o",
-                markersize=4,
-                markerfacecolor="white",
-                linestyle="none",
-                label="truth",
-            )
-        )
+        handles.append(Line2D([], [], **_TRUTH, markersize=4, color=style.INK, label="truth"))
     return handles
-
-
-def _left_out(
-    pictures: Sequence[ForecastPicture], shown: Sequence[ForecastPicture], n_variables: int
-) -> str:
-    notes = []
-    if len(pictures) > len(shown):
-        notes.append(f"{len(pictures) - len(shown)} more series not drawn")
-    most = max(len(p.variables) for p in shown)
-    if most > n_variables:
-        notes.append(f"{most - n_variables} more variables not drawn")
-    cut = [p for p in shown if _recent(p) < len(p.history_time)]
-    if len(cut) == 1 or (cut and len(shown) == 1):
-        notes.append(f"last {_recent(cut[0])} of {len(cut[0].history_time)} steps of history drawn")
-    elif cut:
-        notes.append("long histories are drawn from their last steps on")
-    return "; ".join(notes)

@@ -7,6 +7,7 @@ import hashlib
 import html
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -35,13 +36,15 @@ def write_page(path: Path, content: Document, figures: Path | None = None) -> li
         LvloraError: a file cannot be written.
     """
     images = _images(content)
-    written = []
-    for picture, image in images.items():
-        if figures is not None and picture.name:
-            written.append(figures / f"{picture.name}.svg")
-            write_bytes(written[-1], image.content)
+    files = {
+        figures / f"{picture.name}.svg": image.content
+        for picture, image in images.items()
+        if figures is not None and picture.name
+    }
+    for file, drawn in files.items():
+        write_bytes(file, drawn)
     write_text(path, page(content, images))
-    return [path, *written]
+    return [path, *files]
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Image:
     """A drawn picture.
 
     Attributes:
-        content: an SVG or PNG file; narrow: the same for a phone, empty if there is none.
+        content: an SVG file; narrow: the same for a phone, empty if there is none.
         width, height: the shape of its box until it is drawn.
     """
 
@@ -81,52 +84,52 @@ def page(content: Document, images: Mapping[Picture, Image] | None = None) -> st
     images = _images(content) if images is None else images
     css = resources.files("lvlora.report").joinpath("page.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
-    # nothing may be loaded or run but this very style and the pictures inside the page
-    policy = (
-        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
-    )
-    sections = [section for section in content.sections if section.blocks]
+    title, lead, footer = map(_text, (content.title, content.lead, content.footer))
     names = _Names()
-    identifiers = [names.new(section.heading) for section in sections]
-    links = "".join(
-        f'<li><a href="#{identifier}">{_text(section.heading)}</a></li>'
-        for identifier, section in zip(identifiers, sections, strict=True)
-    )
-    parts = [
-        "<!DOCTYPE html>",
-        '<html lang="en">',
-        "<head>",
-        '<meta charset="utf-8">',
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        '<meta name="color-scheme" content="light dark">',
-        '<meta name="referrer" content="no-referrer">',
-        '<link rel="icon" href="data:,">',
-        f"<title>{_text(content.title)}</title>",
-        f"<style>{css}</style>",
-        "</head>",
-        "<body>",
-        '<a class="skip" href="#content">Skip to the content</a>',
-        "<header>",
-        f"<h1>{_text(content.title)}</h1>",
-        f'<p class="lead">{_text(content.lead)}</p>' if content.lead else "",
-        f'<nav aria-label="Contents"><ul>{links}</ul></nav>' if len(sections) > 1 else "",
-        "</header>",
-        '<main id="content" tabindex="-1">',
-    ]
-    for identifier, section in zip(identifiers, sections, strict=True):
-        heading = names.new(f"{section.heading} heading")
-        parts.append(f'<section id="{identifier}" aria-labelledby="{heading}">')
-        parts.append(f'<h2 id="{heading}">{_text(section.heading)}</h2>')
-        for block in section.blocks:
-            parts.extend(_block(block, names, images))
-        parts.append("</section>")
-    parts.append("</main>")
-    if content.footer:
-        parts.append(f"<footer><p>{_text(content.footer)}</p></footer>")
-    parts += ["</body>", "</html>"]
-    return "\n".join(part for part in parts if part) + "\n"
+    links, sections = [], []
+    for section in content.sections:
+        if not section.blocks:
+            continue
+        heading, name = _text(section.heading), names.new(section.heading)
+        title_name = names.new(f"{section.heading} heading")
+        links.append(f'<li><a href="#{name}">{heading}</a></li>')
+        blocks = "\n".join(
+            part for block in section.blocks for part in _block(block, names, images)
+        )
+        sections.append(
+            f'<section id="{name}" aria-labelledby="{title_name}">\n'
+            f'<h2 id="{title_name}">{heading}</h2>\n{blocks}\n</section>'
+        )
+    body = "\n".join(sections)
+    contents = f'<nav aria-label="Contents"><ul>{"".join(links)}</ul></nav>'
+    # nothing may be loaded or run but this very style and the pictures inside the page
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; \
+style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta name="referrer" content="no-referrer">
+<link rel="icon" href="data:,">
+<title>{title}</title>
+<style>{css}</style>
+</head>
+<body>
+<a class="skip" href="#content">Skip to the content</a>
+<header>
+<h1>{title}</h1>
+{f'<p class="lead">{lead}</p>' if lead else ""}
+{contents if len(links) > 1 else ""}
+</header>
+<main id="content" tabindex="-1">
+{body}
+</main>
+{f"<footer><p>{footer}</p></footer>" if footer else ""}
+</body>
+</html>
+"""
 
 
 def show(cell: object) -> str:
@@ -156,17 +159,14 @@ class _Names:
     """Identifiers that are unique in the page, whatever the headings are."""
 
     def __init__(self) -> None:
-        self.taken = {"content"}
+        self.taken: Counter[str] = Counter({"content": 1})
 
     def new(self, text: str) -> str:
-        """An identifier made from a text."""
+        """An identifier made from a text; its number cannot be part of another's."""
         letters = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
-        stem = re.sub(r"[^a-z0-9]+", "-", letters.lower()).strip("-") or "part"
-        name, number = stem, 2
-        while name in self.taken:
-            name, number = f"{stem}-{number}", number + 1
-        self.taken.add(name)
-        return name
+        stem = re.sub(r"[^a-z]+", "-", letters.lower()).strip("-") or "part"
+        self.taken[stem] += 1
+        return stem if self.taken[stem] == 1 else f"{stem}-{self.taken[stem]}"
 
 
 def _text(text: str) -> str:
@@ -242,9 +242,5 @@ def _picture(picture: Picture, image: Image) -> Iterator[str]:
 
 
 def _data(content: bytes) -> str:
-    """An image as a data URI.
-
-    As an image an SVG file runs no script, and its identifiers are its own.
-    """
-    kind = "image/png" if content.startswith(b"\x89PNG") else "image/svg+xml"
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+    """An SVG file as a data URI: as an image it runs no script, and its identifiers are its own."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(content).decode()}"

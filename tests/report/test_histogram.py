@@ -11,8 +11,7 @@ def counted(samples: list[np.ndarray]) -> list[int]:
     """Heights of the filled bars of each sample, summed."""
     with style.look():
         axes = style.new_figure().add_subplot()
-        names = [f"s{i}" for i in range(len(samples))]
-        draw_histogram(axes, samples, names, [style.colour(i) for i in range(len(samples))])
+        draw_histogram(axes, {f"s{i}": values for i, values in enumerate(samples)})
     return [round(sum(bar.get_height() for bar in bars)) for bars in axes.containers]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from lvlora.report.drawing.panels import (
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
     from lvlora.data.analysis.overview import Analysis
 
@@ -70,7 +70,7 @@ def clusters_figure(dataset: Dataset, analysis: Analysis) -> Figure:
         time, mean, _ = mean_trajectory(dataset, members.tolist())
         subtitle = f"{100 * cluster.share:.1f} % ({cluster.size:,} series)"
         panels.append(Panel(cluster.name, time, mean, subtitle=subtitle, calendar=dataset.calendar))
-    rows, columns, panels = _arrange(panels, len(dataset.variables))
+    rows, columns, panels = _arrange(panels, dataset)
     lines = -(-len(panels) // columns)
     width = 10.5
     with style.look():
@@ -80,16 +80,14 @@ def clusters_figure(dataset: Dataset, analysis: Analysis) -> Figure:
             parts = figure.subfigures(1, 2, squeeze=False, width_ratios=[1.0, 1.25])
             width *= 0.55
         else:
-            figure = style.new_figure(width, 5.0 + lines * (1.2 * rows + 0.6))
             heights = [4.0, lines * (1.2 * rows + 0.6)]
+            figure = style.new_figure(width, sum(heights) + 1.0)
             parts = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)
         above, below = parts.flat
         _draw_period_amplitude(above.subplots(), dataset, analysis)
         title = {"fontsize": 11, "fontweight": "bold", "ha": "left", "x": 0.08}
         below.suptitle("Mean trajectory of each cluster", **title)
-        key = draw_panels(
-            below, panels, dataset.variables, dataset.time_name, columns=columns, width=width
-        )
+        key = _draw(below, dataset, panels, columns, rows, width)
         note = _left_out(dataset, analysis, len(panels))
         style.legend_below(figure, _cluster_key(analysis) + key, columns=3, note=note)
     return figure
@@ -99,38 +97,43 @@ def trajectories_figure(dataset: Dataset, analysis: Analysis) -> Figure:
     """Figure 2: the series nearest to each cluster's centre."""
     panels = []
     clustering = analysis.clustering
-    for cluster, example in list(zip(clustering.clusters, clustering.examples, strict=True))[
-        :MAX_CLUSTERS
-    ]:
+    for cluster, example in zip(clustering.clusters, clustering.examples, strict=True):
         series = dataset.series[example]
-        panels.append(
-            Panel(
-                cluster.name,
-                series.time,
-                series.values,
-                subtitle=f"series {series.id}",
-                calendar=series.calendar,
-            )
-        )
-    rows, columns, panels = _arrange(panels, len(dataset.variables))
+        subtitle, calendar = f"series {series.id}", series.calendar
+        panels.append(Panel(cluster.name, series.time, series.values, None, subtitle, calendar))
+    rows, columns, panels = _arrange(panels[:MAX_CLUSTERS], dataset)
     lines = -(-len(panels) // columns)
     width = style.WIDTH if columns < 3 else 10.5
     with style.look():
         figure = style.new_figure(width, lines * ((2.2 if rows == 1 else 1.2 * rows) + 0.4) + 0.6)
-        key = draw_panels(
-            figure, panels, dataset.variables, dataset.time_name, columns=columns, width=width
-        )
+        key = _draw(figure, dataset, panels, columns, rows, width)
         style.legend_below(figure, key, note=_left_out(dataset, analysis, len(panels)))
     return figure
 
 
-def _arrange(panels: list[Panel], n_variables: int) -> tuple[int, int, list[Panel]]:
+def _rows(panels: list[Panel], dataset: Dataset) -> int:
+    return rows_needed([p.ranges() for p in panels], len(dataset.variables), MAX_VARIABLES)
+
+
+def _arrange(panels: list[Panel], dataset: Dataset) -> tuple[int, int, list[Panel]]:
     """(panels stacked for one cluster, columns, clusters that fit)."""
-    rows = rows_needed(panels, n_variables)
+    rows = _rows(panels, dataset)
     if rows <= 2:
         return rows, min(len(panels), 2), panels
     shown = panels[:_MAX_STACKS]
     return rows, len(shown), shown
+
+
+def _draw(
+    figure: Figure | SubFigure,
+    dataset: Dataset,
+    panels: list[Panel],
+    columns: int,
+    rows: int,
+    width: float,
+) -> list[Any]:
+    names, time_name = dataset.variables, dataset.time_name
+    return draw_panels(figure, panels, names, time_name, columns=columns, rows=rows, width=width)
 
 
 def distributions_figure(dataset: Dataset, analysis: Analysis) -> Figure:
@@ -143,32 +146,22 @@ def distributions_figure(dataset: Dataset, analysis: Analysis) -> Figure:
         grid = figure.add_gridspec(2 if has_lags else 1, 2)
         axes = figure.add_subplot(grid[0, :])
         axes.set_title("Periods")
-        draw_histogram(
-            axes,
-            [dynamics.periods[:, v] for v in range(len(names))],
-            [style.plain(name, 24) for name in names],
-            [style.colour(v) for v in range(len(names))],
-        )
+        titles = {style.plain(name, 24): dynamics.periods[:, v] for v, name in enumerate(names)}
+        draw_histogram(axes, titles)
         axes.set_xlabel(f"period ({_unit(dataset)})")
         axes.set_ylabel("series")
         interval = analysis.answer.quality.interval
         if analysis.answer.quality.regular and interval:
-            top = axes.secondary_xaxis(
-                "top",
-                functions=(lambda t: np.divide(t, interval), lambda n: np.multiply(n, interval)),
-            )
-            top.set_xlabel("period (samples)")
+            scales = (lambda t: np.divide(t, interval), lambda n: np.multiply(n, interval))
+            axes.secondary_xaxis("top", functions=scales).set_xlabel("period (samples)")
             axes.set_title("")
         if has_lags:
             first, second = (style.plain(name, 20) for name in analysis.answer.variables[:2])
-            for column, (values, unit) in enumerate(
-                [
-                    (dynamics.pair_lags, _unit(dataset)),
-                    (dynamics.pair_fractions, "share of the period"),
-                ]
-            ):
+            lags = {_unit(dataset): dynamics.pair_lags}
+            lags["share of the period"] = dynamics.pair_fractions
+            for column, (unit, values) in enumerate(lags.items()):
                 axes = figure.add_subplot(grid[1, column])
-                draw_histogram(axes, [values], [""], [style.PALETTE[2]])
+                draw_histogram(axes, {"": values}, style.PALETTE[2:])
                 axes.axvline(0.0, color=style.FAINT, linewidth=1.0)
                 axes.set_xlabel(f"lag of {second} behind {first}\n({unit})")
                 axes.set_ylabel("pairs of peaks")
@@ -178,17 +171,12 @@ def distributions_figure(dataset: Dataset, analysis: Analysis) -> Figure:
 def means_figure(dataset: Dataset, analysis: Analysis) -> Figure:
     """Figure 4: mean trajectories of the whole set, shaded by one standard deviation."""
     time, mean, deviation = mean_trajectory(dataset, range(len(dataset)))
-    panel = Panel(
-        f"Mean of {len(dataset):,} series ± one standard deviation",
-        time,
-        mean,
-        deviation,
-        calendar=dataset.calendar,
-    )
-    rows = rows_needed([panel], len(dataset.variables))
+    title = f"Mean of {len(dataset):,} series ± one standard deviation"
+    panels = [Panel(title, time, mean, deviation, calendar=dataset.calendar)]
+    rows = _rows(panels, dataset)
     with style.look():
         figure = style.new_figure(height=4.2 if rows == 1 else 1.5 * rows + 1.0)
-        key = draw_panels(figure, [panel], dataset.variables, dataset.time_name, columns=1)
+        key = _draw(figure, dataset, panels, 1, rows, style.WIDTH)
         note = _more(len(dataset.variables) - MAX_VARIABLES, "variables")
         style.legend_below(figure, key, note=note)
     return figure
@@ -197,35 +185,28 @@ def means_figure(dataset: Dataset, analysis: Analysis) -> Figure:
 def states_figure(dataset: Dataset, analysis: Analysis) -> Figure:
     """Figure 5: first and last states: a plane of two variables, or the one against the other."""
     dynamics, names = analysis.dynamics, analysis.answer.variables
+    if len(names) == 2:
+        height, columns, lines = 4.6, 2, 1
+        panels = [
+            ("First states", *dynamics.initial.T, *names),
+            ("Last states", *dynamics.final.T, *names),
+        ]
+    else:
+        columns = min(len(names), MAX_VARIABLES, 3)
+        lines = -(-min(len(names), MAX_VARIABLES) // columns)
+        height = 0.9 + (3.4 if columns == 1 else 2.9) * lines
+        panels = [
+            (name, dynamics.initial[:, v], dynamics.final[:, v], "first value", "last value")
+            for v, name in enumerate(names[:MAX_VARIABLES])
+        ]
     with style.look():
-        if len(names) == 2:
-            figure = style.new_figure(height=4.6)
-            for axes, states, title in zip(
-                figure.subplots(1, 2),
-                (dynamics.initial, dynamics.final),
-                ("First states", "Last states"),
-                strict=True,
-            ):
-                _scatter(axes, states[:, 0], states[:, 1], analysis)
-                axes.set_title(title)
-                axes.set_xlabel(style.plain(names[0]))
-                axes.set_ylabel(style.plain(names[1]))
-        else:
-            shown = min(len(names), MAX_VARIABLES)
-            columns = min(shown, 3)
-            lines = -(-shown // columns)
-            figure = style.new_figure(
-                height=0.9 + 3.4 * lines if columns == 1 else 0.9 + 2.9 * lines
-            )
-            panels = figure.subplots(lines, columns, squeeze=False).flat
-            for v, axes in enumerate(panels):
-                if v >= shown:
-                    axes.remove()
-                    continue
-                _scatter(axes, dynamics.initial[:, v], dynamics.final[:, v], analysis)
-                axes.set_title(style.lines(names[v], 60 // columns - 4))
-                axes.set_xlabel("first value")
-                axes.set_ylabel("last value")
+        figure = style.new_figure(height=height)
+        for place, (title, x, y, *labels) in enumerate(panels, 1):
+            axes = figure.add_subplot(lines, columns, place)
+            _scatter(axes, x, y, analysis)
+            axes.set_title(style.lines(title, 60 // columns - 4))
+            axes.set_xlabel(style.plain(labels[0]))
+            axes.set_ylabel(style.plain(labels[1]))
         note = _more(len(names) - MAX_VARIABLES, "variables")
         style.legend_below(figure, _cluster_key(analysis), columns=2, note=note)
     return figure
@@ -260,24 +241,17 @@ def _more(count: int, what: str) -> str:
     return f"{count} more {what} not drawn" if count > 0 else ""
 
 
-def _colour_of(cluster: int) -> str:
-    return _CLUSTER_COLOURS[cluster % len(_CLUSTER_COLOURS)]
-
-
 def _cluster_key(analysis: Analysis) -> list[Any]:
     from matplotlib.lines import Line2D
 
+    labels = [
+        style.plain(f"{c.name}, {100 * c.share:.1f} %", 60)
+        for c in analysis.clustering.clusters[:MAX_CLUSTERS]
+    ]
+    looks = zip(labels, _CLUSTER_COLOURS, _MARKS, strict=False)
     return [
-        Line2D(
-            [],
-            [],
-            linestyle="none",
-            markersize=6,
-            color=_colour_of(k),
-            marker=_MARKS[k],
-            label=style.plain(f"{c.name}, {100 * c.share:.1f} %", 60),
-        )
-        for k, c in enumerate(analysis.clustering.clusters[:MAX_CLUSTERS])
+        Line2D([], [], linestyle="none", markersize=6, color=colour, marker=mark, label=label)
+        for label, colour, mark in looks
     ]
 
 
@@ -293,7 +267,7 @@ def _scatter(axes: Axes, x: FloatArray, y: FloatArray, analysis: Analysis) -> No
             alpha=0.65,
             linewidths=0,
             rasterized=len(x) > _MANY_POINTS,
-            color=_colour_of(k),
+            color=_CLUSTER_COLOURS[k],
             marker=_MARKS[k],
         )
 
@@ -319,8 +293,7 @@ def _draw_period_amplitude(axes: Axes, dataset: Dataset, analysis: Analysis) -> 
         axes.xaxis.set_major_formatter(
             FuncFormatter(lambda t, _: "none" if t == none_at else style.short(t))
         )
-    positive = amplitude[np.isfinite(amplitude) & (amplitude > 0)]
-    if positive.size == len(amplitude) and positive.max() > 50 * positive.min():
+    if style.widely_spread(amplitude.tolist(), 50):
         axes.set_yscale("log")
         style.plain_log_ticks(axes.yaxis)
     axes.set_xlabel(f"period of {name} ({_unit(dataset)})")
@@ -331,29 +304,23 @@ _MANY = 200
 
 
 def draw_histogram(
-    axes: Axes, samples: Sequence[FloatArray], names: Sequence[str], colours: Sequence[str]
+    axes: Axes, samples: Mapping[str, FloatArray], colours: Sequence[str] = style.PALETTE
 ) -> None:
     """Draw samples over each other, their medians as lines.
 
     The outermost 0.5 % on each side of many values are cut off; medians are of all.
 
     Args:
-        samples: NaN is left out.
-        names: for the legend, already `style.plain`; an empty one puts the median over the panel.
+        samples: by their names for the legend, already `style.plain`; without one the median is
+            over the panel. NaN is left out.
     """
     from matplotlib.ticker import MaxNLocator
 
-    known = [s[np.isfinite(s)] for s in samples]
+    known = [s[np.isfinite(s)] for s in samples.values()]
     every = np.concatenate(known)
     if every.size == 0:
-        axes.text(
-            0.5,
-            0.5,
-            "no series has two peaks",
-            transform=axes.transAxes,
-            ha="center",
-            color=style.FAINT,
-        )
+        how: dict[str, Any] = {"transform": axes.transAxes, "ha": "center", "color": style.FAINT}
+        axes.text(0.5, 0.5, "no series has two peaks", **how)
         return
     # a few odd series must not squeeze the others; where all are few, none is odd
     low, high = np.percentile(every, [0.5, 99.5] if every.size >= _MANY else [0, 100])
@@ -362,25 +329,20 @@ def draw_histogram(
         middle = (low + high) / 2
         low, high = middle - least, middle + least
     edges = np.linspace(low, high, int(np.clip(np.sqrt(every.size / len(known)) * 1.5, 8, 40)) + 1)
-    for values, name, colour in zip(known, names, colours, strict=True):
+    for k, (values, name) in enumerate(zip(known, samples, strict=True)):
         if values.size == 0:
             continue
-        median = float(np.median(values))
+        colour, median = colours[k % len(colours)], float(np.median(values))
         inside = values[(values >= low) & (values <= high)]
+        label = f"{name}: median {style.short(median)}" if name else None
         axes.hist(inside, bins=edges.tolist(), color=colour, alpha=0.25)
-        axes.hist(
-            inside,
-            bins=edges.tolist(),
-            histtype="step",
-            color=colour,
-            linewidth=1.4,
-            label=f"{name}: median {style.short(median)}" if name else None,
-        )
+        outline: dict[str, Any] = {"histtype": "step", "linewidth": 1.4, "label": label}
+        axes.hist(inside, bins=edges.tolist(), color=colour, **outline)
         axes.axvline(median, color=colour, linewidth=1.3, linestyle="--")
         if not name:
             axes.set_title(f"median {style.short(median)}", fontsize=9.5)
     axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.grid(axis="x", visible=False)
-    if any(names):
+    if any(samples):
         axes.margins(y=0.3)  # room for the legend
         axes.legend(loc="upper right")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeGuard
 
 import numpy as np
 
@@ -39,9 +39,10 @@ def cost_figure(forecasters: Sequence[Bar], cost: Cost = "flops", metric: str = 
     Args:
         cost, metric: names of the costs and errors.
     """
-    usable = [r for r in forecasters if _is_above_zero(r.error)][:MAX_FORECASTERS]
-    priced = [_Point(r.cost or 0.0, r.error or 0.0, r) for r in usable if _is_above_zero(r.cost)]
-    others = [(r.error or 0.0, r) for r in usable if not _is_above_zero(r.cost)]
+    usable = [_Point(r.cost or 0.0, r.error, r) for r in forecasters if _is_above_zero(r.error)]
+    usable = usable[:MAX_FORECASTERS]
+    priced = [p for p in usable if _is_above_zero(p.cost)]
+    others = [p for p in usable if not _is_above_zero(p.cost)]
     with style.look():
         figure = style.new_figure(height=5.0)
         axes = figure.add_subplot()
@@ -52,41 +53,36 @@ def cost_figure(forecasters: Sequence[Bar], cost: Cost = "flops", metric: str = 
         if not usable:
             axes.text(0.5, 0.5, "nothing to compare", transform=axes.transAxes, ha="center")
             return figure
-        costs = [p.cost for p in priced] or [1.0]
-        heights = [r.error or 0.0 for r in usable]
+        costs, heights = [p.cost for p in priced] or [1.0], [p.error for p in usable]
         axes.set_xlim(min(costs) / 4, max(costs) * 6)
         axes.set_ylim(min(heights) / 1.5, max(heights) * 1.6)
         style.plain_log_ticks(axes.xaxis)
         style.plain_log_ticks(axes.yaxis)
+        reference: dict[str, Any] = {"color": "#c3cad2", "zorder": 1}
         front = _front(priced)
         if len(front) > 1:
-            axes.plot(
-                [p.cost for p in front],
-                [p.error for p in front],
-                color="#c3cad2",
-                linewidth=1.2,
-                drawstyle="steps-post",
-                zorder=1,
-            )
-        for error, _ in others:
-            axes.axhline(error, color="#c3cad2", linewidth=1, linestyle=":", zorder=1)
+            x, y = zip(*[point[:2] for point in front], strict=True)
+            axes.plot(x, y, **reference, linewidth=1.2, drawstyle="steps-post")
+        for point in others:
+            axes.axhline(point.error, **reference, linewidth=1, linestyle=":")
         for point in priced:
+            model = point.row.is_model
             axes.scatter(
                 point.cost,
                 point.error,
-                s=56 if point.row.is_model else 36,
+                s=56 if model else 36,
                 zorder=3,
-                color=style.ACCENT if point.row.is_model else style.REST,
-                marker="o" if point.row.is_model else "s",
+                color=style.ACCENT if model else style.REST,
+                marker="o" if model else "s",
             )
-        _label_lines(axes, sorted(others, key=lambda pair: pair[0]))
+        _label_lines(axes, sorted(others, key=lambda point: point.error))
         _label_points(figure, axes, priced)
         note = "Dotted lines: they have no such cost, or it is not counted." if others else ""
-        style.legend_below(figure, key_of_kinds(usable), note=note)
+        style.legend_below(figure, key_of_kinds([p.row for p in usable]), note=note)
     return figure
 
 
-def _is_above_zero(value: float | None) -> bool:
+def _is_above_zero(value: float | None) -> TypeGuard[float]:
     return value is not None and 0 < value < math.inf
 
 
@@ -96,28 +92,29 @@ class _Point(NamedTuple):
     row: Bar
 
 
-def _label_lines(axes: Axes, rows: Sequence[tuple[float, Bar]]) -> None:
+def _label_lines(axes: Axes, points: Sequence[_Point]) -> None:
     """Names at the lines' right ends, moved apart where they would cover each other."""
     low, high = np.log(axes.get_ylim())
-    at = (np.log([error for error, _ in rows]) - low) / (high - low)
-    for (_, row), y, place in zip(rows, at, _apart(at), strict=True):
+    at = (np.log([point.error for point in points]) - low) / (high - low)
+    # to the middle of its left edge: a line to its centre would cross the names below
+    arrow: dict[str, Any] = {
+        "arrowstyle": "-",
+        "color": "#c3cad2",
+        "shrinkA": 2,
+        "shrinkB": 0,
+        "relpos": (0, 0.5),
+    }
+    for point, y, place in zip(points, at, _apart(at), strict=True):
         axes.annotate(
-            style.plain(row.name, 32),
+            style.plain(point.row.name, 32),
             (1.0, y),
             xytext=(1.03, place),
             xycoords="axes fraction",
             textcoords="axes fraction",
             va="center",
             fontsize=8.5,
-            color=style.INK if row.is_model else style.FAINT,
-            # to the middle of its left edge: a line to its centre would cross the names below
-            arrowprops={
-                "arrowstyle": "-",
-                "color": "#c3cad2",
-                "shrinkA": 2,
-                "shrinkB": 0,
-                "relpos": (0, 0.5),
-            },
+            color=style.INK if point.row.is_model else style.FAINT,
+            arrowprops=arrow,
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -48,23 +48,23 @@ def course_figure(course: Course, *, narrow: bool = False) -> Figure:
     Args:
         narrow: for a phone.
     """
+    from matplotlib.ticker import MaxNLocator
+
     has_mae = len(course.maes) > 0
     with style.look():
         figure = style.new_figure(style.NARROW if narrow else style.WIDTH, 5.6 if has_mae else 3.6)
+        heights = [1.5, 1.0] if has_mae else [1.0]
         panels = figure.subplots(
-            2 if has_mae else 1,
-            1,
-            sharex=True,
-            squeeze=False,
-            height_ratios=[1.5, 1.0] if has_mae else None,
+            len(heights), 1, sharex=True, squeeze=False, height_ratios=heights
         )[:, 0]
         _draw_losses(panels[0], course)
         if has_mae:
-            _draw_points(panels[1], course.mae_steps, course.maes, style.PALETTE[1], course.kept)
+            _draw_points(panels[1], course.mae_steps, course.maes, course.kept)
             panels[1].set_ylabel("forecast error (MAE)")
         panels[-1].set_xlabel("step")
-        _count_in_integers(panels[-1])
-        _add_flops(panels[0], course)
+        n_ticks = 4 if narrow else 6
+        panels[-1].xaxis.set_major_locator(MaxNLocator(n_ticks + 2, integer=True))
+        _add_flops(panels[0], course, n_ticks)
     return figure
 
 
@@ -80,61 +80,43 @@ def smoothed(losses: FloatArray) -> FloatArray:
 
 def _draw_losses(axes: Axes, course: Course) -> None:
     axes.set_ylabel("loss (nats per token)")
-    if len(course.steps):
-        few = len(course.steps) <= _SMOOTHED_FROM
-        axes.plot(
-            course.steps,
-            course.losses,
-            color=style.ACCENT if few else style.PALETTE[5],
-            linewidth=1.6 if few else 0.8,
-            marker="." if len(course.steps) < 4 else None,
-            label="training" if few else "training, each step",
-        )
-        if not few:
-            mean = smoothed(course.losses)
-            axes.plot(course.steps, mean, color=style.ACCENT, label="training, smoothed")
+    if len(course.steps) > _SMOOTHED_FROM:
+        each: dict[str, Any] = {
+            "color": style.PALETTE[5],
+            "linewidth": 0.8,
+            "label": "training, each step",
+        }
+        axes.plot(course.steps, course.losses, **each)
+        mean = smoothed(course.losses)
+        axes.plot(course.steps, mean, color=style.ACCENT, label="training, smoothed")
+    elif len(course.steps):
+        marker = "." if len(course.steps) < 4 else None
+        line: dict[str, Any] = {"color": style.ACCENT, "marker": marker, "label": "training"}
+        axes.plot(course.steps, course.losses, **line)
     if len(course.validation_losses):
-        _draw_points(
-            axes,
-            course.validation_steps,
-            course.validation_losses,
-            style.PALETTE[1],
-            course.kept,
-            "validation",
-        )
+        steps, losses = course.validation_steps, course.validation_losses
+        _draw_points(axes, steps, losses, course.kept, "validation")
     every = np.concatenate([course.losses, course.validation_losses])
     if every.size == 0:
-        axes.text(
-            0.5, 0.5, "no step was made", transform=axes.transAxes, ha="center", color=style.FAINT
-        )
+        how: dict[str, Any] = {"transform": axes.transAxes, "ha": "center", "color": style.FAINT}
+        axes.text(0.5, 0.5, "no step was made", **how)
         return
-    if every.min() > 0 and every.max() / every.min() > _WIDE:
+    if style.widely_spread(every.tolist(), _WIDE):
         axes.set_yscale("log")
         style.plain_log_ticks(axes.yaxis)
     axes.legend(loc="upper right")
 
 
 def _draw_points(
-    axes: Axes,
-    steps: FloatArray,
-    values: FloatArray,
-    colour: str,
-    kept: int | None,
-    label: str = "",
+    axes: Axes, steps: FloatArray, values: FloatArray, kept: int | None, label: str | None = None
 ) -> None:
-    """Validations; the one whose adapter is kept is ringed and told, else the lowest."""
-    axes.plot(steps, values, "o-", color=colour, markersize=4.5, linewidth=1.2, label=label or None)
+    """Validations; the one whose adapter is kept is ringed and named, else the lowest."""
+    colour = style.PALETTE[1]
+    axes.plot(steps, values, "o-", color=colour, markersize=4.5, linewidth=1.2, label=label)
     of_kept = np.flatnonzero(steps == kept)
     best = int(of_kept[0]) if len(of_kept) else int(np.argmin(values))
-    axes.plot(
-        steps[best],
-        values[best],
-        "o",
-        markersize=10,
-        markerfacecolor="none",
-        markeredgecolor=colour,
-        markeredgewidth=1.3,
-    )
+    ring: dict[str, Any] = {"markersize": 10, "markerfacecolor": "none", "markeredgewidth": 1.3}
+    axes.plot(steps[best], values[best], "o", color=colour, **ring)
     late = len(steps) > 1 and steps[best] > (steps[0] + steps[-1]) / 2
     axes.annotate(
         f"{'kept' if len(of_kept) else 'best'} {style.short(values[best])}",
@@ -152,20 +134,7 @@ def _draw_points(
     axes.margins(y=0.26)
 
 
-def _count_in_integers(axes: Axes) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    axes.xaxis.set_major_locator(MaxNLocator(_ticks(axes) + 2, integer=True))
-
-
-def _ticks(axes: Axes) -> int:
-    """How many tick labels fit beside each other."""
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    return 6 if figure.get_figwidth() > 6 else 4
-
-
-def _add_flops(axes: Axes, course: Course) -> None:
+def _add_flops(axes: Axes, course: Course, n_ticks: int) -> None:
     """FLOPs along the top: the same steps by what they have cost."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -187,5 +156,5 @@ def _add_flops(axes: Axes, course: Course) -> None:
 
     top = axes.secondary_xaxis("top", functions=(to_flops, to_steps))
     top.set_xlabel("FLOPs spent")
-    top.xaxis.set_major_locator(MaxNLocator(_ticks(axes) - 1))
+    top.xaxis.set_major_locator(MaxNLocator(n_ticks - 1))
     top.xaxis.set_major_formatter(FuncFormatter(lambda value, _: style.short(value)))

@@ -52,22 +52,20 @@ def errors_figure(
     more = metric in METRICS and METRICS[metric].more_is_better
     pairs = [(r.error, r) for r in forecasters if r.error is not None and math.isfinite(r.error)]
     pairs.sort(key=lambda pair: pair[0], reverse=more)
-    rows = [row for _, row in pairs]
-    left_out = max(0, len(rows) - MAX_FORECASTERS)
-    rows = rows[:MAX_FORECASTERS]
+    left_out = max(0, len(pairs) - MAX_FORECASTERS)
+    rows = [row for _, row in pairs[:MAX_FORECASTERS]]
     values = [error for error, _ in pairs[:MAX_FORECASTERS]]
-    logarithmic = _needs_log(values)
+    logarithmic = style.widely_spread(values, _WIDE)
     with style.look():
         width = style.NARROW if narrow else style.WIDTH
         figure = style.new_figure(width, 1.2 + (0.4 if narrow else 0.3) * max(2, len(rows)))
         axes = figure.add_subplot()
         places = np.arange(len(rows))[::-1]
         colours = [style.ACCENT if r.is_model else style.REST for r in rows]
+        weights = ["bold" if r.is_model else "normal" for r in rows]
         if logarithmic:
             # a bar has no foot on a logarithmic axis: its length would mean nothing
-            axes.hlines(
-                places, min(values) / 2 if values else 0, values, colors="#d5dae0", linewidth=1
-            )
+            axes.hlines(places, min(values) / 2, values, colors="#d5dae0", linewidth=1)
             axes.scatter(values, places, color=colours, s=46, zorder=3)
             axes.set_xscale("log")
             axes.set_xlim(min(values) / 1.5, max(values) * (6 if narrow else 2.2))
@@ -75,34 +73,29 @@ def errors_figure(
         else:
             axes.barh(places, values, color=colours, height=0.66)
             axes.set_xlim(0, max(values, default=1.0) * (1.3 if narrow else 1.14) or 1.0)
-        for place, value, row in zip(places, values, rows, strict=True):
-            axes.annotate(
-                style.short(value),
-                (value, place),
-                xytext=(7, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=9,
-                fontweight="bold" if row.is_model else "normal",
-            )
+        for place, value, weight in zip(places, values, weights, strict=True):
+            beside: dict[str, Any] = {
+                "xytext": (7, 0),
+                "textcoords": "offset points",
+                "va": "center",
+            }
+            text = style.short(value)
+            axes.annotate(text, (value, place), **beside, fontsize=9, fontweight=weight)
         names = [style.plain(r.name, 44) for r in rows]
         if narrow:
             names = ["\n".join(textwrap.wrap(name, 20)) for name in names]
         axes.set_yticks(places, names, fontsize=8 if narrow else None)
-        for label, row in zip(axes.get_yticklabels(), rows, strict=True):
-            label.set_fontweight("bold" if row.is_model else "normal")
+        for label, weight in zip(axes.get_yticklabels(), weights, strict=True):
+            label.set_fontweight(weight)
         axes.set_ylim(-0.7, len(rows) - 0.3)
         axes.grid(axis="y", visible=False)
         axes.tick_params(axis="y", length=0)
         better = f"{'more' if more else 'less'} is better"
         scale = f" (logarithmic; {better})" if logarithmic else f" ({better})"
-        scale = "" if narrow else scale  # no room beside the names
-        axes.set_xlabel(metric_name(metric) + scale)
-        style.legend_below(
-            figure,
-            key_of_kinds(rows),
-            note=f"{left_out} more forecasters not drawn" if left_out else "",
-        )
+        # narrow: no room beside the names
+        axes.set_xlabel(metric_name(metric) + ("" if narrow else scale))
+        note = f"{left_out} more forecasters not drawn" if left_out else ""
+        style.legend_below(figure, key_of_kinds(rows), note=note)
     return figure
 
 
@@ -121,30 +114,28 @@ def error_by_step_figure(
         models: names that are drawn boldly.
         narrow: for a phone, one variable under the other.
     """
-    arrays = {name: np.asarray(e, dtype=np.float64) for name, e in errors.items()}
-    flat = all(a.ndim == 1 for a in arrays.values())
-    shaped = {n: a[:, None] if a.ndim == 1 else a for n, a in arrays.items()}
+    from matplotlib.ticker import MaxNLocator
+
+    shaped = {name: np.asarray(e, dtype=np.float64) for name, e in errors.items()}
+    flat = all(a.ndim == 1 for a in shaped.values())
     titles = ["all variables"] if flat else list(variables)
     shown = min(_MAX_PANELS, len(titles))
     columns = 1 if narrow else min(shown, 2)
     lines = math.ceil(shown / columns)
     # the models keep the first colours, whatever their place in the table
-    order = [n for n in models if n in shaped] + [n for n in shaped if n not in models]
-    order = order[:MAX_FORECASTERS]
+    order = sorted(shaped, key=lambda name: name not in models)[:MAX_FORECASTERS]
     with style.look():
         height = 0.9 + 2.9 * lines + 0.22 * math.ceil(len(order) / (1 if narrow else 3))
         figure = style.new_figure(style.NARROW if narrow else style.WIDTH, height)
-        panels = figure.subplots(lines, columns, squeeze=False, sharex=True)
         handles: list[Any] = []
-        for i, axes in enumerate(panels.flat):
-            if i >= shown:
-                axes.remove()
-                continue
-            lowest, highest = math.inf, 0.0
-            for k, name in enumerate(order):
-                values = shaped[name][:, min(i, shaped[name].shape[1] - 1)]
+        first: Axes | None = None
+        for i in range(shown):
+            axes = first = figure.add_subplot(lines, columns, i + 1, sharex=first)
+            of_variable = {n: shaped[n] if shaped[n].ndim == 1 else shaped[n][:, i] for n in order}
+            handles = []
+            for k, (name, values) in enumerate(of_variable.items()):
                 bold = name in models
-                (line,) = axes.plot(
+                handles += axes.plot(
                     np.arange(1, len(values) + 1),
                     values,
                     color=style.colour(k),
@@ -154,33 +145,22 @@ def error_by_step_figure(
                     marker="." if len(values) == 1 else None,
                     label=style.plain(name, 32),
                 )
-                if i == 0:
-                    handles.append(line)
-                positive = values[np.isfinite(values) & (values > 0)]
-                if positive.size:
-                    lowest, highest = min(lowest, positive.min()), max(highest, positive.max())
-            if highest > _WIDE * lowest:
+            every = np.concatenate([np.empty(0), *of_variable.values()])
+            if style.widely_spread(every[every > 0].tolist(), _WIDE):
                 axes.set_yscale("log")
                 style.plain_log_ticks(axes.yaxis)
             axes.set_title(style.plain(titles[i], 28))
-            _whole_steps(axes)
+            axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
             if i >= shown - columns:
                 axes.set_xlabel("steps ahead")
-                axes.tick_params(labelbottom=True)
+            else:
+                axes.tick_params(labelbottom=False)
             if i % columns == 0:
                 axes.set_ylabel("mean absolute error")
         hidden = len(titles) - shown
-        style.legend_below(
-            figure,
-            handles,
-            columns=3,
-            note=f"{hidden} more variables not drawn" if hidden > 0 else "",
-        )
+        note = f"{hidden} more variables not drawn" if hidden > 0 else ""
+        style.legend_below(figure, handles, columns=3, note=note)
     return figure
-
-
-def _needs_log(values: Sequence[float]) -> bool:
-    return len(values) > 1 and min(values) > 0 and max(values) / min(values) > _WIDE
 
 
 def metric_name(metric: str) -> str:
@@ -199,9 +179,3 @@ def key_of_kinds(rows: Sequence[Bar]) -> list[Any]:
         Patch(color=style.ACCENT, label="language model"),
         Patch(color=style.REST, label="rival"),
     ]
-
-
-def _whole_steps(axes: Axes) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lvlora.data.dataset import Dataset, FloatArray
 from lvlora.data.dates import Calendar
@@ -19,11 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
 
 MAX_VARIABLES = 6
-TOGETHER = 2
-"""Variables that share a panel, if their ranges are alike."""
+_TOGETHER = 2  # variables that share a panel, if their ranges are alike
 _ALIKE = 12.0  # the larger range over the smaller
-DRAWN = 6_000
-"""Points of a curve at most: more than a page has dots beside each other, few enough for a file."""
+_MOST_VECTORS = 6_000  # points of a band; longer ones are drawn as pixels within an SVG file
 _GRID = 200  # times of a mean of series that were not sampled at the same times
 
 
@@ -45,22 +42,52 @@ class Panel:
     subtitle: str = ""
     calendar: Calendar | None = None
 
+    def ranges(self) -> list[float]:
+        """The range of each variable; 0 for one without values."""
+        known = (column[np.isfinite(column)] for column in self.values.T)
+        return [float(np.ptp(column)) if column.size else 0.0 for column in known]
 
-def alike(ranges: Sequence[float]) -> bool:
-    """Whether variables with these ranges can be told apart on one axis."""
-    rising = [r for r in ranges if np.isfinite(r) and r > 0]
-    return not rising or max(rising) <= _ALIKE * min(rising)
+
+def rows_needed(ranges: Iterable[Sequence[float]], n_variables: int, at_most: int) -> int:
+    """Panels one below another that show so many variables: one if all can be told apart there.
+
+    Args:
+        ranges: of the variables of each series, or of each group of series.
+    """
+    rising = ([r for r in of_one if np.isfinite(r) and r > 0] for of_one in ranges)
+    if n_variables <= _TOGETHER and all(not r or max(r) <= _ALIKE * min(r) for r in rising):
+        return 1
+    return min(n_variables, at_most)
 
 
-def rows_needed(panels: Sequence[Panel], n_variables: int) -> int:
-    """Panels that are stacked to show all variables (at most six) of one `Panel`."""
-    if n_variables <= TOGETHER:
-        ranges = [
-            [_range(p.values[:, v]) for v in range(n_variables)] for p in panels if len(p.values)
-        ]
-        if all(alike(r) for r in ranges):
-            return 1
-    return min(n_variables, MAX_VARIABLES)
+def stacks(
+    figure: Figure | SubFigure, n: int, *, columns: int, rows: int, time_name: str, last: bool
+) -> Iterator[list[Axes]]:
+    """Axes for n series in rows of ``columns``: for each so many panels with one axis of time.
+
+    Args:
+        last: the axis has its name only under the last row of series.
+    """
+    grid = figure.add_gridspec(-(-n // columns), columns)
+    for i in range(n):
+        place = grid[i // columns, i % columns]
+        cell = None if rows == 1 else place.subgridspec(rows, 1)
+        stack: list[Axes] = []
+        for row in range(rows):
+            # only axes of one grid begin and end where those above and beside them do
+            part = place if cell is None else cell[row]
+            stack.append(figure.add_subplot(part, sharex=stack[0] if stack else None))
+        yield stack
+        for axes in stack[:-1]:
+            axes.tick_params(labelbottom=False)
+        if not last or i + columns >= n:
+            stack[-1].set_xlabel(style.plain(time_name))
+
+
+def name_variables(axes: Axes, names: Sequence[str], letters: int) -> None:
+    """Write the variables of a panel beside it, in so many letters a line."""
+    several = ", ".join(style.plain(name, letters // len(names)) for name in names)
+    axes.set_ylabel(several if len(names) > 1 else style.lines(names[0], letters))
 
 
 def draw_panels(
@@ -70,48 +97,31 @@ def draw_panels(
     time_name: str,
     *,
     columns: int,
+    rows: int,
     width: float = style.WIDTH,
 ) -> list[Any]:
     """Fill a figure with panels, in rows of ``columns``.
 
     Args:
+        rows: panels one below another for each `Panel`; with one all variables share it.
         width: of the figure, in inches; titles are wrapped to their share of it.
 
     Returns:
         A key of the variables, for a legend; empty where axes name each variable.
     """
-    rows = rows_needed(panels, len(variables))
-    lines = -(-len(panels) // columns)
-    grid = figure.add_gridspec(lines, columns)
     headings = [_heading(panel, int(width / columns * 10)) for panel in panels]
     most = max((heading.count("\n") for heading in headings), default=0)
-    for i, panel in enumerate(panels):
-        place = grid[i // columns, i % columns]
-        cell = None if rows == 1 else place.subgridspec(rows, 1)
-        top: Axes | None = None
-        for row in range(rows):
+    drawn = stacks(figure, len(panels), columns=columns, rows=rows, time_name=time_name, last=True)
+    for i, (stack, panel, heading) in enumerate(zip(drawn, panels, headings, strict=True)):
+        for row, axes in enumerate(stack):
             chosen = range(len(variables)) if rows == 1 else [row]
-            # only axes of one grid begin and end where those above and beside them do
-            axes = figure.add_subplot(place if cell is None else cell[row], sharex=top)
             for v in chosen:
                 _draw(axes, panel, v)
-            if row < rows - 1:
-                axes.tick_params(labelbottom=False)
-            elif i + columns >= len(panels):
-                axes.set_xlabel(style.plain(time_name))
             if i % columns == 0:
-                names = [variables[v] for v in chosen]
-                axes.set_ylabel(
-                    ", ".join(style.plain(name, 26 // len(names)) for name in names)
-                    if len(names) > 1
-                    else style.lines(names[0], 26 if rows == 1 else 14)
-                )
+                name_variables(axes, [variables[v] for v in chosen], 26 if rows == 1 else 14)
             style.lighten(axes)
-            if top is None:
-                # equally many lines over each panel, so that panels beside each other align
-                padding = "\n" * (most - headings[i].count("\n"))
-                axes.set_title(padding + headings[i], fontsize=9.5)
-                top = axes
+        # equally many lines over each panel, so that panels beside each other align
+        stack[0].set_title("\n" * (most - heading.count("\n")) + heading, fontsize=9.5)
     return variable_key(variables) if rows == 1 and len(variables) > 1 else []
 
 
@@ -165,52 +175,11 @@ def _heading(panel: Panel, letters: int) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def _range(values: FloatArray) -> float:
-    known = values[np.isfinite(values)]
-    return float(np.ptp(known)) if known.size else 0.0
-
-
 def _draw(axes: Axes, panel: Panel, variable: int) -> None:
-    shown = kept(panel.values[:, variable])
-    time = style.times(axes, panel.time[shown], panel.calendar)
-    values = panel.values[shown, variable]
+    time = style.times(axes, panel.time, panel.calendar)
+    values, colour = panel.values[:, variable], style.colour(variable)
     if panel.spread is not None:
-        spread = panel.spread[shown, variable]
-        axes.fill_between(
-            time,
-            values - spread,
-            values + spread,
-            color=style.colour(variable),
-            alpha=0.2,
-            linewidth=0,
-        )
-    known = np.isfinite(values)
-    # values between two gaps have no line of their own
-    few = bool(known.sum() < 4 or (known[1:] & known[:-1]).sum() < known.sum() / 2)
-    axes.plot(
-        time, values, color=style.colour(variable), marker="." if few else None, linewidth=1.5
-    )
-
-
-def kept(values: FloatArray, at_most: int = DRAWN) -> NDArray[np.int64]:
-    """Positions of at most ``at_most`` points that draw the same curve.
-
-    The lowest and the highest of each of equally long stretches, with the very first and last; all
-    of a curve that has no more. A gap (NaN) shows where it is as long as a stretch.
-
-    Args:
-        values: (T,); at_most: 4 or more.
-    """
-    n = len(values)
-    if n <= at_most:
-        return np.arange(n)
-    stretches = (at_most - 2) // 2
-    edges = np.linspace(0, n, stretches + 1).astype(np.int64)
-    length = int(np.diff(edges).max())
-    # rows of equal length; what a shorter stretch borrows of the next changes nothing
-    places = np.minimum(edges[:-1, None] + np.arange(length), n - 1)
-    rows = values[places]
-    gaps = np.isnan(rows)
-    lowest = np.argmin(np.where(gaps, np.inf, rows), axis=1)
-    highest = np.argmax(np.where(gaps, -np.inf, rows), axis=1)
-    return np.unique(np.concatenate([[0], edges[:-1] + lowest, edges[:-1] + highest, [n - 1]]))
+        low, high = (values + sign * panel.spread[:, variable] for sign in (-1, 1))
+        long = len(time) > _MOST_VECTORS
+        axes.fill_between(time, low, high, color=colour, alpha=0.2, linewidth=0, rasterized=long)
+    style.line(axes, time, values, color=colour, linewidth=1.5)

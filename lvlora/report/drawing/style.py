@@ -12,7 +12,7 @@ import math
 import textwrap
 import unicodedata
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +47,9 @@ WIDTH = 8.0
 """Inches; at 800 px a 10 pt letter is 14 px high."""
 NARROW = 4.2
 """Inches, for a phone: at 360 px a 10 pt letter is 12 px high."""
+
+DASHES = (3.2, 1.3)
+"""Of a forecast's line."""
 
 SUFFIXES = (".png", ".svg", ".pdf")
 
@@ -262,6 +265,23 @@ def times(axes: Axes, positions: NDArray[np.float64], calendar: Calendar | None)
     )
     numbers = date2num(calendar.dates(positions))  # type: ignore[no-untyped-call]
     return np.asarray(numbers, dtype=np.float64)
+
+
+def line(
+    axes: Axes, x: NDArray[np.float64], y: NDArray[np.float64], *, dashed: bool = False, **how: Any
+) -> None:
+    """A line, and a dot for every value that has no neighbour to be joined with."""
+    axes.plot(x, y, dashes=DASHES if dashed else (None, None), **how)
+    there = np.r_[False, np.isfinite(y), False]
+    alone = there[1:-1] & ~there[:-2] & ~there[2:]
+    if alone.any():
+        axes.plot(x[alone], y[alone], ".", color=how["color"], markersize=4)
+
+
+def widely_spread(values: Iterable[float], times: float) -> bool:
+    """Whether positive values differ by so many times that only a logarithmic axis shows all."""
+    known = [value for value in values if math.isfinite(value)]
+    return len(known) > 1 and min(known) > 0 and max(known) > times * min(known)
 
 
 def lighten(axes: Axes) -> None:
