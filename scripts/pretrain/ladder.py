@@ -75,7 +75,7 @@ def candidates() -> list[Candidate]:
 
 def scores(folder: Path) -> dict[str, float]:
     """Return a value for each of `LINES`."""
-    forecasts = development_scores.of_model(str(folder), _SAMPLES)
+    forecasts = development_scores.of("lm", str(folder), _SAMPLES)
     measured = development_scores.score_measured(forecasts)
     plain, seasonal = measured["measured, no season"], measured["measured, seasonal"]
     systems = development_scores.score_systems(forecasts, _SYSTEMS, (0.0, 0.02, 0.05, 0.1))
