@@ -1,16 +1,16 @@
 """A shared study by hand: trials are claimed, ended and given back as `lvlora.sweep.trial` does."""
 
 import warnings
-from collections.abc import Mapping
 from typing import Any
 
+from optuna import Trial
 from optuna.trial import TrialState
 
 from lvlora.answers import Price
 from lvlora.sweep.plan import make_plan, sampler_of, stages_of
 from lvlora.sweep.settings import SweepSettings
 from lvlora.sweep.space import Space
-from lvlora.sweep.study import Claim, SharedStudy, StudyFacts, compared
+from lvlora.sweep.study import SharedStudy, StudyFacts, compared
 from lvlora.train.schedule import Cost
 from lvlora.train.settings import TrainSettings
 
@@ -30,35 +30,28 @@ def facts_of(settings: SweepSettings, own: Space | None = None, data: str = "abc
     )
 
 
-def claim(board: SharedStudy) -> Claim | None:
+def claim(study: SharedStudy) -> Trial | None:
     """The next attempt; None while others make all that could be made."""
-    while board.queue():
+    while study.queue():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a database's hearts beat in `optimize`
-            trial = board.study.ask()
-        taken = board.claim(trial)
-        if taken is not None:
-            return taken
-        board.study.tell(trial, state=TrialState.FAIL)
+            trial = study.study.ask()
+        if study.claim(trial):
+            return trial
+        study.study.tell(trial, state=TrialState.FAIL)
     return None
 
 
-def finish(
-    board: SharedStudy,
-    taken: Claim,
-    outcome: Any,
-    value: float | None,
-    facts: Mapping[str, Any] | None = None,
-) -> None:
-    """End an attempt with a result."""
-    board.end(taken, outcome, value, facts or {})
-    states = {"pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
-    if outcome in states:
-        board.study.tell(taken.trial, state=states[outcome])
+def finish(study: SharedStudy, trial: Trial, value: float | None, **end: Any) -> None:
+    """End an attempt: complete with a value, failed without one."""
+    if value is None:
+        trial.set_user_attr("end", {"reason": "it failed", **end})
+        study.study.tell(trial, state=TrialState.FAIL)
     else:
-        board.study.tell(taken.trial, value)
+        trial.set_user_attr("end", {"value": value, **end})
+        study.study.tell(trial, value)
 
 
-def give_back(board: SharedStudy, taken: Claim) -> None:
+def give_back(study: SharedStudy, trial: Trial) -> None:
     """End an attempt without a result."""
-    board.study.tell(taken.trial, state=TrialState.FAIL)
+    study.study.tell(trial, state=TrialState.FAIL)

@@ -2,6 +2,7 @@
 
 Begin with `search.run_search`, the verb; `lvlora.programs.search` is the same for programs. `space`
 has the values that are searched, `plan` the share of each stage in a limit, `study` the trials that
-any number of processes share, `storage` their place. `trial` makes them, one after the other.
-`record` gives the answer, `document` its page. It knows Optuna, and nothing of terminals.
+any number of processes share, `storage` their place. `trial` makes them, one after the other, and
+`workers` starts processes that do. `record` gives the answer, `document` its page. It knows Optuna,
+and nothing of terminals.
 """

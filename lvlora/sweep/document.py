@@ -138,43 +138,35 @@ def _share(spent: int, limit: int | None) -> str:
     return f" of {numbers.flops(limit)} ({numbers.share(spent / limit)})" if limit else ""
 
 
-_MOST_ALONG_A_SIDE = 12
-
-
 def pictures_of(record: Sweep) -> list[Picture]:
     """Return every picture that the trials of a sweep give."""
     valued = [trial for trial in record.table if trial.value is not None]
     if not valued:
         return []
-    space, first = space_of_plan(record.plan), of_first_stage(record.plan, valued)
-    names, first_names = searched(valued), searched(first)
+    first = of_first_stage(record.plan, valued)
+    metric, names, first_names = metric_of(record), searched(valued), searched(first)
+
+    def over_settings(plot: str, trials: Sequence[Trial], axes: Sequence[str]) -> partial[Figure]:
+        return partial(settings_figure, plot, trials, space_of_plan(record.plan, axes), metric)
+
     pictures = [
         Picture(
             "The error of each trial against its FLOPs",
-            partial(error_by_flops_figure, valued, metric_of(record)),
+            partial(error_by_flops_figure, valued, metric),
             name="error-by-flops",
         )
     ]
-
-    def add(name: str, alt: str, plot: str, trials: Sequence[Trial], axes: Sequence[str]) -> None:
-        caption = "With few trials a hint, no more." if name == "importances" else ""
-        draw = partial(settings_figure, plot, trials, axes, space, metric_of(record))
-        pictures.append(Picture(alt, draw, caption, name=name))
-
-    if is_map(first):
+    if len(first_names) == 2:
         alt = "The error over the two searched settings"
-        add("map", alt, "plot_contour", first, first_names)
+        pictures.append(Picture(alt, over_settings("plot_contour", first, first_names), name="map"))
     if names:
-        add(
-            "parallel",
-            "A line for each trial to its error",
-            "plot_parallel_coordinate",
-            valued,
-            names,
-        )
+        alt = "A line for each trial to its error"
+        draw = over_settings("plot_parallel_coordinate", valued, names)
+        pictures.append(Picture(alt, draw, name="parallel"))
     if record.importances:
         alt = "The share of each setting in the differences between the trials of the search"
-        add("importances", alt, "plot_param_importances", first, first_names)
+        draw = over_settings("plot_param_importances", first, first_names)
+        pictures.append(Picture(alt, draw, "With few trials a hint, no more.", name="importances"))
     return pictures
 
 
@@ -184,15 +176,6 @@ def metric_of(record: Sweep) -> str:
     if not valued:
         return "validation error"
     return "validation loss" if valued[0].mae is None else "validation MAE"
-
-
-def is_map(trials: Sequence[Trial]) -> bool:
-    """Whether the trials are a grid of two settings, most of its cells with a result."""
-    sides = [{trial.params[name] for trial in trials} for name in searched(trials)]
-    if len(sides) != 2:
-        return False
-    cells = len(sides[0]) * len(sides[1])
-    return cells <= 2 * len(trials) and max(map(len, sides)) <= _MOST_ALONG_A_SIDE
 
 
 def error_by_flops_figure(trials: Sequence[Trial], metric: str) -> Figure:
@@ -208,14 +191,12 @@ def error_by_flops_figure(trials: Sequence[Trial], metric: str) -> Figure:
     return _drawn(lambda plots: plots.plot_pareto_front(study, target_names=names))
 
 
-def settings_figure(
-    plot: str, trials: Sequence[Trial], names: Sequence[str], space: Space, metric: str
-) -> Figure:
-    """Draw one of Optuna's plots of the error over settings."""
+def settings_figure(plot: str, trials: Sequence[Trial], space: Space, metric: str) -> Figure:
+    """Draw one of Optuna's plots of the error over the settings of a space."""
     import optuna
 
-    study = study_of(trials, names, space)
-    options: dict[str, Any] = {"params": list(names), "target_name": metric}
+    study = study_of(trials, space)
+    options: dict[str, Any] = {"params": list(space.dimensions), "target_name": metric}
     if plot == "plot_param_importances":
         options["evaluator"] = optuna.importance.FanovaImportanceEvaluator(seed=0)
     return _drawn(lambda plots: getattr(plots, plot)(study, **options))

@@ -77,6 +77,7 @@ class Allotment:
         """Return the steps of a trial with these settings."""
         if self.steps is not None:
             return self.steps
+        cost = replace(cost, times=self.validations.times)
         return min(cost.steps_within(settings, cap, c) for c, cap in self.caps.items())
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import shlex
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from lvlora.answers import NOTHING, Answer, Estimate, Number, Price, Shape
-from lvlora.flops.ledger import FILE_NAME, Ledger, entries_of_study
+from lvlora.flops.ledger import entries as ledger_entries
+from lvlora.flops.ledger import entries_of_study
 from lvlora.settings.base import Convention
 from lvlora.settings.fields import read_fields
 from lvlora.sweep.plan import SearchPlan
 from lvlora.sweep.settings import SweepSettings
 from lvlora.sweep.space import Dimension, Space, merged, with_params
 from lvlora.sweep.storage import folder_of, trial_folder
-from lvlora.sweep.study import OVER, SharedStudy, end_of, slot_of, state_of
+from lvlora.sweep.study import SharedStudy, end_of, slot_of, state_of
 from lvlora.train.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -150,22 +153,22 @@ def record_of(
         in_file: its data are in the file that the settings name, so that a command can name it.
         stopped_by: the limit that ended the search.
     """
-    best = study.best()
-    front = [slot_of(trial) for trial in study.front(settings.convention)]
-    trials = [trial_of(study, trial, settings, front) for trial in study.records()]
-    command = None
-    if best is not None and in_file:
-        # a longer run may well be validated more thoroughly than its trial was
-        command = command_of(with_params(shared_settings(settings, None), best.params))
-    best_trial = next((t for t in trials if best and t.trial == slot_of(best)), None)
     plan = plan_summary(study.plan, settings)
+    trials = [trial_of(study, trial, settings) for trial in study.by_slot().values()]
+    front = _front(trials)
+    trials = [t.model_copy(update={"front": True}) if t.trial in front else t for t in trials]
+    best_attempt, best, command = study.best(), None, None
+    if best_attempt is not None:
+        row = next(trial for trial in trials if trial.trial == slot_of(best_attempt))
+        best = Best(**row.model_dump(include=set(Best.model_fields)))
+        if in_file:
+            # a longer run may well be validated more thoroughly than its trial was
+            command = command_of(with_params(shared_settings(settings, None), best_attempt.params))
     return Sweep(
         study=settings.study,
         finished=not study.unfinished(),
         trials=_counted(trials, study.plan.n_trials),
-        best=None
-        if best_trial is None
-        else Best(**best_trial.model_dump(include=set(Best.model_fields))),
+        best=best,
         front=front,
         importances=importances(plan, trials),
         flops=_spent(study, settings),
@@ -188,39 +191,38 @@ def limit_of(study: SharedStudy, settings: SweepSettings) -> int | None:
 
 def shared_settings(settings: SweepSettings, plan: SearchPlan | None) -> TrainSettings:
     """Return what all trials share, with the plan's series to score; limits and steps are not."""
-    shared = settings.model_dump(include=set(TrainSettings.model_fields))
     series = settings.validation_series if plan is None else plan.validations.series
-    return TrainSettings(
-        **{**shared, "max_flops": None, "max_steps": None, "validation_series": series}
-    )
+    shared = settings.model_dump(include=set(TrainSettings.model_fields))
+    own = {"max_flops": None, "max_steps": None, "validation_series": series}
+    return TrainSettings(**{**shared, **own})
 
 
-def trial_of(
-    study: SharedStudy, trial: FrozenTrial, settings: SweepSettings, front: Collection[int] = ()
-) -> Trial:
-    """Return a trial as an answer.
-
-    Args:
-        front: the trials that no other beats in both error and FLOPs.
-    """
-    state, slot = state_of(trial), slot_of(trial)
+def trial_of(study: SharedStudy, attempt: FrozenTrial, settings: SweepSettings) -> Trial:
+    """Return a trial as an answer."""
+    state, slot, end = state_of(attempt), slot_of(attempt), end_of(attempt)
     assert state is not None  # an attempt that was lost takes no slot
-    end = end_of(trial) if state in OVER else {}
     return Trial(
         trial=slot,
         stage=study.plan.stages[study.plan.stage_of(slot)].name,
-        params=dict(trial.params),
-        value=end.get("value"),
-        mae=end.get("mae"),
-        loss=end.get("loss"),
-        steps=end.get("steps"),
-        flops=(end.get("flops") or {}).get(settings.convention),
-        seconds=end.get("seconds"),
+        params=dict(attempt.params),
+        **{name: end.get(name) for name in ("value", "mae", "loss", "steps", "seconds", "reason")},
+        flops=end["flops"][settings.convention] if "flops" in end else None,
         state=state,
-        front=slot in front,
-        reason=end.get("reason"),
+        front=False,
         folder=str(trial_folder(folder_of(settings), slot).path),
     )
+
+
+def outcome_of(study: SharedStudy, settings: SweepSettings, attempt: FrozenTrial) -> str:
+    """Return the result of a trial as a sentence."""
+    trial, best = trial_of(study, attempt, settings), study.best()
+    if trial.value is None:
+        return f"Trial {trial.trial} failed: {trial.reason}"
+    early = "ended early, " if trial.state == "pruned" else ""
+    name = "loss" if trial.mae is None else "MAE"
+    is_best = best is not None and slot_of(best) == trial.trial
+    note = "  (best so far)" if is_best else ""
+    return f"Trial {trial.trial}: {early}validation {name} {trial.value:.4g}{note}"
 
 
 def plan_summary(plan: SearchPlan, settings: SweepSettings) -> PlanSummary:
@@ -260,38 +262,42 @@ def command_of(settings: TrainSettings) -> str:
     return shlex.join(words)
 
 
+def _front(trials: Sequence[Trial]) -> list[int]:
+    """Return the trials that no other beats in both error and FLOPs, the cheapest first."""
+    complete = [(t.flops or 0, t.value, t.trial) for t in trials if t.state == "complete"]
+    front: list[int] = []
+    least = math.inf
+    for _, value, trial in sorted(complete):
+        if value is not None and value < least:
+            front.append(trial)
+            least = value
+    return front
+
+
 def _spent(study: SharedStudy, settings: SweepSettings) -> Price:
     """Return the FLOPs that the ledger charges to the study, with those of lost attempts."""
-    if not (settings.runs / FILE_NAME).exists():
-        return NOTHING
-    with Ledger.for_runs(settings.runs, create=False, reading=True) as ledger:
-        rows = entries_of_study(ledger.rows(), settings.study, study.facts.first_entry)
+    rows = entries_of_study(ledger_entries(settings.runs), settings.study, study.facts.first_entry)
     return sum((row.charged for row in rows), NOTHING)
 
 
 def _counted(trials: Sequence[Trial], planned: int) -> TrialCounts:
-    states = [trial.state for trial in trials]
+    states = Counter(trial.state for trial in trials)
     return TrialCounts(
         planned=planned,
-        complete=states.count("complete"),
-        pruned=states.count("pruned"),
-        failed=states.count("failed"),
-        running=states.count("running"),
-        waiting=planned - len(trials) + states.count("waiting"),
+        **{state: states[state] for state in ("complete", "pruned", "failed", "running")},
+        waiting=planned - len(trials) + states["waiting"],
     )
 
 
 def _seconds_left(study: SharedStudy) -> float | None:
     """Return the time until all is done, one trial after another, at the pace until now."""
-    done = [trial for trial in study.records() if state_of(trial) in OVER]
-    times = [(trial.datetime_start, trial.datetime_complete) for trial in done]
-    seconds = sum((over - began).total_seconds() for began, over in times if began and over)
-    spent = sum(int((end_of(trial).get("flops") or {}).get("executed", 0)) for trial in done)
-    if not seconds or not spent or not study.unfinished():
+    done = {slot: end_of(t) for slot, t in study.by_slot().items() if "flops" in end_of(t)}
+    spent = sum(end["flops"]["executed"] for end in done.values())
+    if not spent or not study.unfinished():
         return None
-    shares = [study.plan.allotments[study.plan.stage_of(slot_of(t))].at_most for t in done]
-    remaining = study.plan.at_most.executed - sum(price.executed for price in shares)
-    return max(0.0, seconds / spent * remaining)
+    over = [study.plan.allotments[study.plan.stage_of(slot)].at_most.executed for slot in done]
+    remaining = max(0, study.plan.at_most.executed - sum(over))
+    return float(sum(end["seconds"] for end in done.values()) / spent * remaining)
 
 
 def importances(plan: PlanSummary, trials: Sequence[Trial]) -> dict[str, float]:
@@ -302,16 +308,14 @@ def importances(plan: PlanSummary, trials: Sequence[Trial]) -> dict[str, float]:
     """
     import optuna
 
-    complete = [t for t in trials if t.state == "complete" and t.value is not None]
-    first = of_first_stage(plan, complete)
+    first = of_first_stage(plan, [trial for trial in trials if trial.state == "complete"])
     names = searched(first)
     few = len(first) < LEAST_TRIALS or len(names) < 2
     if few or len({trial.value for trial in first}) < 2:
         return {}
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-    shares = optuna.importance.get_param_importances(
-        study_of(first, names, space_of_plan(plan)), evaluator=evaluator
-    )
+    study = study_of(first, space_of_plan(plan, names))
+    shares = optuna.importance.get_param_importances(study, evaluator=evaluator)
     return {name: float(share) for name, share in shares.items()}
 
 
@@ -322,27 +326,25 @@ def searched(trials: Sequence[Trial]) -> list[str]:
     return [name for name in shared if len({trial.params[name] for trial in trials}) > 1]
 
 
-def space_of_plan(plan: PlanSummary) -> Space:
-    return merged([Space(stage.space) for stage in plan.stages])
+def space_of_plan(plan: PlanSummary, names: Sequence[str]) -> Space:
+    """Return the dimensions of some settings that a plan searches."""
+    dimensions = merged(Space(stage.space) for stage in plan.stages).dimensions
+    return Space({name: dimensions[name] for name in names})
 
 
 def of_first_stage(plan: PlanSummary, trials: Sequence[Trial]) -> list[Trial]:
+    """Return the trials of a plan's first stage."""
     return [trial for trial in trials if trial.stage == plan.stages[0].stage]
 
 
-def study_of(trials: Sequence[Trial], names: Sequence[str], space: Space) -> Study:
+def study_of(trials: Sequence[Trial], space: Space) -> Study:
     """Return a study in memory with a complete trial for each of these."""
     import optuna
 
     study = optuna.create_study()
-    distributions = space.distributions()
     for trial in trials:
-        assert trial.value is not None
-        study.add_trial(
-            optuna.trial.create_trial(
-                params={name: trial.params[name] for name in names},
-                distributions={name: distributions[name] for name in names},
-                value=float(trial.value),
-            )
-        )
+        study.enqueue_trial({name: trial.params[name] for name in space.dimensions})
+        attempt = study.ask()
+        space.suggest(attempt)
+        study.tell(attempt, trial.value)
     return study

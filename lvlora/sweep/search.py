@@ -2,66 +2,37 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from lvlora import durable
 from lvlora.answers import Estimate
 from lvlora.data.dataset import Dataset
-from lvlora.errors import (
-    EXIT_BUDGET,
-    EXIT_DONE,
-    EXIT_STOPPED,
-    BudgetError,
-    LvloraError,
-    RunStopped,
-    SettingsError,
-    meant,
-)
+from lvlora.errors import BudgetError, SettingsError, meant
 from lvlora.flops.budget import Budget
 from lvlora.flops.ledger import FILE_NAME, Ledger
 from lvlora.forecast.estimate import REPORT_SECONDS
 from lvlora.model.catalogue import resolve
-from lvlora.model.devices import cores
 from lvlora.model.loading import has_weights
 from lvlora.narrator import Narrator
 from lvlora.report.page import PAGE, write_page
-from lvlora.settings.configuration import to_toml
 from lvlora.sweep import storage
 from lvlora.sweep.document import document
 from lvlora.sweep.plan import SearchPlan, Stage, make_plan, points_to_price, sampler_of, stages_of
-from lvlora.sweep.record import Sweep, SweepPlan, limit_of, plan_summary, record_of, shared_settings
+from lvlora.sweep.record import Sweep, SweepPlan, plan_summary, record_of, shared_settings
 from lvlora.sweep.settings import SweepSettings
 from lvlora.sweep.space import Space, read_space, with_params
-from lvlora.sweep.storage import folder_of
-from lvlora.sweep.study import OVER, SharedStudy, StudyFacts, compared, state_of
-from lvlora.sweep.trial import TrialLoop, cost_of, outcome_of, plan_trial
+from lvlora.sweep.study import SharedStudy, StudyFacts, compared
+from lvlora.sweep.trial import TrialLoop, plan_step, plan_trial
+from lvlora.sweep.workers import parent_of_this_worker, share
 from lvlora.train import validation
 from lvlora.train.fine_tune import estimate_run
 from lvlora.train.loop import load_run
-from lvlora.train.plan import Plan
-from lvlora.train.process import StopRequest
 from lvlora.train.record import Observer
 from lvlora.train.trackers import check_installed
 
 _EXPLICIT = ("flag", "python")
 """Sources of a value that belongs to this very call."""
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    """A search that could begin: its data, its subject, and its study, if there is one already."""
-
-    dataset: Dataset
-    facts: StudyFacts
-    study: SharedStudy | None
 
 
 def run_search(
@@ -91,13 +62,13 @@ def run_search(
             is reached later ends the search with its answer, whose ``stopped_by`` names it.)
         RunStopped: a signal came; everything is saved.
     """
-    prepared = _prepare(settings, read, sources, narrator, space)
+    dataset, facts, study = _prepare(settings, read, sources, narrator, space)
     parent = parent_of_this_worker()
     if show_plan is not None and parent is None:
-        summary = plan_summary(prepared.facts.plan, settings)
+        summary = plan_summary(facts.plan, settings)
         show_plan(SweepPlan(study=settings.study, plan=summary, estimate=None))
     # its plan may not be ours: another process may have made the study just now
-    study = prepared.study or storage.make(settings, prepared.facts)
+    study = study or storage.make(settings, facts)
     refusal: BudgetError | None = None
     with storage.storage_errors(settings):
         if not study.unfinished():
@@ -105,17 +76,7 @@ def run_search(
         elif settings.workers > 1:
             refusal = share(settings, study, narrator)
         else:
-            loop = TrialLoop(
-                settings,
-                shared_settings(settings, study.plan),
-                study,
-                prepared.dataset,
-                sources,
-                limit_of(study, settings),
-                narrator,
-                observer,
-                parent,
-            )
+            loop = TrialLoop(settings, study, dataset, sources, narrator, observer, parent)
             refusal = loop.run()
         stopped_by = None if refusal is None else refusal.message
         record = record_of(study, settings, in_file=in_file, stopped_by=stopped_by)
@@ -137,17 +98,14 @@ def plan_search(
 
     One trial is measured, where there are weights; the others take as much time a FLOP.
     """
-    prepared = _prepare(settings, read, sources, narrator, None)
+    dataset, facts, _ = _prepare(settings, read, sources, narrator, None)
     estimate: Estimate | None = None
     if has_weights(resolve(settings.model, settings.revision)):
-        estimate = _measured(prepared, settings)
+        estimate = _measured(facts.plan, settings, dataset)
     else:
         narrator.note("The weights are not here, so time and memory were not measured.")
-    return SweepPlan(
-        study=settings.study,
-        plan=plan_summary(prepared.facts.plan, settings),
-        estimate=estimate,
-    )
+    summary = plan_summary(facts.plan, settings)
+    return SweepPlan(study=settings.study, plan=summary, estimate=estimate)
 
 
 def search_status(settings: SweepSettings) -> Sweep:
@@ -180,32 +138,28 @@ def laid_out(
     Raises:
         LvloraError: as `run_search`, before its first trial.
     """
-    return _prepare(settings, read, sources, narrator, None).facts.plan
+    return _prepare(settings, read, sources, narrator, None)[1].plan
 
 
-def _measured(prepared: _Prepared, settings: SweepSettings) -> Estimate:
+def _measured(plan: SearchPlan, settings: SweepSettings, dataset: Dataset) -> Estimate:
     """Measure time and memory of all trials, one after the other, by steps of the largest."""
-    plan, begin = prepared.facts.plan, time.perf_counter()
-    loaded = load_run(_largest_trial(plan, settings, prepared.dataset))
-    loading = time.perf_counter() - begin
-    most = loaded.plan.at_most().executed
-    one = estimate_run(loaded)
-    trials = one.seconds * plan.at_most.executed / most + loading * plan.n_trials
-    return Estimate(
-        seconds=trials + REPORT_SECONDS, peak_bytes=one.peak_bytes, probe_flops=one.probe_flops
-    )
-
-
-def _largest_trial(plan: SearchPlan, settings: SweepSettings, dataset: Dataset) -> Plan:
-    """Return the run of a sweep that takes the most memory."""
     base = shared_settings(settings, plan)
-    planned = [
-        (with_params(base, point), plan.allotments[i])
-        for i in range(len(plan.stages))
+    trials = [
+        (with_params(base, point), allotment)
+        for i, allotment in enumerate(plan.allotments)
         for point in points_to_price(plan.stages[: i + 1])[0]
     ]
-    largest, allotment = max(planned, key=lambda t: (t[0].batch_size * t[0].seq_len, t[0].rank))
-    return plan_trial(largest, dataset, allotment)
+    largest, allotment = max(trials, key=lambda t: (t[0].batch_size * t[0].seq_len, t[0].rank))
+    begin = time.perf_counter()
+    loaded = load_run(plan_trial(largest, dataset, allotment))
+    loading = time.perf_counter() - begin
+    one = estimate_run(loaded)
+    seconds = one.seconds * plan.at_most.executed / loaded.plan.at_most().executed
+    return Estimate(
+        seconds=seconds + loading * plan.n_trials + REPORT_SECONDS,
+        peak_bytes=one.peak_bytes,
+        probe_flops=one.probe_flops,
+    )
 
 
 def _prepare(
@@ -214,26 +168,26 @@ def _prepare(
     sources: Mapping[str, str],
     narrator: Narrator,
     space: Space | None,
-) -> _Prepared:
-    """Find the study, or plan one."""
+) -> tuple[Dataset, StudyFacts, SharedStudy | None]:
+    """Return the data, and the study if there is one already, else what it will be about."""
     check_installed(settings.tracker)
     stages = _stages(settings, sources, space)
     dataset = read()
     sha256 = dataset.sha256()
     n_held_out = validation.held_out_steps(settings, dataset)
-    resolved = settings.model_copy(update={"validation_steps": n_held_out})
+    subject = compared(settings.model_copy(update={"validation_steps": n_held_out}))
     study = storage.find(settings)
     if study is not None:
-        study.facts.check(settings.study, compared(resolved), stages, sha256)
-        return _Prepared(dataset, study.facts, study)
+        study.facts.check(settings.study, subject, stages, sha256)
+        return dataset, study.facts, study
     note = resolve(settings.model, settings.revision).note
     if note:
         narrator.note(note)
     limits, first_entry = _limits(settings)
     base = shared_settings(settings, None)
-    plan = make_plan(stages, settings, base, limits, lambda s: cost_of(s, dataset))
+    plan = make_plan(stages, settings, base, limits, lambda s: plan_step(s, dataset).cost)
     facts = StudyFacts(
-        settings=compared(resolved),
+        settings=subject,
         data=None if settings.data is None else str(settings.data),
         data_sha256=sha256,
         sampler=sampler_of(settings, stages[0].space),
@@ -241,7 +195,7 @@ def _prepare(
         first_entry=first_entry,
         plan=plan,
     )
-    return _Prepared(dataset, facts, None)
+    return dataset, facts, None
 
 
 def _stages(
@@ -302,104 +256,3 @@ def _limits(settings: SweepSettings) -> tuple[dict[str, int], int]:
             )
         limits[budget.convention] = min(remaining, limits.get(budget.convention, remaining))
     return limits, 1 + max((row.id for row in rows), default=0)
-
-
-PARENT_VARIABLE = "SWEEP_PARENT_OF_LVLORA"
-"""Tells a process that it is a worker, and of whom; a worker whose parent died stops by itself."""
-
-_SECONDS_BETWEEN_LOOKS = 0.5
-
-
-def parent_of_this_worker() -> int | None:
-    """Return the process that started this one as a worker, if one did."""
-    parent = os.environ.get(PARENT_VARIABLE, "")
-    return int(parent) if parent.isdigit() else None
-
-
-def share(settings: SweepSettings, study: SharedStudy, narrator: Narrator) -> BudgetError | None:
-    """Let several processes make the trials; returns the refusal of a limit, if one ended it.
-
-    Raises:
-        RunStopped: Ctrl-C came, and all have stopped.
-        LvloraError: one failed, and trials are left.
-    """
-    folder = folder_of(settings)
-    threads = settings.threads or max(1, cores() // settings.workers)
-    logs = [folder / f"worker-{number + 1}.log" for number in range(settings.workers)]
-    narrator.note(f"{settings.workers} workers with {threads} threads each; logs in {folder}")
-    seen = {trial.number for trial in study.records() if state_of(trial) in OVER}
-    with StopRequest() as stop, ExitStack() as streams:
-        workers = [_start(settings, threads, log, streams) for log in logs]
-        was_stopped = False
-        try:
-            while any(worker.poll() is None for worker in workers):
-                if stop.requested and not was_stopped:
-                    was_stopped = True
-                    _signal(workers, signal.SIGINT)
-                for trial in study.records():
-                    if trial.number not in seen and state_of(trial) in OVER:
-                        seen.add(trial.number)
-                        narrator.note(outcome_of(study, settings, trial))
-                time.sleep(_SECONDS_BETWEEN_LOOKS)
-        except BaseException:
-            _signal(workers, signal.SIGKILL)
-            raise
-        codes = [worker.wait() for worker in workers]
-    return _refusal(settings, study, dict(zip(logs, codes, strict=True)), narrator)
-
-
-def _start(
-    settings: SweepSettings, threads: int, log: Path, streams: ExitStack
-) -> subprocess.Popen[bytes]:
-    """Start a worker that writes into a log."""
-    config = log.with_name("worker.toml")
-    changes = {"workers": 1, "threads": threads, "storage": None}
-    durable.write_text(config, to_toml("sweep", settings.model_copy(update=changes)))
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("LVLORA_")}
-    environment |= {
-        PARENT_VARIABLE: str(os.getpid()),
-        "OMP_NUM_THREADS": str(threads),
-        "MKL_NUM_THREADS": str(threads),
-        # the same package, however this process imported it
-        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
-    }
-    if settings.storage is not None:  # where no list of processes and no file shows its password
-        environment["LVLORA_STORAGE"] = settings.storage
-    return subprocess.Popen(
-        [sys.executable, "-m", "lvlora", "sweep", "--config", str(config), "--json"],
-        stdin=subprocess.DEVNULL,
-        stdout=streams.enter_context(log.open("wb")),
-        stderr=subprocess.STDOUT,
-        env=environment,
-        start_new_session=True,  # Ctrl-C reaches it once, through this process
-    )
-
-
-def _refusal(
-    settings: SweepSettings, study: SharedStudy, codes: dict[Path, int], narrator: Narrator
-) -> BudgetError | None:
-    unfinished = study.unfinished()
-    if unfinished and EXIT_STOPPED in codes.values():
-        raise RunStopped(
-            f"study {settings.study}: all workers have stopped; everything is saved",
-            "The same command goes on.",
-        )
-    for log, code in codes.items():
-        if code in (EXIT_DONE, EXIT_BUDGET, EXIT_STOPPED):
-            continue
-        message = f"{log}: a worker ended with {code}"
-        if unfinished:
-            raise LvloraError(message, "The log's last lines say why; the same command goes on.")
-        narrator.warning(f"{message}; the others made its trials.")
-    if unfinished and EXIT_BUDGET in codes.values():
-        return BudgetError(
-            f"study {settings.study}: the next trial does not fit into the limit",
-            "The same command with a larger --max-flops (or --budget) goes on.",
-        )
-    return None
-
-
-def _signal(workers: Sequence[subprocess.Popen[bytes]], number: signal.Signals) -> None:
-    for worker in workers:
-        if worker.poll() is None:
-            worker.send_signal(number)

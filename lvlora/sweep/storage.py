@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 JOURNAL = "study.journal"
 _NAME = re.compile(r"[\w][\w.+@-]{0,99}")
+_FACTS = "lvlora"
+"""Attribute of a study that keeps its facts."""
 _RESERVED = ("latest", "ledger.sqlite")
 
 _HEARTBEAT_SECONDS, STALE_SECONDS = 60, 900
@@ -67,7 +69,12 @@ def trial_folder(study_folder: Path, slot: int) -> TrialFolder:
 
 
 def find(settings: SweepSettings) -> SharedStudy | None:
-    """Return the study, if there is one; an empty database gets Optuna's tables."""
+    """Return the study, if there is one; an empty database gets Optuna's tables.
+
+    Raises:
+        SettingsError: it was made by something else.
+        DataError: it is damaged.
+    """
     import optuna
 
     folder = folder_of(settings)
@@ -78,11 +85,16 @@ def find(settings: SweepSettings) -> SharedStudy | None:
             study = optuna.load_study(study_name=settings.study, storage=_open(settings, folder))
         except KeyError:
             return None
-        if "lvlora" not in study.user_attrs and not study.get_trials(deepcopy=False):
-            return None  # another process makes it now
-        shared = _shared(study, settings)
-        _ = [end_of(trial).get("value") for trial in shared.records()]  # all can be read
-        return shared
+        if _FACTS in study.user_attrs:
+            shared = _shared(study, settings)
+            _ = [end_of(trial)["value"] for trial in [shared.best()] if trial]  # can be read
+            return shared
+        if study.get_trials(deepcopy=False):
+            raise SettingsError(
+                f"--study {study.study_name}: was not made by lvlora sweep",
+                "Choose another --study.",
+            )
+        return None  # another process makes it now
 
 
 def make(settings: SweepSettings, facts: StudyFacts) -> SharedStudy:
@@ -96,27 +108,23 @@ def make(settings: SweepSettings, facts: StudyFacts) -> SharedStudy:
     folder = folder_of(settings)
     folder.mkdir(parents=True, exist_ok=True)
     with storage_errors(settings):
-        storage = _open(settings, folder)
+        storage, name = _open(settings, folder), settings.study
         try:
-            study = optuna.create_study(
-                study_name=settings.study,
-                storage=storage,
-                direction="minimize",
-            )
+            study = optuna.create_study(study_name=name, storage=storage, direction="minimize")
         except optuna.exceptions.DuplicatedStudyError:
-            study = optuna.load_study(study_name=settings.study, storage=storage)
+            study = optuna.load_study(study_name=name, storage=storage)
             end = time.monotonic() + 5
-            while "lvlora" not in study.user_attrs and time.monotonic() < end:
+            while _FACTS not in study.user_attrs and time.monotonic() < end:
                 time.sleep(0.05)  # who made it writes its plan right now, unless it was killed
-        if "lvlora" not in study.user_attrs:
-            study.set_user_attr("lvlora", facts.model_dump(mode="json"))
+        if _FACTS not in study.user_attrs:
+            study.set_user_attr(_FACTS, facts.model_dump(mode="json"))
         shared = _shared(study, settings)
     shared.facts.check(settings.study, facts.settings, facts.plan.stages, facts.data_sha256)
     return shared
 
 
 def _shared(study: Study, settings: SweepSettings) -> SharedStudy:
-    facts = StudyFacts.of(study)
+    facts = StudyFacts.model_validate(study.user_attrs[_FACTS])
     stored = facts.settings_as(settings)
     study.pruner = pruner(stored.pruner)
     return SharedStudy(study, facts, stored.seed)
@@ -138,7 +146,6 @@ def storage_errors(settings: SweepSettings, *, reading: bool = False) -> Iterato
 
     url = settings.storage
     place = "the journal" if url is None else f"--storage {_without_password(url)}"
-    unreachable = (SQLAlchemyError, optuna.exceptions.StorageInternalError, ConnectionError)
     try:
         yield
     except LvloraError:
@@ -148,13 +155,13 @@ def storage_errors(settings: SweepSettings, *, reading: bool = False) -> Iterato
             f"{place}: its driver is not installed ({error})",
             "For PostgreSQL: pip install 'lvlora[postgres]', and postgresql+psycopg://… as URL.",
         ) from None
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError, ConnectionError) as error:
+        raise LvloraError(
+            f"{place}: cannot be used ({type(error.__cause__ or error).__name__})",
+            "Is the URL right and the server running? sqlite:///FILE needs neither.",
+        ) from None
     except Exception as error:
-        if isinstance(error, unreachable):
-            raise LvloraError(
-                f"{place}: cannot be used ({type(error.__cause__ or error).__name__})",
-                "Is the URL right and the server running? sqlite:///FILE needs neither.",
-            ) from None
-        if not isinstance(error, ValueError) and not (reading and isinstance(error, _DAMAGE)):
+        if not reading:
             raise
         raise DataError(
             f"study {settings.study}: {place} is damaged ({type(error).__name__}: {reason(error)})",
@@ -162,17 +169,13 @@ def storage_errors(settings: SweepSettings, *, reading: bool = False) -> Iterato
         ) from None
 
 
-_DAMAGE = (
-    *(KeyError, TypeError, AttributeError, IndexError, AssertionError, OverflowError),
-    RecursionError,
-)
-
-
 def _open(settings: SweepSettings, folder: Path) -> BaseStorage:
     import optuna
     from optuna.exceptions import ExperimentalWarning
     from optuna.storages import JournalStorage, RDBStorage
     from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     if settings.storage is None:
@@ -185,7 +188,13 @@ def _open(settings: SweepSettings, folder: Path) -> BaseStorage:
             finally:
                 lock.release()
         return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
-    _check_url(settings.storage)
+    try:
+        make_url(settings.storage).get_dialect()
+    except ArgumentError:
+        raise SettingsError(
+            f"--storage {_without_password(settings.storage)}: is not the URL of a database",
+            "For example sqlite:///studies.db or postgresql+psycopg://HOST/NAME.",
+        ) from None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         return RDBStorage(
@@ -193,19 +202,6 @@ def _open(settings: SweepSettings, folder: Path) -> BaseStorage:
             heartbeat_interval=_HEARTBEAT_SECONDS,
             grace_period=STALE_SECONDS,
         )
-
-
-def _check_url(url: str) -> None:
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    try:
-        make_url(url).get_dialect()
-    except ArgumentError:
-        raise SettingsError(
-            f"--storage {_without_password(url)}: is not the URL of a database",
-            "For example sqlite:///studies.db or postgresql+psycopg://HOST/NAME.",
-        ) from None
 
 
 def _without_password(url: str) -> str:

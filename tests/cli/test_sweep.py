@@ -170,7 +170,7 @@ def test_ctrl_c_and_the_same_command_again(run_lvlora, args, tmp_path, done, int
     args = [*args, "--runs", tmp_path / "again"]
     with interrupted():
         stopped = run_lvlora([*args, "--json"], code=75)
-    assert "stopped in trial 1; everything is saved" in stopped.stderr
+    assert "study sweep: stopped; everything is saved" in stopped.stderr
     assert not stopped.stdout
     metrics = tmp_path / "again" / "sweep" / "trial-0001" / "metrics.jsonl"
     steps = [

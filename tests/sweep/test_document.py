@@ -10,7 +10,6 @@ from lvlora.report.page import page
 from lvlora.sweep.document import (
     document,
     error_by_flops_figure,
-    is_map,
     pictures_of,
 )
 from lvlora.sweep.record import (
@@ -109,7 +108,6 @@ def test_the_front_is_of_those_that_nothing_beats():
 
 
 def test_a_grid_of_two_settings_is_a_map():
-    assert is_map(GRID)
     rows = [*GRID, row(6, 0.05, stage="final", params={"learning_rate": 1e-5, "rank": 2})]
     sweep = record(rows, {"learning_rate": 0.5, "rank": 0.5})
     assert names_of(sweep) == ["error-by-flops", "map", "parallel", "importances"]
@@ -125,7 +123,6 @@ def test_many_settings_are_lines(real_figures):
         for i, word in enumerate(("full", "numeric", "full", "numeric"))
     ]
     assert searched(rows) == ["learning_rate", "rank", "loss"]
-    assert not is_map(rows)
     pictures = {picture.name: picture for picture in pictures_of(record(rows))}
     assert list(pictures) == ["error-by-flops", "parallel"]
     assert len(style.render(pictures["parallel"].draw(), "svg")) > 1000

@@ -7,7 +7,7 @@ from lvlora.errors import DataError, LvloraError, SettingsError
 from lvlora.sweep import storage
 from lvlora.sweep.plan import stages_of
 from lvlora.sweep.settings import SweepSettings
-from lvlora.sweep.study import compared, slot_of
+from lvlora.sweep.study import compared
 
 
 @pytest.fixture
@@ -77,8 +77,8 @@ def test_a_line_that_was_never_finished_is_no_obstacle(settings):
     journal.write_bytes(whole + b'{"op_code":8,"trial_i')
     board = storage.find(settings)
     assert journal.read_bytes() == whole
-    assert claim(board).slot == 1
-    assert [slot_of(t) for t in storage.find(settings).records()] == [0, 1]
+    assert claim(board).user_attrs["slot"] == 1
+    assert list(storage.find(settings).by_slot()) == [0, 1]
 
 
 def test_a_file_that_is_no_journal_is_named(settings):

@@ -8,7 +8,7 @@ import tiny_runs
 
 from lvlora.answers import NOTHING
 from lvlora.sweep.plan import Allotment
-from lvlora.sweep.trial import Watch, cost_of, plan_trial
+from lvlora.sweep.trial import Watch, plan_step, plan_trial
 from lvlora.train.process import StopRequest
 from lvlora.train.record import Observer, StepRecord
 
@@ -27,7 +27,7 @@ def test_the_plan_and_the_run_have_one_price(weightless, tmp_path):
         settings = tiny_runs.settings(
             weightless, tmp_path, validation_series=2, validate_every=every
         )
-        cost = cost_of(settings, dataset)
+        cost = plan_step(settings, dataset).cost
         for n_steps in (1, 5, 7):
             allotment = Allotment(n_steps, {}, cost.per_step, cost.per_step, 1, 1)
             plan = plan_trial(settings, dataset, allotment)

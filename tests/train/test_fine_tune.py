@@ -11,7 +11,7 @@ import lvlora
 from lvlora.flops.ledger import Ledger
 from lvlora.sweep.plan import make_plan, stages_of
 from lvlora.sweep.settings import SweepSettings
-from lvlora.sweep.trial import cost_of
+from lvlora.sweep.trial import plan_step
 from lvlora.train import fine_tune
 
 
@@ -114,6 +114,8 @@ def test_a_sweep_is_laid_out_without_weights(weightless, tmp_path):
     data, base = tiny_runs.dataset(), tiny_runs.settings(weightless, tmp_path, validation_series=1)
     settings = SweepSettings(model=str(weightless), max_flops=10**10)
     stages = stages_of(settings, None)
-    plan = make_plan(stages, settings, base, {"executed": 10**10}, lambda s: cost_of(s, data))
+    plan = make_plan(
+        stages, settings, base, {"executed": 10**10}, lambda s: plan_step(s, data).cost
+    )
     assert plan.n_trials > 1
     assert 0 < plan.at_most.executed <= 10**10
