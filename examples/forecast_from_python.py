@@ -41,9 +41,8 @@ def main(adapter: str | None = None) -> None:
     print(f"80 % intervals cover {inside.mean():.0%} of the truth")
     print(f"mean absolute error {np.abs(forecast.median - truth.values).mean():.3f}")
 
-    # a table: dictionaries, for csv.DictWriter or pandas.DataFrame
-    for row in lvlora.to_rows([forecast], data.variables, (0.1, 0.9), data.time_name)[:4]:
-        print(row)
+    # a pandas table: a row a time and variable
+    print(forecast.to_frame((0.1, 0.9)).head(4))
 
     # without sampling: how probable the truth was, and every value of the next step
     score = lvlora.Score.of(lvlora.negative_log_likelihood(forecaster, [history], [truth]))

@@ -19,7 +19,6 @@ from .flops.settings import FlopsSettings as FlopsSettings
 from .forecast.dataset_forecast import DatasetForecast as DatasetForecast
 from .forecast.density import next_step as next_step
 from .forecast.forecast import Forecast as Forecast
-from .forecast.forecast import to_rows as to_rows
 from .forecast.forecaster import Forecaster as Forecaster
 from .forecast.likelihood import Score as Score
 from .forecast.likelihood import negative_log_likelihood as negative_log_likelihood

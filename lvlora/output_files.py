@@ -55,7 +55,6 @@ def table(name: str, columns: str) -> Kind:
 
 ANYTHING = Kind("a file", re.compile(b""))
 """For a command that replaces a file only where that was asked for."""
-JSON = Kind("a JSON file of ours", re.compile(rb'\{"schema_version": '))
 _FIGURES = {
     "png": Kind("a PNG picture", re.compile(rb"\x89PNG\r\n\x1a\n")),
     "svg": Kind("an SVG picture", re.compile(rb"\s*(<\?xml.*)?<svg", re.DOTALL)),

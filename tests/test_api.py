@@ -517,7 +517,7 @@ def test_notebooks_show_forecasts_and_evaluations(tiny_folder, monkeypatch):
     cut = [s.steps(0, 10) for s in data[:1]]
     (forecast,) = forecaster.predict(cut, 4, lvlora.Sampling(samples=3))
     assert repr(forecast) == "Forecast('s0': 4 steps of 2 variables, 3 samples, after 10 steps)"
-    figure = forecast.plot(variables=data.variables, truth=data[0].steps(10, 14))
+    figure = forecast.plot(truth=data[0].steps(10, 14))
     names = {text.get_text() for axes in figure.axes for text in axes.texts}
     names |= {text.get_text() for legend in figure.legends for text in legend.get_texts()}
     assert {"prey", "predator"} <= names

@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import copy
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lvlora.forecast.backbone import Backbone
 from lvlora.forecast.pricing import Call, PackedCall, Trace
 from lvlora.forecast.rows import Chunk
 from lvlora.forecast.sampling import Floats, Ints
 from lvlora.model.cache import RowCache
+from lvlora.model.head import NumericHead
+from lvlora.model.loading import BaseModel
 from lvlora.model.native.engine import Engine, Row
-from lvlora.text.alphabet import TokenAlphabet
+from lvlora.model.parts import cache_argument, decoder_of, sliding_window_of
 
 PREFILL_TOKENS = 1024
 """Positions of one call that reads: enough to fill the processor, small enough for its memory."""
@@ -30,8 +31,44 @@ _LEEWAY = 1.04
 """Numbers may become longer; a future that outgrows its memory moves to another place."""
 
 
-class Continuation(Protocol):
-    """Interface of both kinds. Tokens are places in the alphabet."""
+class Backbone:
+    """Ids to hidden states, and those to logits of the alphabet.
+
+    Attributes:
+        module: the layers: ids to hidden states.
+        given: how a cache is given to it, as keywords.
+        window: positions that windowed layers see; None where there are none.
+        token_ids: rows of the embedding, of the alphabet's tokens in order.
+    """
+
+    def __init__(self, base: BaseModel, head: NumericHead) -> None:
+        self.base, self.head = base, head
+        self.module = decoder_of(base.module)
+        self.given = cache_argument(self.module)
+        self.window = sliding_window_of(base.module)
+        self.device = base.placement.device
+        self.token_ids: Ints = np.array(base.alphabet.ids, dtype=np.int64)
+
+    def logits(self, hidden: Tensor) -> Floats:
+        """(…, tokens) of hidden states (…, hidden), as float64 on the CPU.
+
+        NaN where a hidden state is all zeros: a norm makes that of numbers whose squares overflow,
+        and the logits would be those of a model that finds every digit as likely as any other.
+        """
+        logits: Floats = self.head(hidden).double().cpu().numpy()
+        logits[~hidden.any(-1).cpu().numpy()] = np.nan
+        return logits
+
+
+class Continuation(ABC):
+    """Histories, and rows behind them. Tokens are places in the alphabet.
+
+    Args:
+        trace: gets every call before it is made: an interrupted one is paid for.
+    """
+
+    def __init__(self, backbone: Backbone, trace: Trace) -> None:
+        self._backbone, self._trace = backbone, trace
 
     def begin(self, texts: Sequence[str]) -> Floats:
         """Read every history once; (histories, tokens) logits after each.
@@ -39,7 +76,21 @@ class Continuation(Protocol):
         Raises:
             ValueError: an empty history, for a model without a start token.
         """
+        begun, alphabet = time.perf_counter(), self._backbone.base.alphabet
+        start = np.array(alphabet.beginning, np.int64)
+        ids = [np.concatenate([start, alphabet.encode(text)]) for text in texts]
+        if min(len(i) for i in ids) == 0:
+            raise ValueError("an empty history, and the model has no start token")
+        self._trace.histories += [len(i) for i in ids]
+        logits = np.concatenate(self._read_histories(ids))
+        self._trace.prefill_seconds += time.perf_counter() - begun
+        return logits
 
+    @abstractmethod
+    def _read_histories(self, ids: Sequence[Ints]) -> list[Floats]:
+        """Read rows of the embedding; the logits after each history, in blocks."""
+
+    @abstractmethod
     def repeat(self, histories: Ints, ratios: Floats) -> None:
         """Rows that go on, as places in the histories that were read; equal ones together.
 
@@ -47,6 +98,7 @@ class Continuation(Protocol):
             ratios: of each, how many times as long as its history it is likely to get.
         """
 
+    @abstractmethod
     def feed(self, chunks: Mapping[int, Chunk]) -> Floats:
         """Feed rows their chunks, in order.
 
@@ -55,27 +107,17 @@ class Continuation(Protocol):
             guess if it has one.
         """
 
+    @abstractmethod
     def keep(self, counts: Ints) -> None:
         """How many of the tokens that each row was fed stay, after each `feed`."""
 
+    @abstractmethod
     def ahead(self, chunks: Sequence[Sequence[int]]) -> Floats:
         """(chunks, tokens) logits after the first history and each chunk; nothing is kept."""
 
-    def kept(self, row: int) -> Sequence[tuple[Tensor, Tensor]]:
-        """Keys and values (kv heads, length, head dim) of a row in each layer."""
-
+    @abstractmethod
     def close(self) -> None:
         """Give memory back; no other call may follow."""
-
-
-def _ids(texts: Sequence[str], alphabet: TokenAlphabet, trace: Trace) -> list[Ints]:
-    """The tokens of histories, the start token before them, as rows of the embedding."""
-    start = np.array(alphabet.beginning, np.int64)
-    ids = [np.concatenate([start, alphabet.encode(text)]) for text in texts]
-    if min(len(i) for i in ids) == 0:
-        raise ValueError("an empty history, and the model has no start token")
-    trace.histories += [len(i) for i in ids]
-    return ids
 
 
 def _looked_at(chunks: Sequence[Chunk]) -> list[tuple[int, int]]:
@@ -88,18 +130,15 @@ def _looked_at(chunks: Sequence[Chunk]) -> list[tuple[int, int]]:
     return rows
 
 
-class TorchContinuation:
+class TorchContinuation(Continuation):
     """Any model on any device, rows padded to one width."""
 
     def __init__(self, backbone: Backbone, trace: Trace) -> None:
-        self._backbone, self._trace = backbone, trace
+        super().__init__(backbone, trace)
         self._cache = RowCache(0, 0, backbone.device)
 
-    def begin(self, texts: Sequence[str]) -> Floats:
-        """As `Continuation.begin`."""
-        begun = time.perf_counter()
+    def _read_histories(self, ids: Sequence[Ints]) -> list[Floats]:
         backbone = self._backbone
-        ids = _ids(texts, backbone.base.alphabet, self._trace)
         lengths = torch.tensor([len(i) for i in ids])
         width = int(lengths.max())
         padded = np.full((len(ids), width), backbone.token_ids[0], dtype=np.int64)
@@ -112,7 +151,6 @@ class TorchContinuation:
             tokens = torch.from_numpy(padded[begin : begin + at_a_time]).to(backbone.device)
             lengths_now = lengths[begin : begin + at_a_time].to(backbone.device)
             cache = RowCache(backbone.base.shape.layers, width + 1, backbone.device)
-            # before the call: an interrupted one is paid for
             self._trace.calls.append(Call(len(tokens), width, width, len(tokens)))
             hidden = backbone.module(
                 input_ids=tokens, use_cache=True, **backbone.given(cache)
@@ -126,40 +164,28 @@ class TorchContinuation:
                 whole.append(cache)
         assert whole is not None  # there is at least one text
         self._cache = whole
-        self._trace.prefill_seconds += time.perf_counter() - begun
-        return np.concatenate(logits)
+        return logits
 
     def repeat(self, histories: Ints, ratios: Floats) -> None:
-        """As `Continuation.repeat`."""
         self._cache.repeat(torch.from_numpy(histories).to(self._backbone.device))
 
     def feed(self, chunks: Mapping[int, Chunk]) -> Floats:
-        """As `Continuation.feed`."""
         tokens = {i: chunk.tokens for i, chunk in chunks.items()}
         row = list(chunks)
         wanted = [(row[n], token) for n, token in _looked_at(list(chunks.values()))]
         return self._step(self._cache, tokens, wanted)
 
     def keep(self, counts: Ints) -> None:
-        """As `Continuation.keep`."""
         self._cache.keep(torch.from_numpy(counts))
 
     def ahead(self, chunks: Sequence[Sequence[int]]) -> Floats:
-        """As `Continuation.ahead`."""
         # the histories' cache is copied, and never written to
         cache = copy.deepcopy(self._cache)
         cache.repeat(torch.zeros(len(chunks), dtype=torch.long, device=self._backbone.device))
         wanted = [(i, len(chunk) - 1) for i, chunk in enumerate(chunks)]
         return self._step(cache, dict(enumerate(chunks)), wanted)
 
-    def kept(self, row: int) -> Sequence[tuple[Tensor, Tensor]]:
-        """As `Continuation.kept`."""
-        layers = [layer for layer in self._cache.rows if layer.is_filled]
-        length = int(self._cache.lengths[row]) if layers else 0
-        return [(a.keys[row, :, :length], a.values[row, :, :length]) for a in layers]
-
     def close(self) -> None:
-        """As `Continuation.close`."""
         self._cache = RowCache(0, 0, self._backbone.device)
 
     def _step(
@@ -201,20 +227,18 @@ class TorchContinuation:
         return none.masked_fill_(~mask, torch.finfo(dtype).min)
 
 
-class NativeContinuation:
+class NativeContinuation(Continuation):
     """Llama and Qwen2 on a CPU, by the compiled decoder."""
 
     def __init__(self, engine: Engine, backbone: Backbone, trace: Trace) -> None:
-        self._engine, self._backbone, self._trace = engine, backbone, trace
+        super().__init__(backbone, trace)
+        self._engine = engine
         self._histories: list[int] = []
         self._shared: list[int] = []
         self._own: list[int] = []
         self._before: Ints = np.zeros(0, dtype=np.int64)
 
-    def begin(self, texts: Sequence[str]) -> Floats:
-        """As `Continuation.begin`."""
-        begun = time.perf_counter()
-        ids = _ids(texts, self._backbone.base.alphabet, self._trace)
+    def _read_histories(self, ids: Sequence[Ints]) -> list[Floats]:
         self._histories = [self._engine.segment() for _ in ids]
         logits: list[Floats] = []
         batch: list[Row] = []
@@ -223,19 +247,15 @@ class NativeContinuation:
                 logits.append(self._read(batch))
                 batch = []
             batch.append(Row(-1, segment, one))
-        logits.append(self._read(batch))
-        self._trace.prefill_seconds += time.perf_counter() - begun
-        return np.concatenate(logits)
+        return [*logits, self._read(batch)]
 
     def repeat(self, histories: Ints, ratios: Floats) -> None:
-        """As `Continuation.repeat`."""
         self._shared = [self._histories[i] for i in histories]
         lengths = np.array([self._engine.length(segment) for segment in self._shared])
         expected = np.ceil(_LEEWAY * ratios * lengths)
         self._own = [self._engine.segment(int(positions)) for positions in expected]
 
     def feed(self, chunks: Mapping[int, Chunk]) -> Floats:
-        """As `Continuation.feed`."""
         engine = self._engine
         self._before = np.array([engine.length(own) for own in self._own], dtype=np.int64)
         rows = [
@@ -248,12 +268,10 @@ class NativeContinuation:
         return self._run(rows, np.array(wanted, dtype=np.int64))
 
     def keep(self, counts: Ints) -> None:
-        """As `Continuation.keep`."""
         for own, length in zip(self._own, self._before + counts, strict=True):
             self._engine.cut(own, int(length))
 
     def ahead(self, chunks: Sequence[Sequence[int]]) -> Floats:
-        """As `Continuation.ahead`."""
         own = [self._engine.segment() for _ in chunks]
         rows = [
             Row(self._histories[0], segment, self._backbone.token_ids[list(chunk)])
@@ -265,19 +283,7 @@ class NativeContinuation:
             for segment in own:
                 self._engine.drop(segment)
 
-    def kept(self, row: int) -> Sequence[tuple[Tensor, Tensor]]:
-        """As `Continuation.kept`."""
-        # before there are rows, what went wrong is a history
-        parts = [self._shared[row], self._own[row]] if self._own else [self._histories[row]]
-        layers = []
-        for layer in range(self._engine.n_layers):
-            kept = [self._engine.kept(part, layer) for part in parts]
-            keys, values = (np.concatenate(kind, axis=1) for kind in zip(*kept, strict=True))
-            layers.append((torch.from_numpy(keys), torch.from_numpy(values)))
-        return layers
-
     def close(self) -> None:
-        """As `Continuation.close`."""
         self._engine.close()
 
     def _read(self, rows: Sequence[Row]) -> Floats:
@@ -286,7 +292,6 @@ class NativeContinuation:
 
     def _run(self, rows: Sequence[Row], want: Ints) -> Floats:
         pairs = self._engine.prepare(rows, want)
-        # before the call: an interrupted one is paid for
         tokens = sum(len(row.ids) for row in rows)
         self._trace.calls.append(PackedCall(tokens, len(want), pairs.each, pairs.last))
         return self._engine.run().astype(np.float64)

@@ -19,8 +19,8 @@ from lvlora.forecast.answers import (
     Future,
 )
 from lvlora.forecast.density import Density
-from lvlora.forecast.forecast import Forecast, frame_of, to_rows
-from lvlora.forecast.holdout import Truth, bands_of
+from lvlora.forecast.forecast import Forecast, frame_of, rows_of
+from lvlora.forecast.holdout import Truth
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -76,7 +76,7 @@ class DatasetForecast:
         return forecast_figure(
             [
                 forecast.picture(
-                    bands_of(forecast, self.levels),
+                    self.levels,
                     truth=None if truth is None else truth.values,
                     title=forecast.series if several else "",
                 )
@@ -86,15 +86,8 @@ class DatasetForecast:
 
     def as_csv(self) -> str:
         """Return the long table: a row a series, time and variable."""
-        dataset = self.histories
         known = () if self.truth is None else self.truth.columns
-        rows = to_rows(
-            self.forecasts, dataset.variables, self.levels, dataset.time_name, known=known
-        )
-        if dataset.calendar is not None:  # as the file writes them, not as Python does
-            times = [t for f in self.forecasts for t in written(f.calendar, f.time)]
-            for i, row in enumerate(rows):
-                row[dataset.time_name] = times[i // len(dataset.variables)]
+        rows = rows_of(self.forecasts, self.levels, as_text=True, known=known)
         return csv_text(list(rows[0]) if rows else [], [list(r.values()) for r in rows])
 
 

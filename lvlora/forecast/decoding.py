@@ -10,11 +10,14 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from lvlora.errors import NumericalError
-from lvlora.forecast.backbone import Backbone
-from lvlora.forecast.continuation import Continuation, NativeContinuation, TorchContinuation
+from lvlora.forecast.continuation import (
+    Backbone,
+    Continuation,
+    NativeContinuation,
+    TorchContinuation,
+)
 from lvlora.forecast.pricing import Trace
 from lvlora.forecast.rows import Prompt, Rows
 from lvlora.forecast.sampling import STREAM_SEPARATOR, NotFinite, Sampling
@@ -98,7 +101,7 @@ class Decoder:
                 continued.keep(kept)
         except NotFinite as error:
             series = prompts[rows[error.row][0]].series
-            raise self.broken(series, continued.kept(error.row)) from None
+            raise self.broken(series) from None
         finally:  # what an interrupted decoding wrote was spent, too
             continued.close()
             read = dict(zip(used, trace.histories[-len(used) :], strict=False))
@@ -115,14 +118,13 @@ class Decoder:
             return NativeContinuation(engine, self.backbone, trace)
         return TorchContinuation(self.backbone, trace)
 
-    def broken(self, series: str, kept: Sequence[tuple[Tensor, Tensor]] = ()) -> NumericalError:
+    def broken(self, series: str) -> NumericalError:
         """Return the error to raise where the logits after a series are not finite.
 
         Args:
             series: its id, or the name of its random stream (which begins with the id).
-            kept: keys and values of each layer, in the row that it was found in.
         """
-        where = where_it_breaks(self.base.module, self.head, kept)
+        where = where_it_breaks(self.base.module, self.head)
         scaling = largest_scaling(self.base.module)
         times = f" (it multiplies its updates by up to {scaling:.3g})" if scaling else ""
         return NumericalError(

@@ -24,7 +24,6 @@ import torch
 
 from lvlora.answers import NOTHING, Price
 from lvlora.data.dataset import FloatArray, Series
-from lvlora.forecast.decoding import Decoder
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.likelihood import log_probabilities
 from lvlora.forecast.plan import Plan
@@ -34,7 +33,7 @@ from lvlora.forecast.sampling import NotFinite
 from lvlora.model.native.engine import in_pages
 from lvlora.text.codec import MISSING, VALUE_SEPARATOR
 from lvlora.text.grammar import START
-from lvlora.text.spelling import Spelling, spelling
+from lvlora.text.spelling import spelling
 
 THRESHOLD = 1e-4
 """Branches with less of the mass are not followed."""
@@ -123,17 +122,19 @@ def next_step(
         BudgetError: inside `charged`, what was reserved there does not pay for it.
     """
     results, plan = [], forecaster.plan
-    readings = plan.readings(histories, 1, context)
-    with forecaster.usage.work(lambda: _at_most(plan, readings, threshold, calls)) as work:
-        for history, of_one in zip(histories, readings, strict=True):
+
+    def bound() -> Price:
+        return at_most(plan, histories, threshold=threshold, calls=calls, context=context)
+
+    with forecaster.usage.work(bound):
+        for readings in plan.readings(histories, 1, context):
             densities: list[Density] = []
-            for reading in of_one:
+            for reading in readings:
                 trace = Trace()
                 try:
-                    walk = _Walk(forecaster, reading, threshold, calls, trace)
-                    densities += _densities(walk, history, reading)
+                    densities += _Walk(forecaster, reading, threshold, calls, trace).densities()
                 finally:  # what an interrupted walk did was spent, too
-                    work.add(trace, plan.price_of(trace))
+                    forecaster.usage.add(trace, plan.price_of(trace))
             results.append(sorted(densities, key=lambda density: density.variable))
     return results
 
@@ -151,74 +152,23 @@ def at_most(
     Args:
         plan: of the forecaster.
     """
-    return _at_most(plan, plan.readings(histories, 1, context), threshold, calls)
-
-
-def _at_most(
-    plan: Plan, planned: Sequence[Sequence[Reading]], threshold: float, calls: int
-) -> Price:
     price, alphabet = NOTHING, plan.base.alphabet
-    for reading in (reading for readings in planned for reading in readings):
+    for reading in (r for readings in plan.readings(histories, 1, context) for r in readings):
         history = alphabet.count(_text(reading)) + 1
         begin = Call(1, history, in_pages(history), 1)
         price += plan.price_of(Trace([begin], [history]))
         ways = spelling(reading.grammar, alphabet.tokens)
-        longest = ways.longest_number
-        branches = int(1 / threshold) + 1
-        for variable in range(len(reading.least)):
+        for variable in range(len(reading.columns)):
             # where one of several tokens is next; what is forced is no branch
             levels = range(0 if variable else 1, ways.most_branchings)
-            rows = sum(min(branches, len(alphabet.tokens) ** level) for level in levels)
-            rows = min(rows, calls * BRANCHES)
-            width = (variable + 1) * longest - 1
+            most = int(1 / threshold) + 1
+            rows = sum(min(most, len(alphabet.tokens) ** level) for level in levels)
+            width = (variable + 1) * ways.longest_number - 1
             capacity = most_attended(history, width + 1)
             # one after another or together, a branch costs the same
             branch = Trace([Call(1, width, capacity, width)], futures=[(history, width)])
-            price += rows * plan.price_of(branch)
+            price += min(rows, calls * BRANCHES) * plan.price_of(branch)
     return price
-
-
-def _densities(walk: _Walk, history: Series, reading: Reading) -> list[Density]:
-    time, scale = float(reading.steps.time[0]), reading.own_scale
-    densities: list[Density] = []
-    before, state = "", START
-    known: tuple[float, ...] = ()
-    for variable in range(len(reading.least)):
-        leaves, remainder, cut = walk.numbers(before, state)
-        missing = leaves.pop(MISSING, 0.0)
-        texts = sorted(leaves, key=float)
-        # "-0.00" is another path to what "0.00" says
-        values = [reading.codec.value(t) for t in texts]
-        numbers, places = np.unique(values, return_inverse=True)
-        probabilities = np.zeros(len(numbers))
-        np.add.at(probabilities, places, [leaves[t] for t in texts])
-        divisor, offset = scale.pairs[variable]
-        width, least = 10.0**-reading.codec.decimals * divisor, reading.least[variable]
-        centres = numbers * divisor + offset
-        # below an offset a text has a sign, but no future is below the least
-        possible = centres + 0.5 * width >= least
-        remainder += float(probabilities[~possible].sum())
-        numbers, probabilities = numbers[possible], probabilities[possible]
-        density = Density(
-            history.id,
-            time,
-            reading.columns[variable],
-            known,
-            np.maximum(centres[possible], least),
-            probabilities,
-            width,
-            missing,
-            remainder,
-            cut,
-        )
-        densities.append(density)
-        if variable < len(reading.least) - 1:
-            gap = np.isnan(density.mode)
-            likeliest = np.nan if gap else float(numbers[probabilities.argmax()])
-            text = reading.codec.number(likeliest) + VALUE_SEPARATOR
-            before, state = before + text, walk.after(text, state)
-            known = (*known, density.mode)
-    return densities
 
 
 def _text(reading: Reading) -> str:
@@ -237,18 +187,58 @@ class _Walk:
         calls: int,
         trace: Trace,
     ) -> None:
-        self.decoder: Decoder = forecaster.decoder
-        self.alphabet = forecaster.base.alphabet
-        self.ways: Spelling = spelling(reading.grammar, self.alphabet.tokens)
-        self.series = reading.name
-        self.threshold, self.calls = threshold, calls
-        self.trace = trace
+        self.decoder, self.alphabet = forecaster.decoder, forecaster.base.alphabet
+        self.reading, self.ways = reading, spelling(reading.grammar, self.alphabet.tokens)
+        self.threshold, self.calls, self.trace = threshold, calls, trace
         self.continued = self.decoder.continuation(trace)
         self.first: FloatArray = self.continued.begin([_text(reading)])[0]
         self.history_tokens = trace.histories[-1]
-        width = self.ways.longest_number * len(reading.least)
+        width = self.ways.longest_number * len(reading.columns)
         rows = forecaster.plan.rows_at_a_time(self.history_tokens + width)
         self.max_rows = min(BRANCHES, rows)
+
+    def densities(self) -> list[Density]:
+        """The distribution of each variable, given the likeliest values of those before it."""
+        reading, codec = self.reading, self.reading.codec
+        densities: list[Density] = []
+        before, state = "", START
+        known: tuple[float, ...] = ()
+        for variable, column in enumerate(reading.columns):
+            leaves, remainder, cut = self.numbers(before, state)
+            missing = leaves.pop(MISSING, 0.0)
+            texts = sorted(leaves, key=float)
+            # "-0.00" is another path to what "0.00" says
+            numbers, places = np.unique([codec.value(t) for t in texts], return_inverse=True)
+            probabilities = np.zeros(len(numbers))
+            np.add.at(probabilities, places, [leaves[t] for t in texts])
+            divisor, offset = reading.own_scale.pairs[variable]
+            width, least = 10.0**-codec.decimals * divisor, reading.least[variable]
+            centres = numbers * divisor + offset
+            # below an offset a text has a sign, but no future is below the least
+            possible = centres + 0.5 * width >= least
+            remainder += float(probabilities[~possible].sum())
+            numbers, probabilities = numbers[possible], probabilities[possible]
+            density = Density(
+                series=reading.steps.history.id,
+                time=float(reading.steps.time[0]),
+                variable=column,
+                given=known,
+                values=np.maximum(centres[possible], least),
+                probabilities=probabilities,
+                width=width,
+                missing=missing,
+                remainder=remainder,
+                cut=cut,
+            )
+            densities.append(density)
+            gap = np.isnan(density.mode)
+            text = codec.number(np.nan if gap else float(numbers[probabilities.argmax()]))
+            known = (*known, density.mode)
+            if variable < len(reading.columns) - 1:
+                before += text + VALUE_SEPARATOR
+                spelled = self.alphabet.spell(text + VALUE_SEPARATOR)
+                state = self.ways.walk(spelled, state)
+        return densities
 
     def numbers(self, before: str, state: int) -> tuple[dict[str, float], float, float]:
         """The next number's texts with their probabilities, the mass that is not listed, and the
@@ -271,7 +261,7 @@ class _Walk:
             try:
                 shares = np.exp(log_probabilities(logits, self.ways.legal[states]))
             except NotFinite:
-                raise self.decoder.broken(self.series, self.continued.kept(0)) from None
+                raise self.decoder.broken(self.reading.name) from None
             for (mass, text, at), row in zip(level, shares, strict=True):
                 for token in np.flatnonzero(self.ways.legal[at]):
                     child, end, whole = self._forced(text, at, int(token))
@@ -284,10 +274,6 @@ class _Walk:
                         heapq.heappush(open_, (-part, child, end))
         cut = -sum(mass for mass, _, _ in open_)
         return leaves, remainder + cut, cut
-
-    def after(self, text: str, state: int) -> int:
-        """The spelling's state after a text that it allows."""
-        return self.ways.walk(self.alphabet.spell(text), state)
 
     def _forced(self, text: str, state: int, token: int) -> tuple[str, int, bool]:
         """Append a token and all that must follow it; whether the number is whole then."""

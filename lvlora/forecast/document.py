@@ -17,7 +17,6 @@ from lvlora.forecast.answers import (
     HoldoutScores,
     ModelFacts,
 )
-from lvlora.forecast.holdout import bands_of
 from lvlora.report.document import Block, Document, Picture, Points, Section, Table
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ def _sketch(
     """The end of one variable's history, its forecast and widest band, in characters."""
     from lvlora.report.drawing.text_chart import terminal_plot
 
-    bands = bands_of(forecast, result.levels)
+    bands = forecast.bands(result.levels)
     _, band = max(bands.items(), key=lambda b: b[0][1] - b[0][0], default=(None, None))
     recent = slice(-4 * len(forecast.time), None)
     time = written(history.calendar, np.concatenate([history.time[recent], forecast.time]))

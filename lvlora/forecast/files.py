@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lvlora import output_files
-from lvlora.data.dataset import FloatArray
 from lvlora.data.dates import written
 from lvlora.data.files.csv import csv_text
 from lvlora.errors import SettingsError
@@ -21,34 +18,7 @@ from lvlora.output_files import Kind
 FORECAST = output_files.table("a table of forecasts", r"id,[^,\n]*,variable,median,mean,")
 DENSITY = output_files.table("a table of densities", r"id,[^,\n]*,variable,value,width,")
 SAMPLES = output_files.table("a table of drawn futures", r"id,sample,")
-
-SAMPLES_SUFFIXES = (".csv", ".h5", ".hdf5", ".json")
-"""Suffixes of files for drawn futures."""
-
-
-def check_samples(path: Path | None) -> None:
-    """SettingsError where the suffix says no format that drawn futures are written in."""
-    if path is not None and path.suffix.lower() not in SAMPLES_SUFFIXES:
-        raise SettingsError(
-            f"--samples-out {path}: no format has the suffix '{path.suffix}'",
-            f"Use one of {', '.join(SAMPLES_SUFFIXES)}.",
-        )
-
-
-def kinds(settings: ForecastSettings) -> list[tuple[str, Path | None, Kind | None]]:
-    """Option, path and kind of each file that is asked for; a picture has no kind."""
-    return [
-        ("--output", settings.output, DENSITY if settings.density else FORECAST),
-        ("--samples-out", settings.samples_out, _samples_kind(settings.samples_out)),
-        ("--plot", settings.plot, None),
-    ]
-
-
-def _samples_kind(path: Path | None) -> Kind:
-    suffix = "" if path is None else path.suffix.lower()
-    if suffix == ".json":
-        return output_files.JSON
-    return SAMPLES if suffix in ("", ".csv") else _SAMPLES_HDF5
+HDF5_SUFFIXES = (".h5", ".hdf5")
 
 
 def _has_samples(path: Path) -> bool:
@@ -61,9 +31,32 @@ def _has_samples(path: Path) -> bool:
         return False
 
 
-_SAMPLES_HDF5 = Kind(
+SAMPLES_HDF5 = Kind(
     "an HDF5 file of drawn futures", re.compile(rb"\x89HDF\r\n\x1a\n"), _has_samples
 )
+
+
+def _is_hdf5(path: Path | None) -> bool:
+    return path is not None and path.suffix.lower() in HDF5_SUFFIXES
+
+
+def check_samples(path: Path | None) -> None:
+    """SettingsError where the suffix says no format that drawn futures are written in."""
+    if path is not None and not _is_hdf5(path) and path.suffix.lower() != ".csv":
+        raise SettingsError(
+            f"--samples-out {path}: no format has the suffix '{path.suffix}'",
+            f"Use one of .csv, {', '.join(HDF5_SUFFIXES)}.",
+        )
+
+
+def kinds(settings: ForecastSettings) -> list[tuple[str, Path | None, Kind | None]]:
+    """Option, path and kind of each file that is asked for; a picture has no kind."""
+    samples = settings.samples_out
+    return [
+        ("--output", settings.output, DENSITY if settings.density else FORECAST),
+        ("--samples-out", samples, SAMPLES_HDF5 if _is_hdf5(samples) else SAMPLES),
+        ("--plot", settings.plot, None),
+    ]
 
 
 def paths(settings: ForecastSettings) -> list[str]:
@@ -93,44 +86,19 @@ def write_samples(path: Path, result: DatasetForecast) -> None:
     - CSV: a row a series, sample and time, a column a variable.
     - HDF5: ``/samples`` (series, samples, steps, variables) with the attribute ``variables``,
       ``/time`` (series, steps), ``/id``.
-    - JSON: ``series``, a list of ``id``, ``time`` and ``samples``: a list of steps, a list of
-      variables each, for every sample; null for a missing value.
     """
-    suffix = path.suffix.lower()
-    if suffix == ".json":
-        output_files.write_text(path, _samples_json(result))
-    elif suffix == ".csv":
-        rows = [
-            [f.series, s, t, *map(float, f.samples[s, h])]
-            for f in result.forecasts
-            for s in range(len(f.samples))
-            for h, t in enumerate(written(f.calendar, f.time))
-        ]
-        head = ["id", "sample", result.histories.time_name, *result.histories.variables]
-        output_files.write_text(path, csv_text(head, rows))
-    else:
+    if _is_hdf5(path):
         with output_files.writing(path) as part:
             _write_hdf5(part, result)
-
-
-def _samples_json(result: DatasetForecast) -> str:
-    series = [
-        {
-            "id": f.series,
-            "time": written(f.calendar, f.time),
-            "samples": _without_nan(f.samples).tolist(),
-        }
+        return
+    rows = [
+        [f.series, s, t, *map(float, f.samples[s, h])]
         for f in result.forecasts
+        for s in range(len(f.samples))
+        for h, t in enumerate(written(f.calendar, f.time))
     ]
-    whole = {"schema_version": 1, "variables": result.histories.variables, "series": series}
-    return json.dumps(whole, allow_nan=False) + "\n"
-
-
-def _without_nan(values: FloatArray) -> NDArray[np.object_]:
-    """None where a value is missing: JSON has no NaN."""
-    cells = values.astype(object)
-    cells[np.isnan(values)] = None
-    return cells
+    head = ["id", "sample", result.histories.time_name, *result.histories.variables]
+    output_files.write_text(path, csv_text(head, rows))
 
 
 def _write_hdf5(path: Path, result: DatasetForecast) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lvlora.data.dataset import Dataset, FloatArray, Series
-from lvlora.data.dates import Calendar
+from lvlora.data.dates import Calendar, written
 from lvlora.data.metrics.quantiles import of_known_samples, of_samples
 from lvlora.data.time_steps import EVEN, are_even, usual_step
 from lvlora.settings.checked import check_levels
@@ -89,42 +89,37 @@ class Forecast:
     def plot(
         self,
         *,
-        history: Series | None = None,
         truth: Series | None = None,
-        variables: Sequence[str] = (),
         levels: Sequence[float] = (0.1, 0.9),
     ) -> Figure:
         """A matplotlib figure: history, median, and the band between each pair of levels.
 
         Args:
-            history: what came before; default: what was forecast from.
             truth: what came next, where it is known.
-            variables: V names; default: the input's.
-            levels: quantiles, of which the first and the last are the widest band, and so on.
+            levels: quantiles, of which each pair as far from either end is a band.
         """
         from lvlora.report.forecast import forecast_figure
 
         check_levels(levels)
-        ordered = sorted(levels)
-        bands = {
-            (low, high): (self.quantile(low), self.quantile(high))
-            for low, high in zip(ordered, reversed(ordered), strict=True)
-            if low < high and (len(self.samples) > 1 or self.calibrated)
-        }
-        named = replace(
-            self,
-            history=history or self.history,
-            variables=tuple(variables) or _variables(self),
-        )
         future = None if truth is None else truth.values[: len(self.time)]
-        return forecast_figure(named.picture(bands, truth=future, title=self.series))
+        return forecast_figure(self.picture(levels, truth=future, title=self.series))
+
+    def bands(
+        self, levels: Sequence[float]
+    ) -> dict[tuple[float, float], tuple[FloatArray, FloatArray]]:
+        """Return the quantiles of each pair of levels that are as far from either end, (H, V)."""
+        if len(self.samples) < 2:
+            return {}
+        ordered = sorted(levels)
+        return {
+            (low, high): (self.quantile(low), self.quantile(high))
+            for low in ordered
+            for high in ordered
+            if low < 0.5 < high and abs(low + high - 1) < 1e-9
+        }
 
     def picture(
-        self,
-        bands: Mapping[tuple[float, float], tuple[FloatArray, FloatArray]],
-        *,
-        truth: FloatArray | None = None,
-        title: str = "",
+        self, levels: Sequence[float], *, truth: FloatArray | None = None, title: str = ""
     ) -> ForecastPicture:
         """Return what a figure draws; see `ForecastPicture`."""
         from lvlora.report.forecast import ForecastPicture
@@ -137,7 +132,7 @@ class Forecast:
             history=np.empty((0, len(variables))) if history is None else history.values,
             future_time=self.time,
             median=self.median,
-            bands=bands,
+            bands=self.bands(levels),
             truth=truth,
             title=title,
             calendar=self.calendar,
@@ -206,8 +201,7 @@ def frame_of(forecasts: Sequence[Forecast], levels: Sequence[float]) -> DataFram
     if not forecasts:
         return pandas.DataFrame()
     first = forecasts[0]
-    rows = to_rows(forecasts, _variables(first), levels, first.time_name, id_name=first.id_name)
-    frame = pandas.DataFrame(rows)
+    frame = pandas.DataFrame(rows_of(forecasts, levels))
     if (first.id_name, first.time_name, first.variables) != NIXTLA:
         return frame
     names = {"median": MODEL_COLUMN}
@@ -244,21 +238,19 @@ def continue_time(time: FloatArray, horizon: int, calendar: Calendar | None = No
     return np.asarray(np.round(future, decimals))
 
 
-def to_rows(
+def rows_of(
     forecasts: Sequence[Forecast],
-    variables: Sequence[str],
     levels: Sequence[float],
-    time_name: str = "time",
     *,
-    id_name: str = "id",
+    as_text: bool = False,
     known: Sequence[Mapping[str, FloatArray]] = (),
 ) -> list[dict[str, Any]]:
     """A long table: one row a series, time and variable, with median, mean and quantiles.
 
     Args:
-        forecasts: of series that all have these variables.
-        variables: V names; levels: quantiles, each a column named by its number.
-        time_name: the column of times; id_name: of ids.
+        forecasts: of series that all have the same variables.
+        levels: quantiles, each a column named by its number.
+        as_text: as files have it: dates are texts, and the column of ids is called id.
         known: for each forecast, name of a further column -> (H, V), such as the truth.
 
     Returns:
@@ -268,21 +260,20 @@ def to_rows(
     """
     rows: list[dict[str, Any]] = []
     for i, forecast in enumerate(forecasts):
-        more = known[i] if known else {}
-        quantiles = {level: forecast.quantile(level) for level in levels}
-        median, mean = forecast.median, forecast.mean
-        dates = forecast.calendar.datetimes(forecast.time) if forecast.calendar else None
-        for h, t in enumerate(dates or forecast.time.tolist()):
-            for v, variable in enumerate(variables):
+        calendar, quantiles = forecast.calendar, {f"{q:g}": forecast.quantile(q) for q in levels}
+        columns = {"median": forecast.median, "mean": forecast.mean, **quantiles}
+        columns |= known[i] if known else {}
+        times: Sequence[Any] = written(calendar, forecast.time)
+        if calendar is not None and not as_text:
+            times = calendar.datetimes(forecast.time)
+        for h, t in enumerate(times):
+            for v, variable in enumerate(_variables(forecast)):
                 rows.append(
                     {
-                        id_name: forecast.series,
-                        time_name: t,
+                        "id" if as_text else forecast.id_name: forecast.series,
+                        forecast.time_name: t,
                         "variable": variable,
-                        "median": float(median[h, v]),
-                        "mean": float(mean[h, v]),
-                        **{f"{level:g}": float(q[h, v]) for level, q in quantiles.items()},
-                        **{name: float(values[h, v]) for name, values in more.items()},
+                        **{name: float(values[h, v]) for name, values in columns.items()},
                     }
                 )
     return rows

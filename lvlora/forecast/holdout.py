@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from lvlora.data.dataset import Dataset, FloatArray, Series
 from lvlora.data.histories import cut
 from lvlora.data.metrics.measures import Errors
-from lvlora.data.metrics.scores import score
+from lvlora.data.metrics.scores import Scores, score
 from lvlora.data.seasons import seasons_of, seasons_used
 from lvlora.errors import DataError
 from lvlora.forecast.answers import HoldoutScores, RivalScores
 from lvlora.forecast.forecast import Forecast
+from lvlora.forecast.forecaster import in_order
 from lvlora.forecast.likelihood import Score
 from lvlora.settings.base import Season
 
@@ -68,7 +70,7 @@ def hold_out(dataset: Dataset, n_held: int, n_steps: int) -> tuple[Dataset, list
 
 
 def scores(
-    histories: Sequence[Series],
+    histories: Dataset,
     truth: Truth,
     forecasts: Sequence[Forecast],
     quantiles: Sequence[float],
@@ -77,103 +79,47 @@ def scores(
     """How near forecasts came to the truth, beside rivals that cost next to nothing."""
     # not for forecasts without a truth
     from lvlora.forecast.rivals import naive_rivals, quick_rivals, rivals_for
+    from lvlora.forecast.rivals.forecaster import GREEDY, RivalForecaster
 
-    periods = np.stack([seasons_of(h, season) for h in histories])
-    names = tuple(f"v{i}" for i in range(histories[0].values.shape[1]))
-    seen = Dataset(tuple(histories), names)
-    plain = quick_rivals(season) if len(histories) <= _FEW else naive_rivals(season)
-    rivals, _ = rivals_for(seen, every=plain)
-    for rival in rivals:
-        rival.fit(seen, min(map(len, histories)), max(map(len, truth.futures)))
-    beside = [
-        RivalScores(
-            name=rival.name,
-            **_errors(
-                np.stack([f.values for f in truth.futures]),
-                histories,
-                np.stack(
-                    [
-                        rival.forecast(np.concatenate([h.time, f.time]), h.values)
-                        for h, f in zip(histories, truth.futures, strict=True)
-                    ]
-                ),
-                periods,
-            ).model_dump(exclude=_LEFT_OUT),
-        )
-        for rival in rivals
-    ]
     values = np.stack([f.values for f in truth.futures])
+    seen = [s.values for s in histories]
+    periods = np.stack([seasons_of(s, season) for s in histories])
+
+    def scored(
+        forecasts: Sequence[Forecast], samples: FloatArray | None = None
+    ) -> tuple[dict[str, Any], Scores]:
+        point = np.stack([f.median for f in forecasts])
+        result = score(
+            values, point, history=seen, periods=periods, quantiles=quantiles, samples=samples
+        )
+        return result.errors.model_dump(exclude=_LEFT_OUT), result
+
+    plain = quick_rivals(season) if len(histories) <= _FEW else naive_rivals(season)
+    rivals, _ = rivals_for(histories, every=plain)
+    alone = [replace(s, known=None) for s in histories]
+    beside = []
+    for rival in rivals:
+        parts = (
+            RivalForecaster(rival).planned(alone, [values.shape[1]] * len(alone), GREEDY).parts()
+        )
+        beside.append(RivalScores(name=rival.name, **scored(in_order(parts))[0]))
     samples = np.stack([f.samples for f in forecasts])
-    several = samples.shape[1] > 1
-    pairs = central_pairs(quantiles) if several else []
+    own, result = scored(forecasts, samples if samples.shape[1] > 1 else None)
     likelihood = None if truth.nll is None else Score.of(truth.nll)
-    point = np.stack([f.median for f in forecasts])
-    own = _errors(values, histories, point, periods, samples if several else None, quantiles)
     nearest = min(beside, key=_error)
     return HoldoutScores(
-        **own.model_dump(exclude=_LEFT_OUT),
-        coverage={
-            f"{round(high - low, 10):g}": share_inside(values, forecasts, (low, high))
-            for low, high in pairs
-        },
+        **own,
+        coverage={f"{level:g}": share for level, share in result.coverage.items()},
         nll=None if likelihood is None else likelihood.per_dimension,
         nll_possible=None if likelihood is None else likelihood.possible,
         nll_impossible=None if likelihood is None else likelihood.n_impossible,
-        n_values=int(np.isfinite(values).sum()),
+        n_values=result.n_values,
         rivals=beside,
         mase_season=seasons_used(np.round(periods).tolist()),
-        nearer=nearest.name if _error(nearest) < _error(own) else None,
+        nearer=nearest.name if _error(nearest) < _error(result.errors) else None,
     )
 
 
 def _error(errors: Errors) -> float:
     """The scaled error, in which variables of any size count alike, where it is defined."""
     return next((e for e in (errors.mase, errors.mae) if e is not None), math.inf)
-
-
-def _errors(
-    truth: FloatArray,
-    histories: Sequence[Series],
-    point: FloatArray,
-    periods: FloatArray,
-    samples: FloatArray | None = None,
-    quantiles: Sequence[float] = (),
-) -> Errors:
-    """Return the scores of a forecaster against the truth (n, H, V)."""
-    history = [s.values for s in histories]
-    return score(
-        truth, point, history=history, periods=periods, quantiles=quantiles, samples=samples
-    ).errors
-
-
-def central_pairs(quantiles: Sequence[float]) -> list[tuple[float, float]]:
-    """The pairs of quantiles that are as far from either end."""
-    ordered = sorted(quantiles)
-    return [
-        (low, high)
-        for low in ordered
-        for high in ordered
-        if low < 0.5 < high and abs(low + high - 1) < 1e-9
-    ]
-
-
-def bands_of(
-    forecast: Forecast, levels: Sequence[float]
-) -> dict[tuple[float, float], tuple[FloatArray, FloatArray]]:
-    """Return the quantiles of each pair of levels that are as far from either end, (H, V) each."""
-    if len(forecast.samples) < 2:
-        return {}
-    return {
-        pair: (forecast.quantile(pair[0]), forecast.quantile(pair[1]))
-        for pair in central_pairs(levels)
-    }
-
-
-def share_inside(
-    truth: FloatArray, forecasts: Sequence[Forecast], ends: tuple[float, float]
-) -> float:
-    """Return the share of the known truths (n, H, V) between two quantiles; NaN without any."""
-    low, high = (np.stack([f.quantile(q) for f in forecasts]) for q in ends)
-    known = ~np.isnan(truth)
-    inside = (truth >= low) & (truth <= high)
-    return float(inside[known].mean()) if known.any() else float("nan")

@@ -20,7 +20,7 @@ from lvlora.forecast.pricing import Trace, updates_in
 from lvlora.forecast.reading import Reading, joint_scale, last_steps
 from lvlora.forecast.rows import Prompt
 from lvlora.forecast.sampling import STREAM_SEPARATOR, Sampling
-from lvlora.forecast.usage import Usage, Work
+from lvlora.forecast.usage import Usage
 from lvlora.model.head import NumericHead
 from lvlora.model.loading import BaseModel
 from lvlora.settings.base import NumberFormat
@@ -214,11 +214,11 @@ class LanguageModel(OutlinedModel):
         everything = [(i, reading) for i, readings in enumerate(views) for reading in readings]
         n_drawn = sum(len(reading.samples) for _, reading in everything)
         progress = _shared(progress, n_drawn, len(histories) * sampling.n_futures)
-        with self.usage.work(lambda: group.price_bound) as work:
+        with self.usage.work(lambda: group.price_bound):
             for alike in sorted({reading.alike for _, reading in everything}):
                 # those that are read alike go together: no series changes how another is read
                 together = [(i, reading) for i, reading in everything if reading.alike == alike]
-                drawn = self._draw([r for _, r in together], sampling, work, progress)
+                drawn = self._draw([r for _, r in together], sampling, progress)
                 for (i, reading), numbers in zip(together, drawn, strict=True):
                     places = np.ix_(reading.samples, range(horizon), reading.columns)
                     samples[i][places] = reading.original(numbers)
@@ -244,7 +244,6 @@ class LanguageModel(OutlinedModel):
         self,
         readings: Sequence[Reading],
         sampling: Sampling,
-        work: Work,
         progress: Progress,
     ) -> list[FloatArray]:
         """Numbers (samples, H, K + V) in text units of readings that are ``alike``.
@@ -275,7 +274,7 @@ class LanguageModel(OutlinedModel):
                     progress=progress if begin + steps == horizon else None,
                 )
             finally:  # what an interrupted decoding did was spent, too
-                work.add(trace, self.plan.price_of(trace))
+                self.usage.add(trace, self.plan.price_of(trace))
             in_order = iter([text for of_prompt in texts for text in of_prompt])
             for i, reading in enumerate(readings):
                 for s in range(len(reading.samples)):

@@ -14,14 +14,14 @@ than it grants) has the probability 0 and so an infinite negative log-likelihood
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lvlora.answers import Price
+from lvlora.answers import NOTHING, Price
 from lvlora.data.dataset import FloatArray, Series
 from lvlora.forecast.continuation import PREFILL_TOKENS
 from lvlora.forecast.language_model import LanguageModel
@@ -29,10 +29,9 @@ from lvlora.forecast.plan import Plan
 from lvlora.forecast.pricing import Call, Trace
 from lvlora.forecast.reading import Reading, last_steps
 from lvlora.forecast.sampling import NotFinite, legal_logits
-from lvlora.text.alphabet import TokenAlphabet
 from lvlora.text.codec import MISSING, STEP_SEPARATOR, VALUE_SEPARATOR
 from lvlora.text.grammar import ILLEGAL, START
-from lvlora.text.spelling import Spelling, spelling
+from lvlora.text.spelling import spelling
 
 Ints = NDArray[np.int64]
 
@@ -69,27 +68,23 @@ class Score:
 
 @dataclass(frozen=True)
 class _Passage:
-    """Tokens to feed, and which of them are scored.
+    """Text to feed, and which of its tokens are scored.
 
     Attributes:
-        row, series: the series and its id.
-        history: ids of the text before the truth; truth: tokens of the text that is scored, as
-            places in the alphabet; ids: theirs.
-        n_steps: of the truth.
+        series: index of the history; row: of its reading among all.
+        steps: of the truth.
+        history: ids of the text before it; truth: its tokens, as places in the alphabet.
         places: positions in ``truth`` of the tokens that count; states: the spelling's there.
-        values: (steps, V) sum of zeros to add to, in flat order of ``owners``.
-        owners: index of the value that each counted token belongs to.
+        owners: index of the value that each counted token belongs to, in flat order of (steps, V).
         impossible: indices of values that cannot be written.
     """
 
+    series: int
     row: int
-    series: str
-    first_step: int
+    reading: Reading
+    steps: slice
     history: Ints
     truth: Ints
-    ids: Ints
-    n_steps: int
-    spelling: Spelling
     places: Ints
     states: Ints
     owners: Ints
@@ -126,32 +121,26 @@ def negative_log_likelihood(
         BudgetError: inside `charged`, what was reserved there does not pay for it.
     """
     plan = forecaster.plan
-    readings = _readings(plan, histories, futures, context)
     results = [np.full(f.values.shape, np.nan) for f in futures]
-    batches = list(_batches(_passages(plan, readings, futures)))
-    with forecaster.usage.work(lambda: _price(batches, plan)) as work:
+    batches = _batches(plan, histories, futures, context)
+    with forecaster.usage.work(lambda: _price(plan, batches)):
         for batch in batches:
-            trace = _trace(batch, plan)
+            trace = _trace(plan, batch)
             try:
                 log_p = _log_probabilities(batch, forecaster)
             finally:  # an interrupted call was spent, too
-                work.add(trace, plan.price_of(trace))
+                forecaster.usage.add(trace, plan.price_of(trace))
             for passage, tokens in zip(batch, log_p, strict=True):
-                series, reading = readings[passage.row]
+                reading = passage.reading
                 widths = 10.0**-reading.codec.decimals * np.asarray(reading.own_scale.divisors)
-                n_variables = len(widths)
-                n_steps = passage.n_steps
-                sums = np.zeros(n_steps * n_variables)
+                truth = futures[passage.series].values[passage.steps, reading.columns]
+                sums = np.zeros(truth.size)
                 np.add.at(sums, passage.owners, -tokens)
                 sums[passage.impossible] = np.inf
-                end = passage.first_step + n_steps
-                truth = futures[series].values[passage.first_step : end, reading.columns]
-                known = ~np.isnan(truth)
-                nll = sums.reshape(n_steps, n_variables) + np.log(widths)
+                nll = sums.reshape(truth.shape) + np.log(widths)
                 nll[truth + 0.5 * widths < reading.least] = np.inf  # below an offset are signs
-                results[series][passage.first_step : end, reading.columns] = np.where(
-                    known, nll, np.nan
-                )
+                nll[np.isnan(truth)] = np.nan
+                results[passage.series][passage.steps, reading.columns] = nll
     return results
 
 
@@ -167,122 +156,82 @@ def price(
     Args:
         plan: of the forecaster.
     """
-    readings = _readings(plan, histories, futures, context)
-    return _price(_batches(_passages(plan, readings, futures)), plan)
+    return _price(plan, _batches(plan, histories, futures, context))
 
 
-def _price(batches: Iterable[Sequence[_Passage]], plan: Plan) -> Price:
-    trace = Trace()
-    for batch in batches:
-        trace.add(_trace(batch, plan))
-    return plan.price_of(trace)
+def _price(plan: Plan, batches: Sequence[Sequence[_Passage]]) -> Price:
+    return sum((plan.price_of(_trace(plan, batch)) for batch in batches), NOTHING)
 
 
-def _readings(
+def _batches(
     plan: Plan, histories: Sequence[Series], futures: Sequence[Series], context: int | None
-) -> list[tuple[int, Reading]]:
-    """Readings, and which history each is of."""
-    return [
+) -> list[list[_Passage]]:
+    """Passages of like length together, as many as one call of a prefill takes."""
+    readings = [
         (i, reading)
         for i, (history, future) in enumerate(zip(histories, futures, strict=True))
         for reading in plan.readings([history], len(future), context)[0]
     ]
+    passages = [
+        passage
+        for row, (i, reading) in enumerate(readings)
+        if not reading.steps.resampled
+        for passage in _passages(plan, i, row, reading, futures[i])
+    ]
+    batches: list[list[_Passage]] = []
+    for passage in sorted(passages, key=lambda p: (p.n_tokens, p.row, p.steps.start)):
+        # sorted: the last is the longest
+        if not batches or (len(batches[-1]) + 1) * (passage.n_tokens + 1) > PREFILL_TOKENS:
+            batches.append([])
+        batches[-1].append(passage)
+    return batches
 
 
 def _passages(
-    plan: Plan, readings: Sequence[tuple[int, Reading]], futures: Sequence[Series]
+    plan: Plan, series: int, row: int, reading: Reading, future: Series
 ) -> Iterator[_Passage]:
-    """The texts in which each future is read: in pieces where it is too long for one."""
-    alphabet = plan.base.alphabet
-    for row, (i, reading) in enumerate(readings):
-        if reading.steps.resampled:
-            continue
-        truth = futures[i].values[:, reading.columns]
-        numbers = np.column_stack([reading.given, reading.own_scale.apply(truth)])
-        past = reading.numbers
-        for begin in range(0, len(numbers), reading.steps_at_once):
-            part = numbers[begin : begin + reading.steps_at_once]
-            yield _passage(row, begin, reading, past, part, alphabet)
-            past = last_steps(
-                reading.codec, np.concatenate([past, part]), reading.history_tokens, alphabet
-            )
-
-
-def _passage(
-    row: int,
-    begin: int,
-    reading: Reading,
-    past: FloatArray,
-    part: FloatArray,
-    alphabet: TokenAlphabet,
-) -> _Passage:
-    codec, ways = reading.codec, spelling(reading.grammar, alphabet.tokens)
-    n_variables = codec.n_variables - reading.n_known
-    begins = _begins(ways, alphabet)
-    truth: list[int] = []
-    places: list[int] = []
-    states: list[int] = []
-    owners: list[int] = []
-    impossible: list[int] = []
-    for place, value in enumerate(part.ravel().tolist()):
-        step, column = divmod(place, codec.n_variables)
-        variable = column - reading.n_known
-        last = variable == n_variables - 1
-        number = codec.number(value)
-        if variable < 0:  # it is given
-            truth += alphabet.spell(number + VALUE_SEPARATOR)
-            continue
-        owner = step * n_variables + variable
-        spelled = alphabet.spell(number + (STEP_SEPARATOR if last else VALUE_SEPARATOR))
-        walked = [begins[variable]]
-        for token in spelled:
-            walked.append(ways.walk([token], walked[-1]))
-        if number != MISSING:  # a missing truth is read, and not scored
-            if walked[-1] == ILLEGAL:
+    """The texts in which a future is read: in pieces where it is too long for one."""
+    alphabet, codec, past = plan.base.alphabet, reading.codec, reading.numbers
+    ways = spelling(reading.grammar, alphabet.tokens)
+    n_known, n_variables = reading.n_known, len(reading.columns)
+    # the state in which each variable's number begins
+    begins, zero = [START], alphabet.spell(codec.format_units(0) + VALUE_SEPARATOR)
+    for _ in range(n_variables - 1):
+        begins.append(ways.walk(zero, begins[-1]))
+    truth = reading.own_scale.apply(future.values[:, reading.columns])
+    numbers = np.column_stack([reading.given, truth])
+    for begin in range(0, len(numbers), reading.steps_at_once):
+        part = numbers[begin : begin + reading.steps_at_once]
+        tokens: list[int] = []
+        places: list[int] = []
+        states: list[int] = []
+        owners: list[int] = []
+        impossible: list[int] = []
+        for (step, column), value in np.ndenumerate(part):
+            variable, text = column - n_known, codec.number(float(value))
+            if variable < 0:  # it is given
+                tokens += alphabet.spell(text + VALUE_SEPARATOR)
+                continue
+            last, owner = variable == n_variables - 1, step * n_variables + variable
+            spelled = alphabet.spell(text + (STEP_SEPARATOR if last else VALUE_SEPARATOR))
+            walked = [begins[variable]]
+            for token in spelled:
+                walked.append(ways.walk([token], walked[-1]))
+            # a missing truth is read, and not scored
+            if text != MISSING and walked[-1] == ILLEGAL:
                 impossible.append(owner)
-            else:
-                places += range(len(truth), len(truth) + len(spelled))
+            elif text != MISSING:
+                places += range(len(tokens), len(tokens) + len(spelled))
                 states += walked[:-1]
                 owners += [owner] * len(spelled)
-        truth += spelled
-    arrays = (np.array(x, dtype=np.int64) for x in (places, states, owners, impossible))
-    return _Passage(
-        row,
-        reading.name,
-        begin,
-        alphabet.encode(codec.encode(past)),
-        np.array(truth, dtype=np.int64),
-        np.array(alphabet.ids, dtype=np.int64)[truth],
-        len(part),
-        ways,
-        *arrays,
-    )
+            tokens += spelled
+        scored = (np.array(x, dtype=np.int64) for x in (tokens, places, states, owners, impossible))
+        steps = slice(begin, begin + len(part))
+        yield _Passage(series, row, reading, steps, alphabet.encode(codec.encode(past)), *scored)
+        past = last_steps(codec, np.concatenate([past, part]), reading.history_tokens, alphabet)
 
 
-def _begins(ways: Spelling, alphabet: TokenAlphabet) -> list[int]:
-    """The state in which each variable's number begins."""
-    begins = [START]
-    codec = ways.grammar.codec
-    zero = alphabet.spell(codec.format_units(0) + VALUE_SEPARATOR)
-    for _ in range(codec.n_variables - 1):
-        begins.append(ways.walk(zero, begins[-1]))
-    return begins
-
-
-def _batches(passages: Iterator[_Passage]) -> Iterator[list[_Passage]]:
-    """Passages of like length together, as many as one call of a prefill takes."""
-    batch: list[_Passage] = []
-    for passage in sorted(passages, key=lambda p: (p.n_tokens, p.row, p.first_step)):
-        # sorted: the last is the longest
-        if batch and (len(batch) + 1) * (passage.n_tokens + 1) > PREFILL_TOKENS:
-            yield batch
-            batch = []
-        batch.append(passage)
-    if batch:
-        yield batch
-
-
-def _trace(batch: Sequence[_Passage], plan: Plan) -> Trace:
+def _trace(plan: Plan, batch: Sequence[_Passage]) -> Trace:
     lengths = [len(plan.base.alphabet.beginning) + p.n_tokens for p in batch]
     width = max(lengths)
     n_scored = sum(len(p.places) for p in batch)
@@ -291,26 +240,27 @@ def _trace(batch: Sequence[_Passage], plan: Plan) -> Trace:
 
 def _log_probabilities(batch: Sequence[_Passage], forecaster: LanguageModel) -> list[FloatArray]:
     """The log-probability of each token that counts, for each passage."""
-    decoder, start = forecaster.decoder, forecaster.base.alphabet.beginning
+    decoder, alphabet = forecaster.decoder, forecaster.base.alphabet
+    start, backbone = np.array(alphabet.beginning, dtype=np.int64), decoder.backbone
     width = len(start) + max(p.n_tokens for p in batch)
-    tokens = np.full((len(batch), width), int(decoder.backbone.token_ids[0]), dtype=np.int64)
+    tokens = np.full((len(batch), width), int(backbone.token_ids[0]), dtype=np.int64)
     for row, passage in zip(tokens, batch, strict=True):
-        row[: len(start)] = start
-        fed = np.concatenate([passage.history, passage.ids])[:-1]
-        row[len(start) : len(start) + len(fed)] = fed
-    hidden = decoder.backbone.module(
-        input_ids=torch.from_numpy(tokens).to(decoder.backbone.device), use_cache=False
+        fed = np.concatenate([start, passage.history, backbone.token_ids[passage.truth]])[:-1]
+        row[: len(fed)] = fed
+    hidden = backbone.module(
+        input_ids=torch.from_numpy(tokens).to(backbone.device), use_cache=False
     ).last_hidden_state
     by_passage = []
     for i, passage in enumerate(batch):
         # a token is predicted one position before its own
         at = len(start) + len(passage.history) + passage.places - 1
-        logits = decoder.backbone.logits(hidden[i, torch.from_numpy(at).to(hidden.device)])
+        logits = backbone.logits(hidden[i, torch.from_numpy(at).to(hidden.device)])
         counted = passage.truth[passage.places]
+        ways = spelling(passage.reading.grammar, alphabet.tokens)
         try:
-            log_p = log_probabilities(logits, passage.spelling.legal[passage.states])
+            log_p = log_probabilities(logits, ways.legal[passage.states])
         except NotFinite:
-            raise decoder.broken(passage.series) from None
+            raise decoder.broken(passage.reading.name) from None
         by_passage.append(log_p[np.arange(len(counted)), counted])
     return by_passage
 

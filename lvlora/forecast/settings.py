@@ -211,7 +211,7 @@ class ForecastSettings(KnownFutureSettings, AdapterSettings, SamplingSettings, B
         short="-o",
     )
     samples_out: Path | None = option(
-        None, "Write every drawn future into a .csv, .h5 or .json file.", "Output", affects="output"
+        None, "Write every drawn future into a .csv or .h5 file.", "Output", affects="output"
     )
     plot: Path | None = option(
         None, "Draw history and forecast into a PNG or SVG.", "Output", affects="output"

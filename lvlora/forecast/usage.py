@@ -6,7 +6,6 @@ Work begins only if the most that it can cost fits into what remains of the rese
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -27,25 +26,6 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Work:
-    """One call of a forecaster, whose cost it adds to the usage.
-
-    Attributes:
-        spent: by this call so far.
-    """
-
-    usage: Usage
-    spent: Price = NOTHING
-
-    def add(self, trace: Trace, price: Price) -> None:
-        """Record what was computed."""
-        with self.usage.lock:
-            self.usage.price += price
-            self.usage.trace.add(trace)
-            self.spent += price
-
-
-@dataclass
 class Usage:
     """Cost of everything that a forecaster has computed.
 
@@ -57,37 +37,34 @@ class Usage:
     price: Price = NOTHING
     trace: Trace = field(default_factory=Trace)
     remaining: Price | None = None
-    lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    def add(self, trace: Trace, price: Price) -> None:
+        """Record what was computed."""
+        self.price += price
+        self.trace.add(trace)
 
     @contextlib.contextmanager
-    def work(self, price_bound: Callable[[], Price]) -> Iterator[Work]:
+    def work(self, price_bound: Callable[[], Price]) -> Iterator[None]:
         """Open one call; its price bound is only computed where a reservation pays.
 
         Raises:
             BudgetError: the bound is more than remains of the reservation; nothing was spent.
         """
-        work = Work(self)
         if self.remaining is None:
-            yield work
+            yield
             return
-        bound = price_bound()
-        with self.lock:
-            remaining = self.remaining
-            if bound | remaining != remaining:
-                convention = "executed" if bound.executed > remaining.executed else "coursework"
-                raise BudgetError(
-                    f"this may cost {bound.of(convention):,} FLOPs ({convention}), and "
-                    f"{remaining.of(convention):,} remain of what was reserved for it",
-                    "Reserve the sum of forecaster.at_most(…) of all that is done inside "
-                    "charged(…).",
-                )
-            self.remaining = remaining - bound
+        bound, before, remaining = price_bound(), self.price, self.remaining
+        if bound | remaining != remaining:
+            convention = "executed" if bound.executed > remaining.executed else "coursework"
+            raise BudgetError(
+                f"this may cost {bound.of(convention):,} FLOPs ({convention}), and "
+                f"{remaining.of(convention):,} remain of what was reserved for it",
+                "Reserve the sum of forecaster.at_most(…) of all that is done inside charged(…).",
+            )
         try:
-            yield work
+            yield
         finally:
-            with self.lock:
-                if self.remaining is not None:  # the block may have ended meanwhile
-                    self.remaining += (bound - work.spent) | NOTHING
+            self.remaining = remaining - ((self.price - before) & bound)
 
 
 @contextlib.contextmanager

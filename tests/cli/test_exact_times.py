@@ -1,7 +1,6 @@
 """Times and values of results read back as the same numbers, in every format."""
 
 import csv
-import json
 from pathlib import Path
 
 import h5py
@@ -37,7 +36,7 @@ def test_times_and_values_are_the_same_in_every_format(forecast, kind):
     Path("data.csv").write_text("\n".join(["time,x", *rows]) + "\n")
     answers = [
         forecast("--output", "out.csv", "--samples-out", f"samples{suffix}")
-        for suffix in (".csv", ".json", ".h5")
+        for suffix in (".csv", ".h5")
     ]
     assert "uneven" not in answers[0].stderr
     (series,) = answers[0].json["series"]
@@ -47,11 +46,9 @@ def test_times_and_values_are_the_same_in_every_format(forecast, kind):
     table = list(csv.DictReader(Path("out.csv").read_text().splitlines()))
     assert [float(row["time"]) for row in table] == ahead
     assert [float(row["median"]) for row in table] == series["variables"]["x"]["median"]
-    drawn = json.loads(Path("samples.json").read_text())["series"][0]
-    assert drawn["time"] == ahead
     with h5py.File("samples.h5") as file:
         assert file["time"][0].tolist() == ahead
-        assert file["samples"][0].tolist() == drawn["samples"]
+        drawn = file["samples"][0]
     table = list(csv.DictReader(Path("samples.csv").read_text().splitlines()))
     assert [float(row["time"]) for row in table] == ahead * 3
-    assert [float(row["x"]) for row in table] == np.ravel(drawn["samples"]).tolist()
+    assert [float(row["x"]) for row in table] == np.ravel(drawn).tolist()

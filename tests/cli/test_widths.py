@@ -1,17 +1,16 @@
 """The widths that a model's folder brings, and ``--as-drawn``, through the real commands."""
 
 import csv
-import json
 import math
 import shutil
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import tiny_runs
 
-from lvlora.forecast.calibration.rule import FEATURES, Rule
-from lvlora.forecast.calibration.widths import NAME, Widths
+from lvlora.forecast.calibration.widths import FEATURES, NAME, Rule, Widths
 
 
 def constant(number: float) -> Rule:
@@ -40,14 +39,11 @@ def words(model: str, *more: str) -> list[str]:
 
 
 def test_intervals_and_samples_are_widened_and_medians_stay(run_lvlora, model) -> None:
-    drawn = run_lvlora(words(model, "--as-drawn", "--samples-out", "drawn.json", "--json"))
-    wide = run_lvlora(words(model, "--samples-out", "wide.json", "--json"), code=0)
+    drawn = run_lvlora(words(model, "--as-drawn", "--samples-out", "drawn.h5", "--json"))
+    wide = run_lvlora(words(model, "--samples-out", "wide.h5", "--json"), code=0)
     assert drawn.json["model"]["widths"] is None
     assert len(wide.json["model"]["widths"]) == 64
-    before, after = (
-        np.array([s["samples"] for s in json.loads(Path(name).read_text())["series"]])
-        for name in ("drawn.json", "wide.json")
-    )
+    before, after = (h5py.File(name)["samples"][...] for name in ("drawn.h5", "wide.h5"))
     median = np.median(before, axis=1, keepdims=True)
     np.testing.assert_allclose(after, np.maximum(median + 2 * (before - median), 0), atol=1e-9)
     for one, other in zip(drawn.json["series"], wide.json["series"], strict=True):

@@ -211,8 +211,8 @@ def test_an_interrupted_call_is_paid_for(tiny_base, monkeypatch, opened, call):
     [
         ("embed_tokens", float("nan"), "model.embed_tokens.weight holds values that are not"),
         ("layers.1.input_layernorm", float("inf"), "model.layers.1.input_layernorm.weight"),
-        ("layers.0.mlp.down_proj", 1e30, "layer 1 is the first whose keys and values are lost"),
-        ("layers.1.mlp.down_proj", 1e30, "behind the keys and values of layer 1, the last"),
+        ("layers.0.mlp.down_proj", 1e30, "are not finite numbers"),
+        ("layers.1.mlp.down_proj", 1e30, "are not finite numbers"),
     ],
 )
 @pytest.mark.parametrize("family", ["native qwen2", "native llama"])

@@ -8,7 +8,7 @@ import torch
 from lvlora.answers import NOTHING
 from lvlora.data.dataset import Series
 from lvlora.errors import DataError
-from lvlora.forecast.forecast import continue_time, to_rows
+from lvlora.forecast.forecast import continue_time, rows_of
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.reading import how_cut
 from lvlora.forecast.sampling import Sampling
@@ -152,10 +152,10 @@ def test_quantiles_and_rows(forecaster):
     assert (np.diff(quantiles, axis=-1) >= 0).all()
     found = forecaster.predict(histories, 4, DRAWN)
     assert np.array_equal(quantiles[0, ..., 1], found[0].median)
-    rows = to_rows(found, ("prey", "predator"), (0.2, 0.8), "day")
+    rows = rows_of(found, (0.2, 0.8))
     assert len(rows) == 3 * 4 * 2
-    assert list(rows[0]) == ["id", "day", "variable", "median", "mean", "0.2", "0.8"]
-    assert rows[1]["variable"] == "predator"
+    assert list(rows[0]) == ["id", "time", "variable", "median", "mean", "0.2", "0.8"]
+    assert [row["variable"] for row in rows[:2]] == ["x1", "x2"]
     assert rows[1]["median"] == found[0].median[0, 1]
 
 

@@ -10,8 +10,17 @@ import pytest
 from lvlora import durable
 from lvlora.data.dataset import FloatArray, Series
 from lvlora.errors import ModelError
-from lvlora.forecast.calibration.rule import FEATURES, Rule, cycle, features
-from lvlora.forecast.calibration.widths import LARGEST, NAME, Widths, last_cycle, of_model, read
+from lvlora.forecast.calibration.widths import (
+    FEATURES,
+    LARGEST,
+    NAME,
+    Rule,
+    Widths,
+    cycle,
+    features,
+    last_cycle,
+    of_model,
+)
 from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.sampling import Sampling
@@ -220,17 +229,17 @@ def test_the_file_comes_back_and_vouches_for_itself(tiny_base, tmp_path) -> None
     for damaged in ("", "[]", "{}", "[" * 10_000, path.read_text().replace("0.25", "0.26", 1)):
         path.write_text(damaged)
         with pytest.raises(ModelError) as caught:
-            read(path, base)
+            Widths.load(path, base.sha256)
         assert "Delete the file" in caught.value.hint
     content.pop("sha256")
     for odd in HOSTILE:
         body = {**content, **odd}
         path.write_text(json.dumps({**body, "sha256": durable.sha256_of_json(body)}))
         with pytest.raises(ModelError) as caught:
-            read(path, base)
+            Widths.load(path, base.sha256)
         assert "Delete the file" in caught.value.hint, odd
     made.save(path, base.sha256)
     base.sha256 = "0" * 64
     with pytest.raises(ModelError, match="other weights") as caught:
-        read(path, base)
+        Widths.load(path, base.sha256)
     assert "Delete the file" in caught.value.hint

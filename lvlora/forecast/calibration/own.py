@@ -27,8 +27,7 @@ from lvlora.data.dataset import FloatArray
 from lvlora.data.metrics.quantiles import of_samples
 from lvlora.data.metrics.scores import central_levels
 from lvlora.errors import DataError, ModelError, SettingsError
-from lvlora.forecast.calibration import stored
-from lvlora.forecast.calibration.widths import Widths
+from lvlora.forecast.calibration.widths import Widths, checked
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.adapters.files import HEAD, WEIGHTS, AdapterInfo
@@ -211,8 +210,8 @@ def load(
             else f"{base.name} has no calibration for {', '.join(variables)}"
         )
         raise ModelError(f"--calibrated: {lacks} ({path})", _AGAIN)
-    widths = stored.load(path, weights_of(base, info), Widths, _AGAIN)
-    facts = stored.checked(path, Facts, widths.facts, _AGAIN)
+    widths = Widths.load(path, weights_of(base, info), _AGAIN)
+    facts = checked(path, Facts, widths.facts, _AGAIN)
     facts.check(model, variables)
     return widths, facts
 
