@@ -248,6 +248,18 @@ class Engine:
             raise MemoryError("no memory for a call of the decoder")
         return logits
 
+    def kept(self, segment: int, layer: int) -> tuple[Floats32, Floats32]:
+        """Keys and values of a segment in a layer, each (kv heads, length, head dim)."""
+        shape = self.kv_heads, self._lengths[segment], self.head_dim
+        keys, values = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        if self._lengths[segment]:  # one that was never fed is unknown there
+            self._c.segment_read(
+                self._engine,
+                *(ctypes.c_int64(segment), ctypes.c_int64(layer)),
+                *(_pointer(keys), _pointer(values)),
+            )
+        return keys, values
+
     def _widen(self, ids: Ints) -> None:
         """Have the embedding's rows of tokens in the dtype of the other weights."""
         if self._is_wide is None or self._is_wide[ids].all():

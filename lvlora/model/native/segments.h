@@ -159,3 +159,20 @@ static int extend(Engine *e, int64_t which, int64_t by) {
     s->length += by;
     return 0;
 }
+
+/* a segment's keys and values in a layer, each (kv heads, length, head dim) */
+void segment_read(void *given, int64_t which, int64_t layer, float *keys, float *values) {
+    Engine *e = given;
+    const Segment *s = e->segments + which;
+    const int64_t dim = e->head_dim;
+    for (int64_t h = 0; h < e->kv_heads; h++)
+        for (int64_t i = 0; i < s->length; i++) {
+            const element *k = keys_of(e, s, i / PAGE, layer, h);
+            int64_t slot = i % PAGE;
+            for (int64_t d = 0; d < dim; d++, keys++, values++) {
+                *keys = widened(k[d / PER_LANE * PAGE * PER_LANE + slot * PER_LANE + d % PER_LANE]);
+                *values = widened(
+                    k[PAGE * dim + (slot / PER_LANE * dim + d) * PER_LANE + slot % PER_LANE]);
+            }
+        }
+}
