@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lvlora.data.analysis.dynamics import cluster, measure
+from lvlora.data.analysis.clusters import cluster
+from lvlora.data.analysis.dynamics import measure
 from lvlora.data.dataset import Dataset
 from lvlora.data.splits import STRATA, Split, split_of
 from lvlora.errors import SettingsError

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lvlora.data.analysis.dynamics import Dynamics, median_known
 from lvlora.data.answers import Cluster
-from lvlora.data.dataset import FloatArray, Series
+from lvlora.data.dataset import Dataset, FloatArray
+from lvlora.data.gaps import mean_known
 from lvlora.numbers import binned
 
 STEADY_GROWTH = 0.01
@@ -36,66 +37,50 @@ class Clustering:
     silhouette: float
 
 
-def find_clusters(
-    series: Sequence[Series],
-    features: FloatArray,
-    names: Sequence[str],
-    n_clusters: int,
-    seed: int,
-    *,
-    period: FloatArray,
-    amplitude: FloatArray,
-    growth: FloatArray,
-) -> Clustering:
-    """KMeans (sklearn, ten starts) on features scaled to mean 0 and variance 1.
+def cluster(dataset: Dataset, dynamics: Dynamics, n_clusters: int, seed: int) -> Clustering:
+    """Clusters of similar dynamics, for analysis and for stratified splits.
 
-    Fewer clusters come out when there are fewer different series. The silhouette of more than
-    2,000 series is that of a random 2,000.
-
-    Args:
-        series: n.
-        features: (n, F) finite.
-        names: F names.
-        period, amplitude, growth: (n,) what clusters are named by; NaN where a series has none.
+    KMeans (sklearn, ten starts) on features scaled to mean 0 and variance 1: the period of a
+    series (mean over the variables that have one), each variable's largest value and mean, and the
+    correlation and mean lag of the first two variables. What a series lacks counts as 0: no
+    oscillation is a kind of dynamics, not a gap. Fewer clusters come out when there are fewer
+    different series. The silhouette of more than 2,000 series is that of a random 2,000.
     """
     from sklearn.cluster import KMeans
     from sklearn.metrics import silhouette_score
     from sklearn.preprocessing import StandardScaler
 
+    by_name = _features(dataset, dynamics)
+    features = np.nan_to_num(np.column_stack(list(by_name.values())), nan=0.0)
     n = len(features)
     scaled = StandardScaler().fit_transform(features)
     # equal series may differ by rounding after scaling
     distinct = len(np.unique(np.round(scaled, 9), axis=0))
     k = min(n_clusters, distinct)
     model = KMeans(k, n_init=10, random_state=seed % 2**32).fit(scaled)
-    sizes = np.bincount(model.labels_, minlength=k)
-    order = np.argsort(-sizes, kind="stable")
+    order = np.argsort(-np.bincount(model.labels_, minlength=k), kind="stable")
     labels = np.argsort(order)[model.labels_].astype(np.int64)
     silhouette = float("nan")
     if 2 <= k < n:
+        sample = _MAX_SILHOUETTE_SERIES if n > _MAX_SILHOUETTE_SERIES else None
         silhouette = float(
-            silhouette_score(
-                scaled,
-                labels,
-                sample_size=_MAX_SILHOUETTE_SERIES if n > _MAX_SILHOUETTE_SERIES else None,
-                random_state=seed % 2**32,
-            )
+            silhouette_score(scaled, labels, sample_size=sample, random_state=seed % 2**32)
         )
     clusters: list[Cluster] = []
     examples = []
     for position, label in enumerate(order):
         members = np.flatnonzero(labels == position)
         gap = np.sum((scaled[members] - model.cluster_centers_[label]) ** 2, axis=1)
-        name = _name(members, period, amplitude, growth)
+        name = _name(members, dynamics)
         taken = sum(c.name == name or c.name.startswith(f"{name} ") for c in clusters)
         examples.append(int(members[np.argmin(gap)]))
-        example = series[examples[-1]]
+        example = dataset.series[examples[-1]]
         clusters.append(
             Cluster(
                 name=f"{name} {taken + 1}" if taken else name,
                 size=len(members),
                 share=len(members) / n,
-                features=dict(zip(names, features[members].mean(0), strict=True)),
+                features=dict(zip(by_name, features[members].mean(0), strict=True)),
                 example=example.id,
                 course=[*binned(example.values[:, 0].tolist(), _COURSE)],
             )
@@ -103,24 +88,35 @@ def find_clusters(
     return Clustering(tuple(clusters), labels, tuple(examples), silhouette)
 
 
-def _name(
-    members: NDArray[np.int64], period: FloatArray, amplitude: FloatArray, growth: FloatArray
-) -> str:
+def _features(dataset: Dataset, dynamics: Dynamics) -> dict[str, FloatArray]:
+    """The features by name, (n,) each; NaN where a series lacks one."""
+    known = [np.where(np.isfinite(s.values), s.values, np.nan) for s in dataset]
+    largest = np.array([np.where(np.isnan(k), -np.inf, k).max(axis=0) for k in known])
+    mean = np.array([mean_known(k, (0,)) for k in known])
+    features = {"period": mean_known(dynamics.periods, (1,))}
+    for v, name in enumerate(dataset.variables):
+        features[f"maximum {name}"] = np.where(np.isfinite(largest[:, v]), largest[:, v], np.nan)
+    for v, name in enumerate(dataset.variables):
+        features[f"mean {name}"] = mean[:, v]
+    if len(dataset.variables) > 1:
+        features["correlation"] = dynamics.correlations
+        features["phase lag"] = dynamics.series_lags
+    return features
+
+
+def _name(members: NDArray[np.int64], dynamics: Dynamics) -> str:
     """Words for a cluster: what its peaks do, how large and how slow next to the whole set."""
+    period, amplitude = dynamics.periods[:, 0], dynamics.amplitudes[:, 0]
     if np.isnan(period[members]).mean() > 0.5:
         return "no oscillation"
     words = []
-    ratio = _median(amplitude[members]) / max(_median(amplitude), np.finfo(float).tiny)
+    usual = max(median_known(amplitude), np.finfo(float).tiny)
+    ratio = median_known(amplitude[members]) / usual
     words.append("large" if ratio > 1.25 else "small" if ratio < 0.8 else "")
-    ratio = _median(period[members]) / _median(period)
+    ratio = median_known(period[members]) / median_known(period)
     words.append("slow" if ratio > 1.25 else "fast" if ratio < 0.8 else "")
-    rate = _median(growth[members])
+    rate = median_known(dynamics.growth[members, 0])
     words.append(
         "growing" if rate > STEADY_GROWTH else "damped" if rate < -STEADY_GROWTH else "sustained"
     )
     return ", ".join(word for word in words if word) + " oscillation"
-
-
-def _median(values: FloatArray) -> float:
-    known = values[~np.isnan(values)]
-    return float(np.median(known)) if len(known) else float("nan")

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lvlora.data import answers
-from lvlora.data.analysis.clusters import STEADY_GROWTH, Clustering
-from lvlora.data.analysis.dynamics import Dynamics, cluster, measure
+from lvlora.data.analysis.clusters import STEADY_GROWTH, Clustering, cluster
+from lvlora.data.analysis.dynamics import Dynamics, measure, median_known
 from lvlora.data.answers import Quality, Summary
 from lvlora.data.dataset import Dataset, FloatArray
 from lvlora.data.settings import AnalyzeSettings
@@ -42,7 +42,10 @@ def analyze(dataset: Dataset, settings: AnalyzeSettings) -> Analysis:
         sha256=dataset.sha256(),
         variables=list(dataset.variables),
         quality=check_quality(dataset),
-        summary=summary(dataset),
+        summary={
+            name: summarize(np.concatenate([s.values[:, v] for s in dataset]))
+            for v, name in enumerate(dataset.variables)
+        },
         periods={name: _period(dynamics, v) for v, name in enumerate(dataset.variables)},
         amplitudes={name: _amplitude(dynamics, v) for v, name in enumerate(dataset.variables)},
         phase_lag=_phase_lag(dynamics, dataset.variables),
@@ -70,7 +73,7 @@ def _period(dynamics: Dynamics, v: int) -> answers.Period:
     periods = dynamics.periods[:, v]
     return answers.Period(
         mean_time=_mean(periods),
-        median_time=_median(periods),
+        median_time=median_known(periods),
         mean_samples=_mean(dynamics.periods_samples[:, v]),
         n_series=int(np.isfinite(periods).sum()),
         confidence=_mean(dynamics.confidences[:, v]),
@@ -81,7 +84,7 @@ def _amplitude(dynamics: Dynamics, v: int) -> answers.Amplitude:
     growth = dynamics.growth[:, v]
     return answers.Amplitude(
         mean=_mean(dynamics.amplitudes[:, v]),
-        median_growth_per_period=_median(growth),
+        median_growth_per_period=median_known(growth),
         growing=float(np.mean(growth > STEADY_GROWTH)),
         shrinking=float(np.mean(growth < -STEADY_GROWTH)),
     )
@@ -91,21 +94,16 @@ def _phase_lag(dynamics: Dynamics, variables: tuple[str, ...]) -> answers.PhaseL
     lags = dynamics.pair_lags
     return answers.PhaseLag(
         mean_time=_mean(lags),
-        median_time=_median(lags),
+        median_time=median_known(lags),
         fraction_of_period=_mean(dynamics.pair_fractions),
         n_pairs=len(lags),
         of=list(variables[:2][::-1]) if len(variables) > 1 else [],
     )
 
 
-def _mean(values: FloatArray) -> float | None:
+def _mean(values: FloatArray) -> float:
     known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else None
-
-
-def _median(values: FloatArray) -> float | None:
-    known = values[np.isfinite(values)]
-    return float(np.median(known)) if len(known) else None
+    return float(known.mean()) if len(known) else float("nan")
 
 
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
@@ -169,11 +167,3 @@ def summarize(values: FloatArray) -> Summary:
         max=known.max(),
         percentiles={str(p): q for p, q in zip(PERCENTILES, levels, strict=True)},
     )
-
-
-def summary(dataset: Dataset) -> dict[str, Summary]:
-    """`summarize` of all values of each variable."""
-    return {
-        name: summarize(np.concatenate([s.values[:, v] for s in dataset]))
-        for v, name in enumerate(dataset.variables)
-    }

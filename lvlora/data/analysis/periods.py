@@ -94,8 +94,7 @@ def find_peaks(time: FloatArray, values: FloatArray) -> Peaks:
     repeat has neither. A season on a trend hides from both: where the changes repeat themselves
     (`season`), they decide.
 
-    Each peak is moved to the vertex of the parabola through it and its two neighbours. Time and
-    memory are linear in the samples, but for a logarithm.
+    Each peak is moved to the vertex of the parabola through it and its two neighbours.
 
     Args:
         time: (T,) increasing.
@@ -131,7 +130,7 @@ def _by_their_distance(time: FloatArray, values: FloatArray, span: float) -> Pea
     without_trend = float(np.ptp(level))
     least = PROMINENCE * (without_trend if without_trend < _TREND else 1.0)
     if 2 * largest_of_noise(n) * max(noise, _noise_of_logarithms(time, values)) < least:
-        at = _maxima(scaled, least)
+        at, _ = signal.find_peaks(scaled, prominence=least)
         peaks = _peaks(time, scaled, at, values[at])
         known = peaks.period_samples > 0
         confidence = _at_lag(agreements, peaks.period_samples) if known else 0.0
@@ -147,7 +146,8 @@ def _by_their_distance(time: FloatArray, values: FloatArray, span: float) -> Pea
     interval = float(time[-1] - time[0]) / (n - 1)
     smooth, left = smoothed(scaled, cycle.period * _WINDOW, _at_ends(time, cycle.period * interval))
     least = max(least, _NOISES * noise * left)
-    at = _maxima(smooth, least, apart=_APART * cycle.period)
+    apart = max(_APART * cycle.period, 1.0)
+    at, _ = signal.find_peaks(smooth, prominence=least, distance=apart)
     peaks = replace(_peaks(time, smooth, at, smooth[at] * span + lowest), confidence=confidence)
     if alike(peaks.period_samples, cycle.period):
         return peaks
@@ -210,49 +210,6 @@ def _at_lag(agreements: FloatArray, lag: float) -> float:
     before = max(float(agreements[:later].min()), 0.0)
     there = float(agreements[math.floor(lag) : later + 1].max())
     return max((there - before) / (1 - before), 0.0) if before < 1 else 0.0
-
-
-def _maxima(values: FloatArray, prominence: float, apart: float = 1.0) -> NDArray[np.int64]:
-    """Positions of the local maxima of at least this prominence and distance in samples.
-
-    As scipy's `find_peaks` with both, which searches the surroundings of every peak anew and is
-    quadratic where values rise for long.
-    """
-    from scipy import signal
-
-    at, _ = signal.find_peaks(values)
-    if not len(at):
-        return np.asarray(at, dtype=np.int64)
-    at = at[_prominences(values, at) >= prominence]
-    if apart > 1:
-        at = np.intersect1d(at, signal.find_peaks(values, distance=apart)[0])
-    return np.asarray(at, dtype=np.int64)
-
-
-def _prominences(values: FloatArray, at: NDArray[np.int64]) -> FloatArray:
-    """(k,) of all k local maxima of a curve: their height over the higher of their two bases.
-
-    A base is the lowest value on the way to a higher peak, or to the end.
-    """
-    # the lowest value before the first peak, between neighbours, after the last
-    valleys = np.minimum.reduceat(values, np.concatenate([[0], at]))
-    heights = values[at]
-    left = _bases(heights.tolist(), valleys[:-1].tolist())
-    right = _bases(heights[::-1].tolist(), valleys[:0:-1].tolist())[::-1]
-    bases: FloatArray = np.maximum(left, right)
-    return heights - bases
-
-
-def _bases(heights: list[float], valleys: list[float]) -> FloatArray:
-    """(k,) the lowest valley before each peak and after the last higher one."""
-    higher: list[tuple[float, float]] = []
-    bases = np.empty(len(heights))
-    for i, (height, lowest) in enumerate(zip(heights, valleys, strict=True)):
-        while higher and higher[-1][0] <= height:
-            lowest = min(lowest, higher.pop()[1])
-        higher.append((height, lowest))
-        bases[i] = lowest
-    return bases
 
 
 def phase_lags(first: Peaks, second: Peaks) -> FloatArray:

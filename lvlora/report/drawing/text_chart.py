@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -9,7 +11,7 @@ FloatArray = NDArray[np.float64]
 
 _BRAILLE = 0x2800
 # the bit of each dot in a cell of 2 columns and 4 rows (Unicode, "Braille Patterns")
-_DOT_BITS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+_DOT_BITS = np.array([(0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80)])
 _LEAST_WIDTH, _LEAST_HEIGHT = 24, 3
 
 
@@ -51,108 +53,70 @@ def terminal_plot(
         at[height // 2] = (low + high) / 2
     labels = {row: _label(value, high - low) for row, value in at.items()}
     gutter = max(map(len, labels.values()))
+    across, down = (1, 1) if ascii_only else (2, 4)
+    shade, start, rule, tick = (".", "|", "|", "+") if ascii_only else ("░", "┊", "│", "┤")
     columns = width - gutter - 2
-    canvas = _Canvas(columns, height, low, high, len(values), ascii_only)
-    if band is not None:
-        canvas.shade(len(past), *band)
+    dots = np.zeros((height * down, columns * across), dtype=bool)
+    most, n_steps = dots.shape[1] - 1, max(1, len(values) - 1)
+
+    def x(steps: ArrayLike) -> NDArray[np.int64]:
+        return np.round(np.asarray(steps) / n_steps * most).astype(np.int64)
+
+    def y(levels: FloatArray) -> NDArray[np.int64]:
+        share = np.clip((np.nan_to_num(levels) - low) / (high - low), 0.0, 1.0)
+        return len(dots) - 1 - np.round(share * (len(dots) - 1)).astype(np.int64)
+
+    cells = np.full((height, columns), " ")
+    known = np.array([]) if band is None else np.flatnonzero(np.isfinite(band).all(axis=0))
+    if band is not None and len(known):
+        begin, end = x(len(past) + known[[0, -1]])
+        places = np.arange(begin, end + 1)
+        steps = places / max(1, most) * n_steps - len(past)
+        bottoms, tops = (y(np.interp(steps, known, edge[known])) // down for edge in band)
+        for column, top, bottom in zip(places // across, tops, bottoms, strict=True):
+            cells[top : bottom + 1, column] = shade
     if 0 < len(past) < len(values):
-        canvas.mark(len(past) - 1)
+        cells[:, x(len(past) - 1) // across] = start
     # from the last observation on, so that the forecast is seen to begin there
     last = past[-1:] if len(future) else past[:0]
-    canvas.line(len(past) - len(last), np.concatenate([last, future]), "o")
-    canvas.line(0, past, "*")
-    rule, tick = ("|", "+") if ascii_only else ("│", "┤")
+    for letter, first, part in (
+        ("o", len(past) - len(last), np.concatenate([last, future])),
+        ("*", 0, past),
+    ):
+        for column, row in _trace(x(first + np.arange(len(part))), y(part), np.isfinite(part)):
+            dots[row, column] = True
+            cells[row // down, column // across] = letter
+    if not ascii_only:
+        bits = (dots.reshape(height, 4, columns, 2) * _DOT_BITS[None, :, None]).sum(axis=(1, 3))
+        cells = np.where(bits > 0, np.array([chr(_BRAILLE + b) for b in range(256)])[bits], cells)
     lines = [title] if title else []
-    for row, text in enumerate(canvas.rows()):
+    for row, text in enumerate(cells):
         label = labels.get(row, "")
-        lines.append(f"{label:>{gutter}} {tick if label else rule}{text}".rstrip())
+        lines.append(f"{label:>{gutter}} {tick if label else rule}{''.join(text)}".rstrip())
     if time is not None:
         stamps = np.asarray(time)
-        if stamps.dtype.kind == "U":
-            begin, end = str(stamps[0]), str(stamps[-1])
-        else:
-            begin, end = (_label(float(stamp), float(np.ptp(stamps))) for stamp in stamps[[0, -1]])
-        space = max(1, columns - len(begin) - len(end))
-        lines.append(" " * (gutter + 2) + begin + " " * space + end)
+        begin, end = (
+            str(stamp) if stamps.dtype.kind == "U" else _label(float(stamp), float(np.ptp(stamps)))
+            for stamp in stamps[[0, -1]]
+        )
+        lines.append(" " * (gutter + 2) + begin + f" {end:>{columns - len(begin) - 1}}")
     return "\n".join(lines)
 
 
-class _Canvas:
-    """Characters over a plane of steps (x) and values (y)."""
-
-    def __init__(
-        self, columns: int, rows: int, low: float, high: float, n_steps: int, ascii_only: bool
-    ) -> None:
-        self.across, self.down = (1, 1) if ascii_only else (2, 4)
-        self.low, self.high, self.n_steps = low, high, n_steps
-        self.dots = np.zeros((rows * self.down, columns * self.across), dtype=bool)
-        self.letters = np.full((rows, columns), " ")
-        self.shaded = np.zeros((rows, columns), dtype=bool)
-        self.ascii_only = ascii_only
-        self.start: int | None = None
-
-    def x(self, step: float) -> int:
-        """The dot column of a step."""
-        last = self.dots.shape[1] - 1
-        return round(step / max(1, self.n_steps - 1) * last)
-
-    def y(self, value: float) -> int:
-        """The dot row of a value; values out of range are moved to the edge."""
-        last = self.dots.shape[0] - 1
-        share = (value - self.low) / (self.high - self.low)
-        return last - round(min(1.0, max(0.0, share)) * last)
-
-    def line(self, first: int, values: FloatArray, letter: str) -> None:
-        """Join neighbours that are both there; dots for those alone."""
-        for i, value in enumerate(values):
-            if not np.isfinite(value):
-                continue
-            x1, y1 = self.x(first + i), self.y(value)
-            joined = i > 0 and np.isfinite(values[i - 1])
-            x0, y0 = (self.x(first + i - 1), self.y(values[i - 1])) if joined else (x1, y1)
-            n = max(abs(x1 - x0), abs(y1 - y0), 1)
-            for k in range(n + 1):
-                x, y = round(x0 + (x1 - x0) * k / n), round(y0 + (y1 - y0) * k / n)
-                self.dots[y, x] = True
-                self.letters[y // self.down, x // self.across] = letter
-
-    def shade(self, first: int, lower: FloatArray, upper: FloatArray) -> None:
-        """Fill the cells between two edges, between the steps too."""
-        steps = np.arange(first, first + len(lower), dtype=np.float64)
-        there = np.isfinite(lower) & np.isfinite(upper)
-        if not there.any():
-            return
-        begin, end = self.x(steps[there][0]), self.x(steps[there][-1])
-        for x in range(begin, end + 1):
-            step = x / max(1, self.dots.shape[1] - 1) * max(1, self.n_steps - 1)
-            bottom = float(np.interp(step, steps[there], lower[there]))
-            top = float(np.interp(step, steps[there], upper[there]))
-            rows = slice(self.y(top) // self.down, self.y(bottom) // self.down + 1)
-            self.shaded[rows, x // self.across] = True
-
-    def mark(self, step: int) -> None:
-        """The vertical line where the forecast begins."""
-        self.start = self.x(step) // self.across
-
-    def rows(self) -> list[str]:
-        """The text, top row first: dots over the vertical line over the shading."""
-        shade, rule = (".", "|") if self.ascii_only else ("░", "┊")
-        cells = np.where(self.shaded, shade, " ")
-        if self.start is not None:
-            cells[:, self.start] = rule
-        for row, column in np.argwhere(self.letters != " "):
-            cells[row, column] = (
-                self.letters[row, column] if self.ascii_only else self._braille(row, column)
-            )
-        return ["".join(row) for row in cells]
-
-    def _braille(self, row: int, column: int) -> str:
-        bits = 0
-        for down in range(4):
-            for across in range(2):
-                if self.dots[row * 4 + down, column * 2 + across]:
-                    bits |= _DOT_BITS[down][across]
-        return chr(_BRAILLE + bits)
+def _trace(
+    x: NDArray[np.int64], y: NDArray[np.int64], there: NDArray[np.bool_]
+) -> Iterator[tuple[int, int]]:
+    """The dots (column, row) of a line that joins neighbours that are both there."""
+    for i in np.flatnonzero(there):
+        before = i - 1 if i > 0 and there[i - 1] else i
+        across, down = x[i] - x[before], y[i] - y[before]
+        n = max(abs(across), abs(down), 1)
+        shares = np.arange(n + 1)
+        yield from zip(
+            np.round(x[before] + across * shares / n).astype(int).tolist(),
+            np.round(y[before] + down * shares / n).astype(int).tolist(),
+            strict=True,
+        )
 
 
 def _flat(values: ArrayLike) -> FloatArray:

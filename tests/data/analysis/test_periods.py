@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from scipy import signal
 
-from lvlora.data.analysis.periods import Peaks, _maxima, alike, find_peaks, phase_lags
+from lvlora.data.analysis.periods import Peaks, alike, find_peaks, phase_lags
 from lvlora.data.gaps import interpolated
 
 TIME = np.linspace(0, 200, 101)
@@ -135,17 +134,6 @@ SOME_TIMES = st.lists(st.integers(0, 60), min_size=2, max_size=12, unique=True).
 def test_lags_are_those_of_the_quadratic_formula(first, second):
     one, other = at_times(first), at_times(second)
     assert np.array_equal(phase_lags(one, other), quadratic_phase_lags(one, other))
-
-
-@given(
-    st.lists(st.integers(0, 9), min_size=3, max_size=60),
-    st.floats(0.1, 8),
-    st.one_of(st.just(1.0), st.floats(1, 9)),
-)
-def test_maxima_are_scipys(values, prominence, apart):
-    curve = np.array(values, dtype=float)
-    expected, _ = signal.find_peaks(curve, prominence=prominence, distance=apart)
-    assert np.array_equal(_maxima(curve, prominence, apart), expected)
 
 
 @pytest.mark.parametrize(
