@@ -190,6 +190,17 @@ def stranger_in(folder: Path) -> str | None:
     return next(_not_of(folder, _read_mark(folder)[1]), None)
 
 
+def is_complete(folder: Path) -> bool:
+    """Whether a folder that was marked as complete has all of its files, unchanged, and no more."""
+    hashes = _content_of_mark(folder).get("sha256")
+    return (
+        isinstance(hashes, dict)
+        and all((folder / name).is_file() for name in hashes)
+        and stranger_in(folder) is None
+        and _changed_in(folder) is None
+    )
+
+
 def _changed_in(folder: Path) -> str | None:
     """A file that is not as it was when the folder was marked as complete."""
     hashes = _content_of_mark(folder).get("sha256")

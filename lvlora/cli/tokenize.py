@@ -35,7 +35,7 @@ def tokenize(settings: TokenizeSettings, context: CommandContext) -> None:
     chosen = None
     if dataset is not None:
         chosen = dataset.named(settings.series or [dataset.series[0].id])
-    source = resolve(settings.model, settings.revision, keep=settings.cache)
+    source = resolve(settings.model, settings.revision)
     from lvlora.cli.terminal.document import show_document
     from lvlora.model import tokenizing
     from lvlora.text import document

@@ -188,5 +188,5 @@ def _models(
 
 def _outline(settings: StageSettings) -> Outline:
     placement = devices.choose(settings.device, settings.dtype)
-    source = resolve(settings.model, settings.revision, keep=settings.cache)
+    source = resolve(settings.model, settings.revision)
     return outline(source, placement)

@@ -9,7 +9,7 @@ import dataclasses
 import difflib
 import os
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from os.path import lexists
 from pathlib import Path
 from typing import Any, Literal
@@ -48,7 +48,6 @@ class ModelSource:
         location: a folder, a .gguf file, or a hub id.
         revision: of a hub model.
         note: what ``auto`` chose and how to get the other, for stderr.
-        keep: a .gguf file is converted once, and the folder kept for the next time.
     """
 
     kind: Literal["bundled", "hub", "folder", "gguf"]
@@ -56,7 +55,6 @@ class ModelSource:
     location: str
     revision: str | None = None
     note: str = ""
-    keep: bool = True
 
     def first_note(self, runs: Path) -> str:
         """Return the note until something was spent among these runs, and then nothing."""
@@ -72,17 +70,14 @@ class ModelSource:
         return self.name
 
 
-def resolve(model: str, revision: str | None = None, *, keep: bool = True) -> ModelSource:
+def resolve(model: str, revision: str | None = None) -> ModelSource:
     """Find what ``--model`` names; nothing is loaded or downloaded.
-
-    Args:
-        keep: what has to be converted is kept for the next time.
 
     Raises:
         ModelError: there is no such model.
         SettingsError: a revision for something that has none.
     """
-    source = replace(_resolve(model, revision), keep=keep)
+    source = _resolve(model, revision)
     if revision is not None and source.kind != "hub":
         raise SettingsError(
             f"--revision {revision}: {source.name} is not a hub model", "Leave --revision out."

@@ -48,7 +48,7 @@ def choose(
     """
     folder = find_adapter(settings.adapter, runs)
     if folder is None:
-        source = resolve(settings.model, settings.revision, keep=settings.cache)
+        source = resolve(settings.model, settings.revision)
         _say(source, runs, note)
         if settings.adapter is None:
             note("No trained adapter yet (lvlora train makes one): forecasting zero-shot.")
@@ -60,8 +60,8 @@ def choose(
     elif settings.adapter is None and data is not None:
         difference = _difference(info, data)
     if settings.model == "auto" and not difference:
-        return Choice(_base_of(info, keep=settings.cache), info)
-    source = resolve(settings.model, settings.revision, keep=settings.cache)
+        return Choice(_base_of(info), info)
+    source = resolve(settings.model, settings.revision)
     if not difference and settings.adapter is None and not _fits(source, info):
         difference = f"was made for {info.model}"
     if not difference:
@@ -101,14 +101,14 @@ def _difference(info: AdapterInfo, data: Dataset) -> str:
     return ""
 
 
-def _base_of(info: AdapterInfo, *, keep: bool) -> ModelSource:
+def _base_of(info: AdapterInfo) -> ModelSource:
     named = info.model
     if not named:
         raise ModelError(
             f"{info.folder}: does not say which base model it belongs to", "Add --model."
         )
     try:
-        source = resolve(named, info.facts.get("revision"), keep=keep)
+        source = resolve(named, info.facts.get("revision"))
     except ModelError as error:
         raise ModelError(
             f"{info.folder}: its base model {named} is not there", error.hint or "Add --model."

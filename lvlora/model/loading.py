@@ -177,10 +177,9 @@ def load(
             stack.enter_context(_model_errors(source))
             sha256 = weights_sha256(source)
             if config is not None:
-                conversion_context = cache.converted(
-                    Path(source.location), sha256, placement.dtype, keep=source.keep
+                folder = stack.enter_context(
+                    cache.converted(Path(source.location), sha256, placement.dtype)
                 )
-                folder = stack.enter_context(conversion_context)
                 read = ModelSource("folder", source.name, str(folder))
         known = outlined or outline(read, placement)
         give_back_freed_memory()  # reading 150,000 words takes some 250 MB

@@ -18,14 +18,6 @@ class TokenizeSettings(InputSettings):
     revision: str | None = option(
         None, "Revision (branch, tag, commit) of a hub model.", "Model", affects="model"
     )
-    cache: bool = option(
-        True,
-        "Convert a .gguf file anew instead of keeping what it becomes (1.3 GB for Qwen2.5-0.5B) "
-        "beside the hub's cache.",
-        "Model",
-        affects="resources",
-        flag="--cache/--no-cache",
-    )
     series: Names | None = option(
         None,
         "Ids of the series to show (comma-separated); default: the first.",

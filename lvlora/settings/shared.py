@@ -108,14 +108,6 @@ class ModelSettings(Settings):
     revision: str | None = option(
         None, "Revision (branch, tag, commit) of a hub model.", "Model", affects="model"
     )
-    cache: bool = option(
-        True,
-        "Convert a .gguf file anew instead of keeping what it becomes (1.3 GB for Qwen2.5-0.5B) "
-        "beside the hub's cache.",
-        "Model",
-        affects="resources",
-        flag="--cache/--no-cache",
-    )
     dtype: Dtype = option(
         "auto",
         "Precision of the frozen weights; auto: bfloat16 where the processor has it natively.",

@@ -16,18 +16,17 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("words", [[], ["--no-cache"]])
-def test_what_it_becomes_is_kept_unless_nobody_wants_it(run_lvlora, tmp_path, words):
+def test_a_gguf_file_is_converted_once(run_lvlora, tmp_path):
     line = ["forecast", EXAMPLE, "--model", TINY, "--adapter", "none", "--horizon", "1"]
-    ran = run_lvlora([*line, "--samples", "1", "--json", *words], code=0)
+    ran = run_lvlora([*line, "--samples", "1", "--json"], code=0)
     kept = list((tmp_path / "hf").glob("lvlora-gguf/*/config.json"))
-    assert len(kept) == (0 if words else 1)
-    again = run_lvlora([*line, "--samples", "1", "--json", *words])
+    assert len(kept) == 1
+    again = run_lvlora([*line, "--samples", "1", "--json"])
     assert again.json["series"] == ran.json["series"]
     found = {
         check["name"]: check["found"] for check in run_lvlora(["doctor", "--json"]).json["checks"]
     }
-    assert ("1 made of .gguf files" in found["models"]) == (not words)
+    assert ("1 made of .gguf files" in found["models"]) is True
 
 
 @pytest.mark.parametrize("harm", ["altered", "cut", "gone", "added", "no hashes"])
@@ -46,7 +45,7 @@ def test_a_damaged_folder_is_made_again(run_lvlora, tmp_path, harm):
     elif harm == "added":
         (folder / "generation_config.json").write_text("{}")
     else:
-        (folder / "sha256.json").unlink()
+        (folder / ".lvlora.json").unlink()
     again = run_lvlora([*line, "--samples", "1", "--json"], code=0)
     assert again.json["series"] == first.json["series"]
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == content

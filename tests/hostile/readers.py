@@ -7,6 +7,7 @@ mutations.
 import contextlib
 import copy
 import io
+import os
 import shutil
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
@@ -87,7 +88,7 @@ def _tiny_base() -> object:
     from lvlora.model.devices import Placement
     from lvlora.model.loading import load
 
-    source = ModelSource("gguf", "tiny", str(CORPUS / "gguf" / "tiny.gguf"), keep=False)
+    source = ModelSource("gguf", "tiny", str(CORPUS / "gguf" / "tiny.gguf"))
     return load(source, Placement(torch.device("cpu"), torch.float32, "for tests"))
 
 
@@ -117,7 +118,8 @@ def _gguf(folder: Path) -> tuple[Path, Read]:
 
     placement = _tiny_base().placement
     target = folder / "m.gguf"
-    return target, lambda: load(ModelSource("gguf", "m", str(target), keep=False), placement)
+    os.environ["HF_HOME"] = str(folder)  # what is made of it is kept nowhere else
+    return target, lambda: load(ModelSource("gguf", "m", str(target)), placement)
 
 
 def _toml(folder: Path) -> tuple[Path, Read]:
