@@ -25,7 +25,7 @@ from lvlora.flops.catalogue import find_shape
 from lvlora.flops.executed import Head
 from lvlora.flops.item import total
 from lvlora.flops.shape import ModelShape
-from lvlora.flops.trainable import Lora, head_parameters, lora_parameters
+from lvlora.flops.trainable import Lora
 
 if TYPE_CHECKING:
     from lvlora.flops.settings import FlopsSettings
@@ -62,8 +62,7 @@ def account(settings: FlopsSettings, shape: ModelShape) -> FlopsAccount:
     full = executed.full_fine_tuning_step(shape, b, s)
     answer = FlopsAccount(
         model=shape.name,
-        trainable_parameters=lora_parameters(shape, settings.rank, settings.targets)
-        + head_parameters(shape, settings.train_head, shape.alphabet_rows),
+        trainable_parameters=prices.Trained(shape, lora, head).n_parameters,
         coursework=Rules(
             forward=total(rules, "forward"),
             training_step=total(rules),

@@ -2,89 +2,71 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any
 
-from lvlora.errors import ModelError
+from lvlora.errors import ModelError, meant
 from lvlora.flops.answers import FlopsArchitecture
 from lvlora.flops.shape import ModelShape
 
-_QWEN: dict[str, Any] = {"rope_theta": 1e6, "bos_id": 151_643, "eos_id": 151_645}
-_SMOLLM: dict[str, Any] = {"tied": True, "max_positions": 8192, "rope_theta": 1e5}
-_GEMMA: dict[str, Any] = {
-    "head_dim": 256,
-    "tied": True,
-    "sandwich_norms": True,
-    "unit_offset_norms": True,
-    "activation": "gelu_tanh",
-    "max_positions": 8192,
-    "rope_theta": 1e4,
-    "bos_id": 2,
-    "eos_id": 1,
+_SIZES = (
+    *("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"),
+    *("num_key_value_heads", "vocab_size"),
+)
+_QWEN2 = {
+    "tie_word_embeddings": True,
+    "max_position_embeddings": 32_768,
+    "rope_theta": 1e6,
+    "bos_token_id": 151_643,
+    "eos_token_id": 151_645,
 }
-_FAMILIES: dict[str, dict[str, Any]] = {
-    "qwen2": {**_QWEN, "tied": True, "qkv_bias": True, "max_positions": 32_768},
-    "qwen3": {**_QWEN, "tied": True, "head_dim": 128, "qk_norm": True, "max_positions": 40_960},
-    "llama": {"norm_eps": 1e-5, "bos_id": 1, "eos_id": 2},
-    "gemma": {**_GEMMA, "sandwich_norms": False},
-    "gemma2": {
-        **_GEMMA,
-        "attention_softcap": True,
-        "final_softcap": True,
-    },
-    "gemma3_text": {
-        **_GEMMA,
-        "qk_norm": True,
-        "max_positions": 32_768,
-        "rope_theta": 1e6,
-    },
+_QWEN3 = {**_QWEN2, "max_position_embeddings": 40_960}
+_LLAMA = {"rms_norm_eps": 1e-5, "bos_token_id": 1, "eos_token_id": 2}
+_TINYLLAMA = {**_LLAMA, "max_position_embeddings": 2048}
+_SMOLLM = {
+    **_LLAMA,
+    "tie_word_embeddings": True,
+    "max_position_embeddings": 8192,
+    "rope_theta": 1e5,
 }
-"""Facts that the models of a family share."""
-
-_LLAMA_3: dict[str, Any] = {
-    "tied": True,
-    "max_positions": 131_072,
+_LLAMA_3 = {
+    "tie_word_embeddings": True,
+    "rms_norm_eps": 1e-5,
+    "max_position_embeddings": 131_072,
     "rope_theta": 5e5,
-    "bos_id": 128_000,
-    "eos_id": 128_001,
+    "bos_token_id": 128_000,
+    "eos_token_id": 128_001,
     "alphabet_rows": 15 + 100 + 1000 + 1,  # numbers of two and three digits, and "?,"
 }
-_TINYLLAMA: dict[str, Any] = {"tied": False, "max_positions": 2048, "rope_theta": 1e4}
-_SIZES = ("hidden", "intermediate", "layers", "heads", "kv_heads", "vocab")
-_MODELS: tuple[tuple[str, str, tuple[int, ...], dict[str, Any]], ...] = (
-    ("qwen2.5-0.5b", "qwen2", (896, 4864, 24, 14, 2, 151_936), {}),
-    ("qwen2.5-1.5b", "qwen2", (1536, 8960, 28, 12, 2, 151_936), {}),
-    ("qwen2.5-3b", "qwen2", (2048, 11_008, 36, 16, 2, 151_936), {}),
-    ("qwen2.5-7b", "qwen2", (3584, 18_944, 28, 28, 4, 152_064), {"tied": False}),
-    ("qwen3-0.6b", "qwen3", (1024, 3072, 28, 16, 8, 151_936), {}),
-    ("qwen3-1.7b", "qwen3", (2048, 6144, 28, 16, 8, 151_936), {}),
-    ("qwen3-4b", "qwen3", (2560, 9728, 36, 32, 8, 151_936), {}),
-    ("smollm2-135m", "llama", (576, 1536, 30, 9, 3, 49_152), _SMOLLM),
-    ("smollm2-360m", "llama", (960, 2560, 32, 15, 5, 49_152), _SMOLLM),
-    ("smollm2-1.7b", "llama", (2048, 8192, 24, 32, 32, 49_152), {**_SMOLLM, "rope_theta": 1.3e5}),
-    ("tinyllama-1.1b", "llama", (2048, 5632, 22, 32, 4, 32_000), _TINYLLAMA),
-    ("llama-3.2-1b", "llama", (2048, 8192, 16, 32, 8, 128_256), _LLAMA_3),
-    ("gemma-2b", "gemma", (2048, 16_384, 18, 8, 1, 256_000), {}),
-    ("gemma-2-2b", "gemma2", (2304, 9216, 26, 8, 4, 256_000), {}),
-    ("gemma-3-270m", "gemma3_text", (640, 2048, 18, 4, 1, 262_144), {}),
-    ("gemma-3-1b", "gemma3_text", (1152, 6912, 26, 4, 1, 262_144), {}),
-)
-"""Name, family, sizes, and what differs from the family."""
+_GEMMA = {"max_position_embeddings": 8192, "bos_token_id": 2, "eos_token_id": 1}
+_GEMMA_3 = {**_GEMMA, "max_position_embeddings": 32_768}
 
+_MODELS: dict[str, tuple[str, tuple[int, ...], dict[str, Any]]] = {
+    "qwen2.5-0.5b": ("qwen2", (896, 4864, 24, 14, 2, 151_936), _QWEN2),
+    "qwen2.5-1.5b": ("qwen2", (1536, 8960, 28, 12, 2, 151_936), _QWEN2),
+    "qwen2.5-3b": ("qwen2", (2048, 11_008, 36, 16, 2, 151_936), _QWEN2),
+    "qwen2.5-7b": (
+        "qwen2",
+        (3584, 18_944, 28, 28, 4, 152_064),
+        {**_QWEN2, "tie_word_embeddings": False},
+    ),
+    "qwen3-0.6b": ("qwen3", (1024, 3072, 28, 16, 8, 151_936), _QWEN3),
+    "qwen3-1.7b": ("qwen3", (2048, 6144, 28, 16, 8, 151_936), _QWEN3),
+    "qwen3-4b": ("qwen3", (2560, 9728, 36, 32, 8, 151_936), _QWEN3),
+    "smollm2-135m": ("llama", (576, 1536, 30, 9, 3, 49_152), _SMOLLM),
+    "smollm2-360m": ("llama", (960, 2560, 32, 15, 5, 49_152), _SMOLLM),
+    "smollm2-1.7b": ("llama", (2048, 8192, 24, 32, 32, 49_152), {**_SMOLLM, "rope_theta": 1.3e5}),
+    "tinyllama-1.1b": ("llama", (2048, 5632, 22, 32, 4, 32_000), _TINYLLAMA),
+    "llama-3.2-1b": ("llama", (2048, 8192, 16, 32, 8, 128_256), _LLAMA_3),
+    "gemma-2b": ("gemma", (2048, 16_384, 18, 8, 1, 256_000), _GEMMA),
+    "gemma-2-2b": ("gemma2", (2304, 9216, 26, 8, 4, 256_000), _GEMMA),
+    "gemma-3-270m": ("gemma3_text", (640, 2048, 18, 4, 1, 262_144), _GEMMA_3),
+    "gemma-3-1b": ("gemma3_text", (1152, 6912, 26, 4, 1, 262_144), _GEMMA_3),
+}
+"""Short name to family, sizes and further keys of its config.json."""
 
-def _shape(
-    name: str, family: str, sizes: tuple[int, ...], differences: dict[str, Any]
-) -> ModelShape:
-    facts = dict(zip(_SIZES, sizes, strict=True))
-    facts |= {"head_dim": facts["hidden"] // facts["heads"]}
-    return ModelShape(
-        **{"name": name, "model_type": family, **facts, **_FAMILIES[family], **differences}
-    )
-
-
-KNOWN_SHAPES: dict[str, ModelShape] = {row[0]: _shape(*row) for row in _MODELS}
-"""Short name to shape; an instruct model has its base model's."""
+KNOWN_MODELS = tuple(_MODELS)
+"""Short names; an instruct model has its base model's shape."""
 
 
 def find_shape(model: str) -> ModelShape:
@@ -101,15 +83,16 @@ def find_shape(model: str) -> ModelShape:
     short = model.rsplit("/", 1)[-1].lower()
     for suffix in ("-instruct", "-it", "-chat"):
         short = short.removesuffix(suffix)
-    for name, shape in KNOWN_SHAPES.items():
+    for name in KNOWN_MODELS:
         # gemma3-270m and gemma-3-270m are both in use
         if name.replace("-", "") == short.replace("-", ""):
-            return shape
-    near = difflib.get_close_matches(short, KNOWN_SHAPES, n=1)
-    guess = f"Did you mean {near[0]}? " if near else ""
+            family, sizes, more = _MODELS[name]
+            config = {"model_type": family, **dict(zip(_SIZES, sizes, strict=True)), **more}
+            return ModelShape.from_config(config, name=name)
     raise ModelError(
         f"no shape is known for the model {model!r}, and there is no such folder",
-        f"{guess}Known: {', '.join(KNOWN_SHAPES)}; or give a folder with a config.json.",
+        f"{meant(short, KNOWN_MODELS)}Known: {', '.join(KNOWN_MODELS)}; or give a folder with a "
+        "config.json.",
     )
 
 

@@ -5,7 +5,7 @@ What this program really runs is in `executed`. Each formula is derived in docs/
 
 from __future__ import annotations
 
-from lvlora.flops.item import Item, Phase
+from lvlora.flops.item import Item, Phase, calls_in_a_row
 from lvlora.flops.shape import ModelShape
 from lvlora.flops.trainable import Lora
 
@@ -55,7 +55,6 @@ def model_call(
     attended: int | None = None,
     logit_rows: int | None = None,
     lora: Lora | None = None,
-    head_bias: bool = False,
     phase: Phase = "forward",
 ) -> list[Item]:
     """One run of the model over new tokens, itemised.
@@ -67,7 +66,6 @@ def model_call(
             S x attended rectangle is paid, with no saving for causality.
         logit_rows: positions of each sequence that get logits; default S.
         lora: the updates that are applied.
-        head_bias: the LM head adds a trained bias of V values.
         phase: what to call it.
 
     Returns:
@@ -112,70 +110,33 @@ def model_call(
         **{f"lora.{x}": n_lora * lora_update(t, *linears[x], lora.rank) for x in lora.targets},
         "final_norm": rms_norm(t, h) + gemma * h,
         "lm_head": matrix_product(rows, h, shape.vocab),
-        "lm_head_bias": head_bias * rows * shape.vocab,
         "final_softcap": shape.final_softcap * _SOFTCAP * rows * shape.vocab,
     }
     return [Item(name, phase, flops) for name, flops in costs.items() if flops]
 
 
-def forward(
-    shape: ModelShape, batch: int, seq_len: int, lora: Lora | None = None, head_bias: bool = False
-) -> list[Item]:
-    """A forward pass over B sequences of S tokens, with logits everywhere; validation is this."""
-    return model_call(shape, batch, seq_len, lora=lora, head_bias=head_bias)
-
-
 def training_step(
-    shape: ModelShape,
-    batch: int,
-    seq_len: int,
-    lora: Lora | None = None,
-    head_bias: bool = False,
-    accumulation: int = 1,
+    shape: ModelShape, batch: int, seq_len: int, lora: Lora | None = None
 ) -> list[Item]:
-    """Forward and backward of a step; backward is twice forward, loss and optimiser are free.
+    """Forward and backward over B sequences of S tokens, with logits everywhere.
 
-    Args:
-        batch: sequences in a micro-batch.
-        accumulation: micro-batches in the step.
+    Backward is twice forward; loss and optimiser are free.
     """
-    ahead = forward(shape, batch, seq_len, lora, head_bias)
-    return [Item(item.name, "forward", accumulation * item.flops) for item in ahead] + [
-        Item(item.name, "backward", _BACKWARD * accumulation * item.flops) for item in ahead
-    ]
+    ahead = model_call(shape, batch, seq_len, lora=lora)
+    return ahead + [Item(item.name, "backward", _BACKWARD * item.flops) for item in ahead]
 
 
-def prefill(
-    shape: ModelShape, batch: int, n_tokens: int, lora: Lora | None = None, head_bias: bool = False
-) -> list[Item]:
+def prefill(shape: ModelShape, batch: int, n_tokens: int, lora: Lora | None = None) -> list[Item]:
     """Reading a context of n tokens into the cache, with one row of logits a sequence."""
-    return model_call(
-        shape, batch, n_tokens, logit_rows=1, lora=lora, head_bias=head_bias, phase="prefill"
-    )
+    return model_call(shape, batch, n_tokens, logit_rows=1, lora=lora, phase="prefill")
 
 
 def decode(
-    shape: ModelShape,
-    batch: int,
-    context: int,
-    new_tokens: int,
-    lora: Lora | None = None,
-    head_bias: bool = False,
+    shape: ModelShape, batch: int, context: int, new_tokens: int, lora: Lora | None = None
 ) -> list[Item]:
     """m new tokens after a context of n: token i runs alone and attends to n + i positions."""
 
-    def step(attended: int) -> dict[str, int]:
-        items = model_call(
-            shape, batch, 1, attended=attended, lora=lora, head_bias=head_bias, phase="decode"
-        )
-        return {item.name: item.flops for item in items}
+    def step(attended: int) -> list[Item]:
+        return model_call(shape, batch, 1, attended=attended, lora=lora, phase="decode")
 
-    if not new_tokens:
-        return []
-    # every cost is linear in the positions attended to, so the sum needs two points only
-    first, second = step(context + 1), step(context + 2)
-    steps_back = new_tokens * (new_tokens - 1) // 2
-    return [
-        Item(name, "decode", new_tokens * flops + steps_back * (second[name] - flops))
-        for name, flops in first.items()
-    ]
+    return calls_in_a_row(step, context + 1, new_tokens)

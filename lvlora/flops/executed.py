@@ -10,7 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Literal
 
-from lvlora.flops.item import Item, Phase
+from lvlora.flops.item import Item, Phase, calls_in_a_row
 from lvlora.flops.shape import LINEARS, ModelShape
 from lvlora.flops.trainable import Lora
 
@@ -125,7 +125,6 @@ def training_step(
     lora: Lora | None = None,
     head: Head,
     attention: Attention = "products",
-    accumulation: int = 1,
 ) -> list[Item]:
     """Forward and backward of one step, the base weights frozen.
 
@@ -133,9 +132,8 @@ def training_step(
     trained; nothing below the lowest trained layer is differentiated.
 
     Args:
-        batch: B sequences in a micro-batch.
+        batch: B sequences.
         seq_len: S tokens that all of them are padded to; every position goes through the head.
-        accumulation: micro-batches of this size in the step.
 
     Returns:
         Items of the phases forward, backward_input and backward_weight.
@@ -149,18 +147,11 @@ def training_step(
     for layer in range(shape.layers):
         needs_gradient = back.layer(layer, needs_gradient)
     back.head(head, needs_gradient)
-    return [
-        Item(item.name, item.phase, accumulation * item.flops) for item in (*ahead, *back.items())
-    ]
+    return [*ahead, *back.items()]
 
 
 def full_fine_tuning_step(
-    shape: ModelShape,
-    batch: int,
-    seq_len: int,
-    *,
-    attention: Attention = "products",
-    accumulation: int = 1,
+    shape: ModelShape, batch: int, seq_len: int, *, attention: Attention = "products"
 ) -> list[Item]:
     """The same step with every weight trained and no LoRA: each product is differentiated twice.
 
@@ -177,7 +168,7 @@ def full_fine_tuning_step(
         else:
             items.append(Item(item.name, "backward_input", item.flops))
             items.append(Item(item.name, "backward_weight", item.flops))
-    return [Item(item.name, item.phase, accumulation * item.flops) for item in items]
+    return items
 
 
 def prefill(
@@ -210,12 +201,9 @@ def decode(
     which attend to n+1 … n+m-1 positions. What a forecast really ran is the sum of `forward_call`
     over its calls: blocks of cache, forced tokens and finished rows are in their shapes.
     """
-    calls = new_tokens - 1
-    if calls <= 0:
-        return []
 
-    def call(attended: int) -> dict[str, int]:
-        items = forward_call(
+    def call(attended: int) -> list[Item]:
+        return forward_call(
             shape,
             batch,
             1,
@@ -225,15 +213,8 @@ def decode(
             lora=lora,
             phase="decode",
         )
-        return {item.name: item.flops for item in items}
 
-    # linear in the positions attended to, so the sum needs two points only
-    first, second = call(context + 1), call(context + 2)
-    further = calls * (calls - 1) // 2
-    return [
-        Item(name, "decode", calls * flops + further * (second[name] - flops))
-        for name, flops in first.items()
-    ]
+    return calls_in_a_row(call, context + 1, new_tokens - 1)
 
 
 def _product(m: int, n: int, p: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,3 +27,22 @@ class Item:
 def total(items: Iterable[Item], *phases: Phase) -> int:
     """Sum of the items' FLOPs, of these phases only if any are named."""
     return sum(item.flops for item in items if not phases or item.phase in phases)
+
+
+def calls_in_a_row(call: Callable[[int], list[Item]], first: int, n_calls: int) -> list[Item]:
+    """Sum calls that attend to ``first``, ``first + 1``, … positions.
+
+    Every cost is linear in the positions attended to, so the sum needs two of the calls only.
+    """
+    if n_calls <= 0:
+        return []
+    second = {item.name: item.flops for item in call(first + 1)}
+    further = n_calls * (n_calls - 1) // 2
+    return [
+        Item(
+            item.name,
+            item.phase,
+            n_calls * item.flops + further * (second[item.name] - item.flops),
+        )
+        for item in call(first)
+    ]

@@ -1,4 +1,4 @@
-"""Prices of training and reading, in both conventions at once."""
+"""Prices of training and forecasting, in both conventions at once."""
 
 from __future__ import annotations
 
@@ -7,73 +7,10 @@ from dataclasses import dataclass
 
 from lvlora.answers import NOTHING, Price
 from lvlora.flops import coursework, executed
-from lvlora.flops.executed import Attention, Head
+from lvlora.flops.executed import Head
 from lvlora.flops.item import total
 from lvlora.flops.shape import ModelShape
 from lvlora.flops.trainable import Lora
-
-
-def training_step(
-    shape: ModelShape,
-    batch: int,
-    seq_len: int,
-    *,
-    lora: Lora,
-    head: Head,
-    accumulation: int = 1,
-    attention: Attention = "products",
-) -> Price:
-    """One optimiser step: forward and backward of its micro-batches, padding paid.
-
-    Micro-batches of different shapes are priced one by one and added.
-
-    Args:
-        batch, seq_len: (B, S) of a micro-batch as it runs.
-        head: what is multiplied and trained of the output matrix (`Head.of`).
-        accumulation: micro-batches of this shape.
-        attention: how attention is differentiated.
-    """
-    return Price(
-        executed=total(
-            executed.training_step(
-                shape,
-                batch,
-                seq_len,
-                lora=lora,
-                head=head,
-                attention=attention,
-                accumulation=accumulation,
-            )
-        ),
-        coursework=total(
-            coursework.training_step(shape, batch, seq_len, lora, accumulation=accumulation)
-        ),
-    )
-
-
-def validation_batch(
-    shape: ModelShape, batch: int, seq_len: int, *, lora: Lora, head: Head
-) -> Price:
-    """The loss of one batch without gradients: a forward pass with logits at every position."""
-    items = executed.forward_call(
-        shape, batch, seq_len, head_positions=batch * seq_len, head_rows=head.rows, lora=lora
-    )
-    return Price(
-        executed=total(items), coursework=total(coursework.forward(shape, batch, seq_len, lora))
-    )
-
-
-def forecast(
-    shape: ModelShape, batch: int, context: int, new_tokens: int, *, lora: Lora, head_rows: int
-) -> Price:
-    """m tokens after a context of n for each of B series, token by token with a cache."""
-    read = executed.prefill(shape, batch, context, head_rows=head_rows, lora=lora)
-    written = executed.decode(shape, batch, context, new_tokens, head_rows=head_rows, lora=lora)
-    return Price(
-        executed=total(read) + total(written),
-        coursework=total(coursework.prefill(shape, batch, context, lora))
-        + total(coursework.decode(shape, batch, context, new_tokens, lora)),
-    )
 
 
 @dataclass(frozen=True)
@@ -93,12 +30,49 @@ class Trained:
         return self.lora.n_layers(self.shape) * in_a_layer + head
 
     def step(self, shapes: Iterable[tuple[int, int]]) -> Price:
-        """One optimiser step of micro-batches of these (B, S)."""
+        """One optimiser step: forward and backward of its micro-batches, padding paid.
+
+        Args:
+            shapes: (B, S) of each micro-batch as it runs.
+        """
+        shape, lora, head = self.shape, self.lora, self.head
         return sum(
-            (training_step(self.shape, b, s, lora=self.lora, head=self.head) for b, s in shapes),
+            (
+                Price(
+                    executed=total(executed.training_step(shape, b, s, lora=lora, head=head)),
+                    coursework=total(coursework.training_step(shape, b, s, lora)),
+                )
+                for b, s in shapes
+            ),
             NOTHING,
         )
 
     def validation_batch(self, batch: int, seq_len: int) -> Price:
-        """The loss of one batch without gradients."""
-        return validation_batch(self.shape, batch, seq_len, lora=self.lora, head=self.head)
+        """The loss of one batch without gradients: a forward pass with logits everywhere."""
+        shape, lora, positions = self.shape, self.lora, batch * seq_len
+        return Price(
+            executed=total(
+                executed.forward_call(
+                    shape,
+                    batch,
+                    seq_len,
+                    head_positions=positions,
+                    head_rows=self.head.rows,
+                    lora=lora,
+                )
+            ),
+            coursework=total(coursework.model_call(shape, batch, seq_len, lora=lora)),
+        )
+
+
+def forecast(
+    shape: ModelShape, batch: int, context: int, new_tokens: int, *, lora: Lora, head_rows: int
+) -> Price:
+    """m tokens after a context of n for each of B series, token by token with a cache."""
+    read = executed.prefill(shape, batch, context, head_rows=head_rows, lora=lora)
+    written = executed.decode(shape, batch, context, new_tokens, head_rows=head_rows, lora=lora)
+    return Price(
+        executed=total(read) + total(written),
+        coursework=total(coursework.prefill(shape, batch, context, lora))
+        + total(coursework.decode(shape, batch, context, new_tokens, lora)),
+    )

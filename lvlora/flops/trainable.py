@@ -1,4 +1,4 @@
-"""Trained parts of a model: LoRA on linear layers, and rows of the head."""
+"""LoRA on linear layers: which of them, and in which layers of the model."""
 
 from __future__ import annotations
 
@@ -64,20 +64,3 @@ class Lora:
     def n_layers(self, shape: ModelShape) -> int:
         """How many of the model's layers have it."""
         return sum(self.in_layer(layer) for layer in range(shape.layers))
-
-
-def lora_parameters(
-    shape: ModelShape, rank: int, targets: Iterable[str], layers: Collection[int] | None = None
-) -> int:
-    """Trainable values of LoRA: r·(in + out) for each target in each chosen layer."""
-    if rank == 0:
-        return 0
-    linears = shape.linear_layers()
-    n_layers = shape.layers if layers is None else len(set(layers))
-    return n_layers * sum(rank * sum(linears[name]) for name in resolve_targets(targets))
-
-
-def head_parameters(shape: ModelShape, train_head: str, alphabet_rows: int) -> int:
-    """Trainable values of the head: none, its alphabet's rows, or all V·H (untied when tied)."""
-    rows = {"none": 0, "numeric": alphabet_rows, "full": shape.vocab}[train_head]
-    return rows * shape.hidden

@@ -80,7 +80,8 @@ def resolve(
     settings_read: dict[str, _Given] = {}
     problems: list[str] = []
     if config is not None:
-        problems += _from_config(command, config, {**commands, command: model}, settings_read)
+        every = {**commands, command: model}
+        settings_read, problems = _from_config(command, config, every)
     for field in fields:
         if environment.get(field.variable):
             settings_read[field.name] = _Given(
@@ -173,12 +174,9 @@ def to_toml(command: str, settings: Settings, missing: Collection[str] = ()) -> 
 
 
 def _from_config(
-    command: str,
-    config: str,
-    commands: Mapping[str, type[Settings]],
-    inputs: dict[str, _Given],
-) -> list[str]:
-    """Fill ``inputs`` from the file; returns what is wrong with its keys.
+    command: str, config: str, commands: Mapping[str, type[Settings]]
+) -> tuple[dict[str, _Given], list[str]]:
+    """Return what a file says for a command, and what is wrong with its keys.
 
     A file without tables is for one command. One with a table for a command ([train]) may serve
     several: its keys outside the tables are shared, and each command takes those it has. The stages
@@ -189,47 +187,35 @@ def _from_config(
     tables = {key: value for key, value in document.items() if isinstance(value, dict)}
     shared = {key: value for key, value in document.items() if key not in tables}
     names = {name: set(model.model_fields) for name, model in commands.items()}
-    anywhere = set().union(*names.values())
+    values: dict[str, _Given] = {}
     problems: list[str] = []
-
-    def take(key: str, value: Any, label: str, into: dict[str, _Given]) -> None:
-        field = key.replace("-", "_")
-        if field in into:
-            problems.append(f"{label}: is given twice")
-        into[field] = _Given(value, "config", label)
-
-    outer: dict[str, _Given] = {}
-    for key, value in shared.items():
-        field = key.replace("-", "_")
-        label = f"{key} in {where}"
-        if field in names[command]:
-            take(key, value, label, outer)
-        elif field not in anywhere:
-            problems.append(f"{label}: is not a setting{did_you_mean(field, names[command])}")
-        elif not tables:
-            owners = sorted(name for name in names if field in names[name])
-            problems.append(
-                f"{label}: is not a setting of {command}, but of {', '.join(owners)}; "
-                f"a file for several commands has tables, like [{owners[0]}]"
-            )
-    inner: dict[str, _Given] = {}
-    for table, content in tables.items():
+    for table, content in {"": shared, **tables}.items():
         if table in (STAGES, SCALES):
             continue
-        if table not in names:
+        if table and table not in names:
             problems.append(f"[{table}] in {where}: is not a command{did_you_mean(table, names)}")
             continue
+        owner, seen = table or command, set()
         for key, value in content.items():
             field = key.replace("-", "_")
-            label = f"{key} in [{table}] of {where}"
-            if field not in names[table]:
+            label = f"{key} in [{table}] of {where}" if table else f"{key} in {where}"
+            if field in seen:
+                problems.append(f"{label}: is given twice")
+            seen.add(field)
+            owners = sorted(name for name in names if field in names[name])
+            if field in names[owner]:
+                if owner == command:  # a table's values come after the shared ones
+                    values[field] = _Given(value, "config", label)
+            elif table or not owners:
+                of = f" of {table}" if table else ""
+                likely = did_you_mean(field, names[owner])
+                problems.append(f"{label}: is not a setting{of}{likely}")
+            elif not tables:
                 problems.append(
-                    f"{label}: is not a setting of {table}{did_you_mean(field, names[table])}"
+                    f"{label}: is not a setting of {command}, but of {', '.join(owners)}; "
+                    f"a file for several commands has tables, like [{owners[0]}]"
                 )
-            elif table == command:
-                take(key, value, label, inner)
-    inputs.update(outer | inner)
-    return problems
+    return values, problems
 
 
 def load_toml(config: str, where: str) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from lvlora.data.dataset import Dataset, Series
 from lvlora.data.gaps import note_on_filled, without_short
 from lvlora.data.splits import Split, split_of
 from lvlora.errors import SettingsError
-from lvlora.flops import prices
 from lvlora.flops.executed import Head
 from lvlora.flops.prices import Trained
 from lvlora.flops.trainable import Lora
@@ -211,9 +210,7 @@ def plan_run(settings: TrainSettings, dataset: Dataset) -> Plan:
             f"Use --seq-len {model.max_positions}.",
         )
     _check_memory(settings, model, windows.width)
-    per_step = settings.accumulation * prices.training_step(
-        model.shape, settings.batch_size, windows.width, lora=trained.lora, head=head
-    )
+    per_step = settings.accumulation * trained.step([(settings.batch_size, windows.width)])
     part, how, per_validation = None, USUAL, NOTHING
     validating = learning if n_held_out else dataset.select(split.validation)
     series = validation.scorable(validating, n_held_out)

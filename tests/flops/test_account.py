@@ -6,14 +6,14 @@ import pytest
 from lvlora.errors import SettingsError
 from lvlora.flops import prices
 from lvlora.flops.account import account, vary
-from lvlora.flops.catalogue import KNOWN_SHAPES
+from lvlora.flops.catalogue import find_shape
 from lvlora.flops.executed import Head
 from lvlora.flops.settings import FlopsSettings
 from lvlora.flops.shape import ALPHABET_ROWS
 from lvlora.flops.trainable import Lora
 from lvlora.text.alphabet import SYMBOLS
 
-QWEN = KNOWN_SHAPES["qwen2.5-0.5b"]
+QWEN = find_shape("qwen2.5-0.5b")
 
 
 def test_the_alphabet_is_that_of_the_text():
@@ -85,13 +85,12 @@ def test_prices_agree_with_the_account():
     settings = FlopsSettings(context=100, new_tokens=20)
     answer = account(settings, QWEN)
     lora = Lora.of(8, ("q_proj", "v_proj"))
-    head = Head.of(QWEN, "numeric", "none", 15)
-    step = prices.training_step(QWEN, 4, 512, lora=lora, head=head)
+    trained = prices.Trained(QWEN, lora, Head.of(QWEN, "numeric", "none", 15))
+    step = trained.step([(4, 512)])
     assert step.executed == answer.executed.training_step
     assert step.coursework == answer.coursework.training_step
-    twice = prices.training_step(QWEN, 4, 512, lora=lora, head=head, accumulation=2)
-    assert twice == 2 * step
-    validation = prices.validation_batch(QWEN, 4, 512, lora=lora, head=head)
+    assert trained.step([(4, 512), (4, 512)]) == 2 * step
+    validation = trained.validation_batch(4, 512)
     assert validation.executed == answer.executed.forward
     assert validation.coursework == answer.coursework.forward
     forecast = prices.forecast(QWEN, 1, 100, 20, lora=lora, head_rows=15)

@@ -3,16 +3,17 @@ from pathlib import Path
 import pytest
 
 from lvlora.flops import coursework, executed
-from lvlora.flops.catalogue import KNOWN_SHAPES
+from lvlora.flops.catalogue import find_shape
 from lvlora.flops.executed import Head
 from lvlora.flops.item import total
-from lvlora.flops.trainable import Lora, head_parameters, lora_parameters
+from lvlora.flops.prices import Trained
+from lvlora.flops.trainable import Lora
 
 TEXT = "\n".join(
     (Path(__file__).parents[2] / "docs" / name).read_text(encoding="utf-8")
     for name in ("flops.md", "flops_coursework.md")
 )
-QWEN = KNOWN_SHAPES["qwen2.5-0.5b"]
+QWEN = find_shape("qwen2.5-0.5b")
 QV = Lora.of(8, ("q_proj", "v_proj"))
 
 
@@ -38,7 +39,7 @@ def test_steps_in_the_text_are_those_of_the_program(items):
 
 @pytest.mark.parametrize(("batch", "lora"), [(1, Lora()), (1, QV), (4, QV)])
 def test_golden_numbers_in_the_text_are_those_of_the_program(batch, lora):
-    forward = total(coursework.forward(QWEN, batch, 512, lora))
+    forward = total(coursework.model_call(QWEN, batch, 512, lora=lora))
     assert f"| {batch} | 512 | {lora.rank} | {forward:,} | {3 * forward:,} |" in TEXT
 
 
@@ -51,10 +52,10 @@ def test_other_numbers_in_the_text():
         generation,
         6 * parameters * 2048,
         parameters,
-        lora_parameters(QWEN, 8, ("q_proj", "v_proj")),
-        lora_parameters(QWEN, 8, ("q_proj",)),
-        head_parameters(QWEN, "numeric", 15),
-        head_parameters(QWEN, "full", 15),
+        Trained(QWEN, QV, Head(15)).n_parameters,
+        Trained(QWEN, Lora.of(8, ("q_proj",)), Head(15)).n_parameters,
+        Trained(QWEN, Lora(), Head.of(QWEN, "numeric", "numeric", 15)).n_parameters,
+        Trained(QWEN, Lora(), Head.of(QWEN, "numeric", "full", 15)).n_parameters,
     ):
         assert f"{number:,}" in TEXT
     fused = executed.training_step(QWEN, 4, 512, lora=QV, head=Head(15), attention="fused")
@@ -64,7 +65,7 @@ def test_other_numbers_in_the_text():
 
 
 def test_every_item_is_explained():
-    names = {i.name for i in coursework.forward(QWEN, 1, 8)} | {
+    names = {i.name for i in coursework.model_call(QWEN, 1, 8)} | {
         i.name for i in step("numeric", "none") if not i.name.startswith("lora.")
     }
     assert [name for name in sorted(names) if f"`{name}`" not in TEXT] == []

@@ -5,11 +5,12 @@ import torch
 import transformers
 
 from lvlora.errors import ModelError, SettingsError
-from lvlora.flops.catalogue import KNOWN_SHAPES, architecture, find_shape
+from lvlora.flops.catalogue import KNOWN_MODELS, architecture, find_shape
+from lvlora.flops.executed import Head
+from lvlora.flops.prices import Trained
 from lvlora.flops.shape import LINEARS, ModelShape
 from lvlora.flops.trainable import (
-    head_parameters,
-    lora_parameters,
+    Lora,
     resolve_targets,
 )
 
@@ -51,9 +52,9 @@ PUBLISHED_PARAMETERS = {
 }
 
 
-@pytest.mark.parametrize("name", KNOWN_SHAPES)
+@pytest.mark.parametrize("name", KNOWN_MODELS)
 def test_known_shapes_have_the_published_parameter_counts(name):
-    assert KNOWN_SHAPES[name].parameter_count()["total"] == PUBLISHED_PARAMETERS[name]
+    assert find_shape(name).parameter_count()["total"] == PUBLISHED_PARAMETERS[name]
 
 
 @pytest.mark.parametrize("family", CONFIG_CLASSES)
@@ -150,22 +151,22 @@ def test_missing_file_is_refused(tmp_path):
 
 
 def test_lora_parameters_of_the_design():
-    shape = KNOWN_SHAPES["qwen2.5-0.5b"]
-    counts = [lora_parameters(shape, r, ("q_proj", "v_proj")) for r in (8, 4, 2, 0)]
-    assert counts == [540_672, 270_336, 135_168, 0]
-    assert lora_parameters(shape, 8, ("q_proj",)) == 344_064
-    assert lora_parameters(shape, 8, ("q_proj", "v_proj"), layers=(0, 5)) == 2 * 540_672 // 24
-    assert head_parameters(shape, "full", 15) == 136_134_656
-    assert head_parameters(shape, "numeric", 15) == 15 * 896
-    assert head_parameters(shape, "none", 15) == 0
+    shape = find_shape("qwen2.5-0.5b")
+
+    def count(lora, train_head="none"):
+        return Trained(shape, lora, Head.of(shape, "numeric", train_head, 15)).n_parameters
+
+    targets = ("q_proj", "v_proj")
+    assert [count(Lora.of(r, targets)) for r in (8, 4, 2, 0)] == [540_672, 270_336, 135_168, 0]
+    assert count(Lora.of(8, ("q_proj",))) == 344_064
+    assert count(Lora.of(8, targets, layers=(0, 5))) == 2 * 540_672 // 24
+    assert count(Lora(), "full") == 136_134_656
+    assert count(Lora(), "numeric") == 15 * 896
 
 
 def test_all_linear_is_every_linear_but_the_head():
-    shape = KNOWN_SHAPES["smollm2-135m"]
     assert resolve_targets(["all-linear"]) == LINEARS
     assert resolve_targets(["v_proj", "q_proj", "v_proj"]) == ("q_proj", "v_proj")
-    every = sum(sum(io) for io in shape.linear_layers().values())
-    assert lora_parameters(shape, 2, ["all-linear"]) == 2 * 30 * every
 
 
 @pytest.mark.parametrize("targets", [["lm_head"], ["q"], []])
@@ -176,7 +177,7 @@ def test_unknown_targets_are_refused(targets):
 
 def test_find_shape(tmp_path):
     assert find_shape("Qwen/Qwen2.5-0.5B-Instruct").name == "qwen2.5-0.5b"
-    assert find_shape("gemma3-270m") is find_shape("google/gemma-3-270m-it")
+    assert find_shape("gemma3-270m") == find_shape("google/gemma-3-270m-it")
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "qwen2", **SMALL}))
     assert find_shape(str(tmp_path)).hidden == 24
     with pytest.raises(ModelError) as caught:
@@ -185,7 +186,7 @@ def test_find_shape(tmp_path):
 
 
 def test_the_architecture_has_the_models_facts():
-    found = architecture(KNOWN_SHAPES["qwen2.5-0.5b"])
+    found = architecture(find_shape("qwen2.5-0.5b"))
     assert found.architecture["Parameters"] == "494,032,768"
     assert found.architecture["Hidden size"] == "896"
     assert found.architecture["RoPE base"] == "1,000,000"

@@ -38,9 +38,9 @@ def forecasters(incomplete: str) -> list[str]:
 
 def priced_models(incomplete: str) -> list[str]:
     """Names that ``lvlora flops --model`` knows."""
-    from lvlora.flops.catalogue import KNOWN_SHAPES
+    from lvlora.flops.catalogue import KNOWN_MODELS
 
-    return [name for name in ("bundled", *KNOWN_SHAPES) if name.startswith(incomplete)]
+    return [name for name in ("bundled", *KNOWN_MODELS) if name.startswith(incomplete)]
 
 
 def adapters(incomplete: str, folder: Path) -> list[str]:

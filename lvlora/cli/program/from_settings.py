@@ -66,7 +66,7 @@ def settings_command(
 
     def decorate(function: Callable[[S, CommandContext], None]) -> Callable[..., None]:
         def command(**values: Any) -> None:
-            common = {key.removeprefix("common_"): values.pop(key) for key in _common(model)}
+            common = {p.name.removeprefix("common_"): values.pop(p.name) for p in _common(model)}
             _call(function, name, model, fields, _flags(fields, values), common)
 
         parameters = [
@@ -74,12 +74,7 @@ def settings_command(
             for field in by_help(model)
             for parameter in parameters_of(field, chosen.get(field.name))
         ]
-        parameters += [
-            inspect.Parameter(
-                key, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default
-            )
-            for key, (annotation, default) in _common(model).items()
-        ]
+        parameters += _common(model)
         command.__name__ = name
         command.__doc__ = _unwrapped(function.__doc__ or "")
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -178,50 +173,50 @@ def _flags(fields: Sequence[Field], values: Mapping[str, Any]) -> dict[str, Any]
     return flags
 
 
-def _common(model: type[Settings]) -> dict[str, tuple[Any, Any]]:
-    """The options every command has: parameter name → (annotation, default)."""
+_COMMON: tuple[tuple[str, Any, tuple[str, ...], str], ...] = (
+    ("dry_run", bool, ("--dry-run",), "Say what it would cost (FLOPs, memory, time) and stop."),
+    ("json", bool, ("--json",), "Print one JSON object instead of tables."),
+    (
+        "config",
+        str | None,
+        ("--config", "-c"),
+        "TOML file with settings; options and environment variables override it.",
+    ),
+    (
+        "print_config",
+        bool,
+        ("--print-config",),
+        "Print the settings as TOML for --config, and stop.",
+    ),
+    ("quiet", bool, ("--quiet", "-q"), "No notes, hints and progress."),
+    ("verbose", int, ("--verbose", "-v"), "Say more."),
+    ("debug", bool, ("--debug",), "Show the traceback of an error."),
+)
+"""Options of every command: name, type, spellings, help."""
 
-    def option(annotation: Any, *declarations: str, text: str, **kwargs: Any) -> Any:
-        info = typer.Option(*declarations, help=text, rich_help_panel=GENERAL, **kwargs)
-        return Annotated[annotation, info]
 
-    def flag(*declarations: str, text: str) -> tuple[Any, Any]:
-        return option(bool, *declarations, text=text, show_default=False, metavar=""), False
-
-    options = {
-        "common_json": flag("--json", text="Print one JSON object instead of tables."),
-        "common_config": (
-            option(
-                str | None,
-                "--config",
-                "-c",
-                metavar="FILE",
-                text="TOML file with settings; options and environment variables override it.",
-            ),
-            None,
-        ),
-        "common_print_config": flag(
-            "--print-config", text="Print the settings as TOML for --config, and stop."
-        ),
-        "common_quiet": flag("--quiet", "-q", text="No notes, hints and progress."),
-        "common_verbose": (
-            option(
-                int,
-                "--verbose",
-                "-v",
-                count=True,
-                metavar="",
-                show_default=False,
-                text="Say more.",
-            ),
-            0,
-        ),
-        "common_debug": flag("--debug", text="Show the traceback of an error."),
-    }
-    if model.supports_dry_run:
-        text = "Say what it would cost (FLOPs, memory, time) and stop."
-        return {"common_dry_run": flag("--dry-run", text=text), **options}
-    return options
+def _common(model: type[Settings]) -> list[inspect.Parameter]:
+    parameters = []
+    for name, kind, spellings, text in _COMMON:
+        if name == "dry_run" and not model.supports_dry_run:
+            continue
+        info = typer.Option(
+            *spellings,
+            help=text,
+            rich_help_panel=GENERAL,
+            show_default=False,
+            metavar="FILE" if name == "config" else "",
+            count=kind is int,
+        )
+        parameters.append(
+            inspect.Parameter(
+                f"common_{name}",
+                inspect.Parameter.KEYWORD_ONLY,
+                annotation=Annotated[kind, info],
+                default=kind() if kind in (bool, int) else None,
+            )
+        )
+    return parameters
 
 
 def _unwrapped(docstring: str) -> str:

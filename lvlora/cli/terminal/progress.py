@@ -6,16 +6,13 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
-    Task,
     TaskID,
     TextColumn,
-    TimeRemainingColumn,
 )
 from rich.table import Column
 
@@ -28,12 +25,8 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 def observer(output: Output) -> Observer:
-    """Return a run's observer: silent under --quiet, live on a terminal, plain lines elsewhere."""
-    if output.verbosity < 0:
-        return Observer()
-    if is_terminal(output.messages.file):
-        return LiveRun(output)
-    return PlainRun(output)
+    """Return a run's observer; it is silent under --quiet."""
+    return Observer() if output.verbosity < 0 else _ShownRun(output)
 
 
 @contextlib.contextmanager
@@ -47,55 +40,77 @@ def counted(output: Output, description: str, total: int) -> Iterator[Callable[[
     """
     if output.verbosity < 0:
         yield lambda n: None
-    elif is_terminal(output.messages.file):
-        with _progress(output.messages) as progress:
-            task = progress.add_task(printable(description), total=total)
-            yield lambda n: progress.advance(task, n)
-    else:
-        yield _PlainCount(output, description, total)
+        return
+    display, done, began = _Display(output, description, total), 0, time.monotonic()
 
-
-class _PlainCount:
-    def __init__(self, output: Output, description: str, total: int) -> None:
-        self._output, self._description, self._total = output, description, total
-        self._done = 0
-        self._started = time.monotonic()
-        self._pace = _Pace()
-
-    def __call__(self, n: int) -> None:
-        self._done += n
+    def advance(n: int) -> None:
+        nonlocal done
+        done += n
+        seconds = (time.monotonic() - began) / done * max(0, total - done) if done else 0.0
         # short work says nothing: its result is there at once
-        if self._pace.due() and self._done:
-            rate = (time.monotonic() - self._started) / self._done
-            left = _left(rate * max(0, self._total - self._done))
-            self._output.note(f"{self._description}: {self._done} of {self._total}{left}")
+        display.show(done, "", seconds, f"{description}: {done} of {total}")
+
+    try:
+        yield advance
+    finally:
+        display.stop()
 
 
-class _Pace:
-    """Tells when the next plain line is due; the first is after one interval."""
+class _Display:
+    """One live line on a terminal; elsewhere a plain line when one is due."""
 
-    def __init__(self) -> None:
+    def __init__(self, output: Output, name: str, total: int, *, first: int = 0) -> None:
+        self._output = output
         self._last = time.monotonic()
+        self._progress: Progress | None = None
+        self._task = TaskID(0)
+        if not is_terminal(output.messages.file):
+            return
+        console = output.messages
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn(
+                "{task.description}", markup=False, table_column=Column(no_wrap=True, ratio=1)
+            ),
+            *([] if console.width < 100 else [BarColumn(bar_width=20)]),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[facts]}", markup=False),
+            console=console,
+        )
+        self._task = self._progress.add_task(
+            printable(name), total=total, completed=first, facts=""
+        )
+        self._progress.start()
+        output.on_close(self.stop)
 
-    def due(self) -> bool:
-        now = time.monotonic()
-        if now - self._last < SECONDS_BETWEEN_LINES:
-            return False
-        self._last = now
-        return True
+    def show(self, done: int, facts: str, seconds: float, line: str, *, now: bool = False) -> None:
+        """Show how much is done.
 
+        Args:
+            facts: what a live line says of it.
+            seconds: that it still takes.
+            line: the plain line; now: it is due in any case.
+        """
+        left = f"{numbers.duration(max(0.1, seconds))} left" if seconds > 0 else ""
+        if self._progress is not None:
+            self._progress.update(self._task, completed=done, facts=f"{facts}  {left}".strip())
+        elif now or time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
+            self._last = time.monotonic()
+            self._output.note(f"{line}  {left}".rstrip())
 
-def _left(seconds: float) -> str:
-    """How long it still takes; nothing at the end."""
-    return f", {numbers.duration(max(0.1, seconds))} left" if seconds > 0 else ""
+    def stop(self) -> None:
+        """Stop drawing; the last state stays."""
+        if self._progress is not None:
+            self._progress.stop()
 
 
 class _ShownRun(Observer):
-    """An observer that writes lines of what happens, and knows how fast a run is."""
+    """An observer that shows steps and validations, and knows how fast a run is."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
         self._plan: RunPlan | None = None
+        self._display: _Display | None = None
         self._seconds_per_step = 0.0
         self._per_validation = 0.0
         self._validated = 0
@@ -104,109 +119,52 @@ class _ShownRun(Observer):
         """Say what is about to happen."""
         self._plan = plan
         self._output.note(_opening(plan))
+        self._display = _Display(self._output, plan.run, plan.steps, first=plan.first_step)
 
-    def validated(self, record: ValidationRecord) -> None:
-        """A line."""
-        self._per_validation = record.seconds
-        self._validated += 1
-        self._output.note(_validation(record))
-
-    def note(self, message: str) -> None:
-        """A line."""
-        self._output.note(message)
-
-    def _saw(self, record: StepRecord, plan: RunPlan) -> tuple[str, float]:
-        """Tokens a second and FLOPs in words; seconds of the steps and validations to come."""
+    def step(self, record: StepRecord) -> None:
+        """Show a step: loss, speed, FLOPs, and the time that is left."""
+        plan = self._plan
+        if plan is None or self._display is None:
+            return
         # the first steps are slower than the rest: an average that forgets
         keep = 0.8 if self._seconds_per_step else 0.0
         self._seconds_per_step = keep * self._seconds_per_step + (1 - keep) * record.seconds
         speed = record.tokens / self._seconds_per_step if self._seconds_per_step > 0 else 0.0
-        validations = max(0, plan.validations - self._validated)
-        left = self._seconds_per_step * (plan.steps - record.step)
-        spent = _spent(record.spent.of(plan.convention), plan.max_flops)
-        return f"{numbers.si(speed)} tokens/s  {spent}", left + self._per_validation * validations
-
-
-class PlainRun(_ShownRun):
-    """An observer that writes lines: the first step, one every so often, the last step."""
-
-    def __init__(self, output: Output) -> None:
-        super().__init__(output)
-        self._pace = _Pace()
-
-    def step(self, record: StepRecord) -> None:
-        """A line, if one is due."""
-        plan = self._plan
-        if plan is None:
-            return
-        facts, left = self._saw(record, plan)
-        if self._pace.due() or record.step in (plan.first_step + 1, plan.steps):
-            self._output.note(
-                f"step {record.step}/{plan.steps}  loss {record.loss:.4f}  {facts}"
-                f"{_left(left).replace(', ', '  ', 1)}"
-            )
-
-
-class LiveRun(_ShownRun):
-    """An observer that draws one live line: step, loss, speed, FLOPs, time left."""
-
-    def __init__(self, output: Output) -> None:
-        super().__init__(output)
-        self._progress: Progress | None = None
-        self._task = TaskID(0)
-
-    def started(self, plan: RunPlan) -> None:
-        """Start to draw."""
-        super().started(plan)
-        self._progress = _progress(
-            self._output.messages,
-            TextColumn("{task.fields[facts]}", markup=False),
-            # rich's own time knows of no validations
-            left=TextColumn("{task.fields[left]}", markup=False),
+        spent = record.spent.of(plan.convention)
+        share = f" ({numbers.share(spent / plan.max_flops)})" if plan.max_flops else ""
+        facts = (
+            f"loss {record.loss:.4f}  {numbers.si(speed)} tokens/s  "
+            f"{numbers.flops(spent)} FLOPs{share}"
         )
-        self._task = self._progress.add_task(
-            printable(plan.run), total=plan.steps, completed=plan.first_step, facts="", left=""
+        seconds = self._seconds_per_step * (plan.steps - record.step)
+        seconds += self._per_validation * max(0, plan.validations - self._validated)
+        self._display.show(
+            record.step,
+            facts,
+            seconds,
+            f"step {record.step}/{plan.steps}  {facts}",
+            now=record.step in (plan.first_step + 1, plan.steps),
         )
-        self._progress.start()
-        self._output.on_close(self.finished)
 
-    def step(self, record: StepRecord) -> None:
-        """Draw the step."""
-        if self._plan is None or self._progress is None:
-            return
-        facts, left = self._saw(record, self._plan)
-        facts = f"loss {record.loss:.4f}  {facts}"
-        self._progress.update(self._task, completed=record.step, facts=facts, left=_left(left)[2:])
+    def validated(self, record: ValidationRecord) -> None:
+        """Show a validation."""
+        self._per_validation = record.seconds
+        self._validated += 1
+        mae = "" if record.mae is None else f"  forecast MAE {numbers.plain(record.mae)}"
+        best = "  (best so far)" if record.helps else ""
+        if record.best and not record.helps:
+            best = "  (best adapter so far; the model without it was better)"
+        loss = "–" if record.loss is None else f"{record.loss:.4f}"
+        self._output.note(f"validation at step {record.step}: loss {loss}{mae}{best}")
+
+    def note(self, message: str) -> None:
+        """Pass a remark on."""
+        self._output.note(message)
 
     def finished(self) -> None:
-        """Stop drawing; the last state stays."""
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
-
-
-class _StepTimeRemaining(TimeRemainingColumn):
-    """The time left, or nothing while it is not known."""
-
-    def render(self, task: Task):  # type: ignore[no-untyped-def]  # rich's Text
-        text = super().render(task)
-        if "-" in text.plain:
-            text.plain = ""
-        return text
-
-
-def _progress(console: Console, *facts: TextColumn, left: TextColumn | None = None) -> Progress:
-    narrow = console.width < 100
-    return Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, ratio=1)),
-        *([] if narrow and facts else [BarColumn(bar_width=20)]),
-        MofNCompleteColumn(),
-        *facts,
-        left or _StepTimeRemaining(compact=True),
-        console=console,
-        transient=False,
-    )
+        """Stop drawing."""
+        if self._display is not None:
+            self._display.stop()
 
 
 def _opening(plan: RunPlan) -> str:
@@ -221,17 +179,3 @@ def _opening(plan: RunPlan) -> str:
         f"{plan.run}: {numbers.count(steps)} {'step' if steps == 1 else 'steps'}{goes_on} of "
         f"{numbers.count(plan.tokens_per_step)} tokens, {whole}{of_budget}"
     )
-
-
-def _spent(total: int, limit: int | None) -> str:
-    spent = f"{numbers.flops(total)} FLOPs"
-    return f"{spent} ({numbers.share(total / limit)})" if limit else spent
-
-
-def _validation(record: ValidationRecord) -> str:
-    mae = "" if record.mae is None else f"  forecast MAE {numbers.plain(record.mae)}"
-    best = "  (best so far)" if record.helps else ""
-    if record.best and not record.helps:
-        best = "  (best adapter so far; the model without it was better)"
-    loss = "–" if record.loss is None else f"{record.loss:.4f}"
-    return f"validation at step {record.step}: loss {loss}{mae}{best}"
