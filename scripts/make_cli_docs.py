@@ -115,7 +115,7 @@ def _general() -> Iterator[str]:
             yield f"| {names}{value} | {_cell(_plain(option.help or ''))} |\n"
     yield "| `--help`, `-h` | Show the options and examples of a command. |\n\n"
     yield (
-        "`lvlora --version` prints the version, with `-v` also torch's and the device; "
+        "`lvlora --version` prints the version; "
         "`lvlora --install-completion` completes commands, options, models, runs and studies "
         "in bash, zsh and fish.\n"
     )

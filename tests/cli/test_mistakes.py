@@ -54,7 +54,6 @@ def project(tmp_path, monkeypatch):
         ("evaluate data.csv --output no/such/folder/x.csv", 2, "--output", "Make it first."),
         ("baseline data.csv --output - --json", 2, "--output -", "Leave one of them out."),
         ("simulate - --json", 2, "FILE -", "Leave one of them out."),
-        ("flops --ledger --figure no/such/x.png", 2, "--figure", "Make it first."),
         ("export latest", 2, "nothing to write", "--merged DIR"),
     ],
 )

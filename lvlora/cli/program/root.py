@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import importlib
 import os
-import platform
 from typing import Annotated, Any
 
 import typer
@@ -115,37 +114,13 @@ def root(
             "--version",
             metavar="",
             show_default=False,
-            help="Print the version, with -v also torch's, the device and its precision.",
-        ),
-    ] = False,
-    verbose: Annotated[
-        bool,
-        typer.Option(
-            "--verbose", "-v", metavar="", show_default=False, help="With --version: say more."
+            help="Print the version; lvlora doctor says more.",
         ),
     ] = False,
 ) -> None:
     if version:
         typer.echo(f"lvlora {__version__}")
-        if verbose:
-            for line in _versions():
-                typer.echo(line)
         raise typer.Exit
     if ctx.invoked_subcommand is None:
         ctx.get_help()  # rich prints it
         raise typer.Exit(EXIT_USAGE)
-
-
-def _versions() -> list[str]:
-    import torch
-
-    from lvlora.model.devices import choose
-
-    placement = choose("auto", "auto")
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else str(placement.device)
-    return [
-        f"python {platform.python_version()}",
-        f"torch {torch.__version__}",
-        f"device {device}, {torch.get_num_threads()} threads",
-        f"dtype {str(placement.dtype).removeprefix('torch.')} ({placement.reason})",
-    ]

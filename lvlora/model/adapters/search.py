@@ -45,32 +45,28 @@ def find_adapter(spec: str | None, runs: Path) -> Path | None:
     """
     if spec == NONE:
         return None
+    name, option = spec, f"--adapter {spec}"
     if spec is None or spec == LATEST:
-        newest = latest_run(runs)
-        if newest is None and spec is None:
-            return None
-        if newest is None:
-            raise ModelError(f"--adapter {LATEST}: there is no run in {runs} yet", _OTHERWISE)
-        return _of_latest(newest, runs)
-    folder = Path(os.path.expanduser(spec))
-    # "" would be the working directory
-    adapter = _adapter_in(folder) if spec else None
-    if adapter is not None:
-        return adapter
-    run = _inside(runs, spec)
-    adapter = None if run is None else _adapter_in(run)
-    if adapter is not None:
-        return adapter
-    for place in (folder if spec else None, run):
-        if place is not None and _is_folder(place):
+        name, option = latest_run(runs), f"{runs / LATEST}"
+    if name is None and spec is None:
+        return None
+    if name is None:
+        raise ModelError(f"--adapter {LATEST}: there is no run in {runs} yet", _OTHERWISE)
+    # what a user names may be a path, too; "" would be the working directory
+    named = [Path(os.path.expanduser(name))] if spec == name and name else []
+    places = [*named, *_inside(runs, name)]
+    for place in places:
+        if (adapter := _adapter_in(place)) is not None:
+            return adapter
+    for place in places:
+        if _is_folder(place):
             raise ModelError(
-                f"--adapter {spec}: {place} has no adapter ({CONFIG} is missing)",
+                f"{option}: {place} has no adapter ({CONFIG} is missing)",
                 "A run has one once its first best step is saved; a PEFT adapter folder holds "
-                f"{CONFIG} and adapter_model.safetensors.",
+                f"{CONFIG} and adapter_model.safetensors. {_OTHERWISE}",
             )
     raise ModelError(
-        f"--adapter {spec}: no such folder, and no run of that name in {runs}",
-        _suggestion(spec, runs),
+        f"{option}: no folder, and no run in {runs}, is called {name!r}", _suggestion(name, runs)
     )
 
 
@@ -107,18 +103,6 @@ def run_names(runs: Path) -> list[str]:
 _OTHERWISE = "Name one: --adapter RUN_OR_FOLDER, or --adapter none for the plain model."
 
 
-def _of_latest(name: str, runs: Path) -> Path:
-    run = _inside(runs, name)
-    adapter = None if run is None else _adapter_in(run)
-    if adapter is None:
-        there = run is not None and _is_folder(run)
-        raise ModelError(
-            f"{runs / LATEST}: names {name}, which {'has no adapter yet' if there else 'is gone'}",
-            _OTHERWISE,
-        )
-    return adapter
-
-
 def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
@@ -136,12 +120,12 @@ def _adapter_in(folder: Path) -> Path | None:
     return None
 
 
-def _inside(runs: Path, name: str) -> Path | None:
-    """The folder of a run, never one outside of ``runs``."""
+def _inside(runs: Path, name: str) -> list[Path]:
+    """Return the folder of a run, never one outside of ``runs``."""
     if not RUN_NAME.fullmatch(name):
-        return None
+        return []
     folder = runs / name
-    return folder if folder.resolve().parent == runs.resolve() else None
+    return [folder] if folder.resolve().parent == runs.resolve() else []
 
 
 def _suggestion(spec: str, runs: Path) -> str:

@@ -118,13 +118,6 @@ def test_version(run_lvlora):
 
 
 @pytest.mark.slow
-def test_version_with_torch(run_lvlora):
-    ran = run_lvlora(["--version", "-v"])
-    assert "torch " in ran.stdout
-    assert re.search(r"^device .+, \d+ threads$", ran.stdout, re.MULTILINE)
-    assert re.search(r"^dtype b?float(16|32) ", ran.stdout, re.MULTILINE)
-
-
 def test_ctrl_c_before_the_program_is_there(monkeypatch, capsys):
     from lvlora import __main__
     from lvlora.cli.program import app as program

@@ -98,20 +98,6 @@ def test_another_kind_is_replaced_when_asked(run_lvlora, words):
     assert "is the input" in ran.stderr
 
 
-@pytest.mark.parametrize(("option", "name"), [("-o", "r.csv"), ("--figure", "r.svg")])
-def test_the_ledgers_table_and_figure(run_lvlora, words, option, name):
-    assert run_lvlora(words).exit_code == 0
-    told = ["flops", "--ledger", option, name]
-    assert run_lvlora(told).exit_code == 0
-    assert run_lvlora(told).exit_code == 0, "its own are replaced"
-    Path(name).write_text("mine")
-    ran = run_lvlora(told, code=2)
-    assert "is there and is not" in ran.stderr
-    ran = run_lvlora(["flops", "--ledger", option, "runs/ledger.sqlite", "--overwrite"], code=2)
-    with Ledger.for_runs(Path("runs"), create=False) as ledger:
-        assert ledger.rows()
-
-
 def test_an_evaluation_takes_no_folder_of_others(run_lvlora, words):
     Path("mine").mkdir()
     Path("mine/report.html").write_text("mine")
