@@ -84,8 +84,10 @@ PLANS = {
 }
 
 
-@pytest.mark.parametrize("name", PLANS)
-@pytest.mark.parametrize("family", ["qwen2", "llama", "gemma2"])
+@pytest.mark.parametrize(
+    ("family", "name"),
+    [*(("qwen2", name) for name in PLANS), ("llama", "all-linear"), ("gemma2", "patterns")],
+)
 def test_ours_is_the_same_in_peft_and_here(tiny_base, tiny_folder, tmp_path, name, family):
     peft = pytest.importorskip("peft")
     from transformers import AutoModelForCausalLM
@@ -105,8 +107,10 @@ def test_ours_is_the_same_in_peft_and_here(tiny_base, tiny_folder, tmp_path, nam
     assert close(logits(model.merge_and_unload()), expected)
 
 
-@pytest.mark.parametrize("name", PLANS)
-@pytest.mark.parametrize("family", ["qwen2", "gemma3"])
+@pytest.mark.parametrize(
+    ("family", "name"),
+    [*(("qwen2", name) for name in PLANS if "all-linear-" not in name), ("gemma3", "all-linear")],
+)
 def test_pefts_is_the_same_here(tiny_base, tiny_folder, tmp_path, name, family):
     peft = pytest.importorskip("peft")
     from transformers import AutoModelForCausalLM
@@ -115,8 +119,6 @@ def test_pefts_is_the_same_here(tiny_base, tiny_folder, tmp_path, name, family):
     targets = plan.target_regex or (
         "all-linear" if plan.targets == ("all-linear",) else list(plan.targets)
     )
-    if plan.layers is not None and targets == "all-linear":
-        pytest.skip("peft does not take layers with all-linear")
     config = peft.LoraConfig(
         r=plan.rank,
         lora_alpha=plan.alpha,
