@@ -80,7 +80,7 @@ def resolve(
     settings_read: dict[str, _Given] = {}
     problems: list[str] = []
     if config is not None:
-        every = {**commands, command: model}
+        every: dict[str, type[Settings]] = {**commands, command: model}
         settings_read, problems = _from_config(command, config, every)
     for field in fields:
         if environment.get(field.variable):
