@@ -27,8 +27,8 @@ from lvlora.model.catalogue import resolve
 from lvlora.model.head import NumericHead
 from lvlora.model.loading import load
 from lvlora.text.windows import IGNORED, Batch
+from lvlora.train.half_activations import HalfActivations
 from lvlora.train.loop import Objective
-from lvlora.train.remembered import Remembered
 
 Loss = Callable[[Batch], torch.Tensor]
 
@@ -107,7 +107,7 @@ def _lvlora(
         base.module,
         base.alphabet,
         NumericHead(base.module, base.alphabet),
-        Remembered(base.module) if in_half else None,
+        HalfActivations(base.module) if in_half else None,
     )
     return parameters, objective.loss_sum
 

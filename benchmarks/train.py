@@ -187,7 +187,7 @@ def lvlora_step(
     from lvlora.model.catalogue import resolve
     from lvlora.model.head import NumericHead
     from lvlora.model.loading import load
-    from lvlora.train import remembered
+    from lvlora.train import half_activations
     from lvlora.train.loop import Objective, compile_layers, steps
 
     dtype = "float32" if name.startswith("lvlora-float32") else "auto"
@@ -197,22 +197,15 @@ def lvlora_step(
     base.module.train()
     if name == "lvlora-compiled":
         compile_layers(base.module)
-    in_half = name != "lvlora-float32-full" and remembered.is_wanted(base.placement)
+    in_half = name != "lvlora-float32-full" and half_activations.is_wanted(base.placement)
     objective = Objective(
         base.module,
         base.alphabet,
         NumericHead(base.module, base.alphabet),
-        remembered.Remembered(base.module) if in_half else None,
+        half_activations.HalfActivations(base.module) if in_half else None,
     )
     parameters = [p for p in base.module.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE)
-
-    class One:
-        def __init__(self, batch: Any) -> None:
-            self.one = batch
-
-        def batch(self, index: int) -> Any:
-            return self.one
 
     def step(batch: Any) -> float:
         done = next(
@@ -220,7 +213,7 @@ def lvlora_step(
                 parameters,
                 [optimizer],
                 objective.loss_sum,
-                One(batch),
+                lambda _: batch,
                 lambda _: LEARNING_RATE,
                 first=0,
                 last=1,

@@ -137,7 +137,7 @@ def by_lvlora(plan: Any, args: argparse.Namespace) -> tuple[list[float], list[fl
     from lvlora.train.loop import load_run
 
     run = load_run(plan)
-    run.objective.remembered = None  # as peft keeps its layers: in float32
+    run.objective.half_activations = None  # as peft keeps its layers: in float32
     start = args.work / "start"
     if plan.settings.loss == "full":
         start.mkdir(parents=True, exist_ok=True)
@@ -147,7 +147,7 @@ def by_lvlora(plan: Any, args: argparse.Namespace) -> tuple[list[float], list[fl
         list(run.parameters.values()),
         run.optimizers,
         run.objective.loss_sum,
-        plan.windows,
+        plan.windows.batch,
         plan.learning_rate,
         first=0,
         last=plan.n_steps,

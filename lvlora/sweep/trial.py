@@ -40,6 +40,7 @@ from lvlora.train.record import (
     StepRecord,
     Train,
     ValidationRecord,
+    read_metrics,
 )
 from lvlora.train.run import Run
 from lvlora.train.schedule import USUAL, steps_between_validations
@@ -295,7 +296,7 @@ class TrialLoop:
             folder.write_settings(plan, _sources_of(plan.settings, params, self.sources))
         run = Run(loaded, folder, watch, resume=resumes, within=within)
         if run.progress.step:
-            watch.replay(folder.read_metrics())
+            watch.replay(read_metrics(folder.metrics))
         try:
             result = run.train()
         except BudgetError:  # the ledger refuses before a run begins

@@ -5,9 +5,9 @@ command calls. `plan` prices and refuses, and opens no weights; `schedule` lays 
 validations; `loop` opens the weights and makes steps; `run` goes from the first step to the last;
 `record` is what observers get, what comes back and what stays, `document` shows it.
 
-In a run `remembered` keeps what the layers need for backward, `validation` scores, `checkpoint`
-saves. Its folder is `run_folder`. `process` is for signals, random states and several processes,
-`trackers` for outside trackers. `measurement` holds prices to what is run.
+In a run `half_activations` keeps what the layers need for backward, `validation` scores,
+`checkpoint` saves. Its folder is `run_folder`. `process` is for signals, random states and several
+processes, `trackers` for outside trackers. `measurement` holds prices to what is run.
 
 It knows nothing of terminals, and of sweeps only that a trial is a run.
 """

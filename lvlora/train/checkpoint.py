@@ -1,4 +1,4 @@
-"""How far a run is, and its saved states to resume from.
+"""Progress of a run, and its saved states to resume from.
 
 A state is a folder ``step-00000050/`` with parameters, optimiser moments and the step, in
 safetensors, and, written last, a manifest with the SHA-256 of every other file. One without a valid
@@ -7,6 +7,7 @@ manifest is passed over for the one before it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -32,20 +33,10 @@ _TENSORS = "state.safetensors"
 _MANIFEST = "manifest.json"
 _LARGEST = 10_000_000
 """Bytes of a manifest."""
-_UNREADABLE = (
-    LvloraError,
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    RecursionError,
-)
-"""Errors that reading a damaged state may raise."""
 
 
 class Progress(BaseModel):
-    """How far a run is; everything in it is saved with a checkpoint."""
+    """Progress of a run; everything in it is saved with a checkpoint."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -177,7 +168,7 @@ def latest(folder: Path) -> tuple[State | None, list[str]]:
     for candidate in _candidates(folder):
         try:
             return _read(candidate), warnings
-        except _UNREADABLE as error:
+        except Exception as error:  # whatever a damaged file makes of its readers
             warnings.append(f"{candidate}: passed over, it is not a whole checkpoint ({error})")
     return None, warnings
 
@@ -239,10 +230,9 @@ def restore_run(loaded: Loaded, folder: RunFolder, observer: Observer) -> Progre
 
 
 def _is_saved(target: Path, facts: Mapping[str, Any]) -> bool:
-    try:
+    with contextlib.suppress(Exception):  # one that is damaged is written again
         return bool(_read(target).facts == json.loads(json.dumps(dict(facts))))
-    except _UNREADABLE:
-        return False
+    return False
 
 
 def _candidates(folder: Path) -> list[Path]:

@@ -6,8 +6,6 @@ believed (text, say) is passed over.
 
 from __future__ import annotations
 
-import contextlib
-import math
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,7 +41,6 @@ from lvlora.train.record import (
     read_text,
 )
 
-_ADAPTERS = ("adapter", "adapter-last")
 FIGURE = Path("figures") / "training.png"
 _POINTS = 96
 """More steps than this are averaged: two for each column of a chart show nothing more."""
@@ -89,6 +86,7 @@ def read_run(folder: Path) -> RunRecord:
     data, file = {}, folder / "data.json"
     if file.is_file():
         data = durable.read_json_object(file, LARGEST, hint=DAMAGED)
+    parameters = data.pop("trainable_parameters", None)
     records = read_metrics(folder / "metrics.jsonl")
     if not records:
         raise DataError(
@@ -110,7 +108,7 @@ def read_run(folder: Path) -> RunRecord:
         flops=sum((record.price for record in records), NOTHING),
         seconds=sum(record.seconds for record in steps),
         tokens=sum(record.tokens for record in steps),
-        trainable_parameters=_parameters(folder),
+        trainable_parameters=parameters if isinstance(parameters, int) else None,
         files=[],
         opened=False,
     )
@@ -151,24 +149,6 @@ def _settings(file: Path) -> dict[str, Any]:
         return TrainSettings(**values).model_dump(mode="json")
     except (ValidationError, TypeError):  # of another version: shown as it stands
         return values
-
-
-def _parameters(folder: Path) -> int | None:
-    """The numbers in the adapter's files, by their headers."""
-    from safetensors import SafetensorError, safe_open
-
-    for adapter in _ADAPTERS:
-        total = 0
-        for file in sorted((folder / adapter).glob("*.safetensors")):
-            # an adapter that can't be read is for `lvlora forecast` to complain about
-            with contextlib.suppress(SafetensorError, OSError):
-                durable.open_regular(file).close()
-                with safe_open(file, "numpy") as header:
-                    shapes = [header.get_slice(name).get_shape() for name in header.keys()]
-                total += sum(math.prod(shape) for shape in shapes)
-        if total:
-            return total
-    return None
 
 
 def rebuild(folder: Path) -> Report:
@@ -369,23 +349,22 @@ def comparison(result: Train) -> str:
     gain = result.gain
     if gain is None:
         return ""
-    one, many = {
-        "series": ("one validation series", f"{gain.n} validation series"),
-        "windows": ("one window of steps", f"{gain.n} windows of steps that were not trained on"),
+    units, option = {
+        "series": ("validation series", "--validation-series"),
+        "windows": ("windows of steps that were not trained on", "--validation-steps"),
     }[gain.of]
     mean = numbers.plain(gain.mean, 3)
     if gain.low is None or gain.high is None:
-        return f"Forecasts of {one} tell little of a gain of {mean} in MAE."
+        return f"A gain of {mean} in MAE of one forecast says little. {option} takes more of them."
     within = f"95 % interval {numbers.interval(gain.low, gain.high)}"
     if gain.low <= 0:
-        more = {"series": "--validation-series", "windows": "--validation-steps"}[gain.of]
         return (
-            f"The gain of {mean} in MAE is within the noise of {many} "
-            f"({within}). {more} takes more of them."
+            f"The gain of {mean} in MAE is within the noise of {gain.n} {units} ({within}). "
+            f"{option} takes more of them."
         )
     return (
-        f"With the adapter the MAE of {many} is smaller by {mean} ({within}). They chose the "
-        "adapter, so it may gain a little less."
+        f"With the adapter the MAE of {gain.n} {units} is smaller by {mean} ({within}). They chose "
+        "the adapter, so it may gain a little less."
     )
 
 

@@ -156,7 +156,8 @@ def _finish(answer: Train, plan: Plan, folder: RunFolder, narrator: Narrator) ->
             f"train --resume {folder.resume_name(settings.runs)} with a larger one goes on."
         )
     else:
-        folder.write_result(answer.model_dump(mode="json", exclude={"schema_version"}))
+        facts = answer.model_dump(mode="json", exclude={"schema_version"})
+        durable.write_text(folder.result, json.dumps(facts, indent=1) + "\n")
         if target.path != folder.path:
             folder.take_place_of(target)
     target.make_latest(settings.runs)

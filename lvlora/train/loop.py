@@ -7,11 +7,12 @@ nothing and decides nothing: the caller stops by no longer asking for the next s
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -30,29 +31,23 @@ from lvlora.model.parts import decoder_of, final_softcap_of, head_of
 from lvlora.text.alphabet import TokenAlphabet
 from lvlora.text.scaling import sizes_of
 from lvlora.text.windows import IGNORED, Batch
-from lvlora.train import remembered
+from lvlora.train import half_activations
+from lvlora.train.half_activations import HalfActivations
 from lvlora.train.plan import Plan, deciding_settings
 from lvlora.train.process import ALONE, Ranks, seeded
 from lvlora.train.record import StepRecord
-from lvlora.train.remembered import Remembered
-from lvlora.train.schedule import compiles
-from lvlora.train.settings import Compile, TrainSettings
+from lvlora.train.settings import TrainSettings
 from lvlora.train.validation import Scoring
 
 
-def compiles_here(setting: Compile, n_batches: int, device: torch.device) -> bool:
-    """Whether a run of so many micro-batches compiles its layers here.
+def can_compile(device: torch.device, *, required: bool) -> bool:
+    """Return whether layers can be compiled here.
 
     Raises:
-        SettingsError: ``on``, and nothing can be compiled here.
+        SettingsError: they cannot, and it is ``required``.
     """
-    if not compiles(setting, n_batches):
-        return False
-    if device.type == "mps":
-        problem: str | None = "not tried on Apple GPUs"
-    else:
-        problem = _problem(device)
-    if problem and setting == "on":
+    problem = "not tried on Apple GPUs" if device.type == "mps" else _problem(device)
+    if problem and required:
         raise SettingsError(
             f"--compile on: nothing can be compiled here ({problem})",
             "Install a C++ compiler (g++ or clang++) with Python's headers, or --compile off.",
@@ -75,7 +70,7 @@ def _trivial(x: torch.Tensor) -> torch.Tensor:
 
 
 def compile_layers(model: nn.Module) -> int:
-    """Let each transformer layer be compiled at its first call; returns how many there are.
+    """Compile each transformer layer at its first call; return how many there are.
 
     One layer is one region, so that all share a compilation.
     """
@@ -93,7 +88,7 @@ class Objective:
 
     Args:
         head: the restricted head (``numeric``) or None for the model's own (``full``).
-        remembered: how the layers remember what backward needs; None: as it is.
+        half_activations: keeps what backward needs in half of the bytes; None: as it is.
     """
 
     def __init__(
@@ -101,13 +96,13 @@ class Objective:
         model: nn.Module,
         alphabet: TokenAlphabet,
         head: NumericHead | None,
-        remembered: Remembered | None = None,
+        half_activations: HalfActivations | None = None,
     ) -> None:
         self.model = model
         self.decoder: Callable[..., Any] = decoder_of(model)
         self.head = head
         self.alphabet = alphabet
-        self.remembered = remembered
+        self.half_activations = half_activations
         self.device = next(model.parameters()).device
 
     @property
@@ -118,7 +113,11 @@ class Objective:
     def logits(self, inputs: Tensor) -> Tensor:
         """(B, S) ids to (B, S, classes) float32 logits."""
         # of the layers only: the logarithms of the loss are no factors to be rounded
-        with contextlib.nullcontext() if self.remembered is None else self.remembered.in_half():
+        with (
+            contextlib.nullcontext()
+            if self.half_activations is None
+            else self.half_activations.in_half()
+        ):
             hidden: Tensor = self.decoder(input_ids=inputs, use_cache=False).last_hidden_state
         if self.head is not None:
             restricted: Tensor = self.head(hidden)
@@ -175,7 +174,7 @@ class Loaded:
             list(self.parameters.values()),
             self.optimizers,
             self.objective.loss_sum,
-            plan.windows,
+            plan.windows.batch,
             plan.learning_rate,
             first=first,
             last=last,
@@ -221,7 +220,7 @@ class Loaded:
                 placement.device.type,
                 str(placement.dtype),
                 *(["compiled"] if self.compiled else []),
-                *(["activations in float16"] if self.objective.remembered else []),
+                *(["activations in float16"] if self.objective.half_activations else []),
             ],
         }
 
@@ -306,9 +305,9 @@ def load_run(plan: Plan, base: BaseModel | None = None) -> Loaded:
     for _, layer in lora.lora_layers(base.module):
         layer.train()
     head = _head(base, settings)
-    in_half = remembered.is_wanted(base.placement)
+    in_half = half_activations.is_wanted(base.placement)
     objective = Objective(
-        base.module, base.alphabet, head, Remembered(base.module) if in_half else None
+        base.module, base.alphabet, head, HalfActivations(base.module) if in_half else None
     )
     parameters = {n: p for n, p in base.module.named_parameters() if p.requires_grad}
     if objective.head is not None:
@@ -316,8 +315,8 @@ def load_run(plan: Plan, base: BaseModel | None = None) -> Loaded:
     optimizer = torch.optim.AdamW(
         list(parameters.values()), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
-    n_batches = plan.n_steps * settings.accumulation
-    compiled = compiles_here(settings.compile, n_batches, base.placement.device)
+    required = settings.compile == "on"
+    compiled = plan.compiles and can_compile(base.placement.device, required=required)
     if compiled:
         compile_layers(base.module)
     corrections = None if plan.part is None else widths.of_model(plan.source, base)
@@ -334,19 +333,11 @@ def _head(base: BaseModel, settings: TrainSettings) -> NumericHead | None:
     return NumericHead(base.module, base.alphabet, trainable=settings.train_head == "numeric")
 
 
-class BatchSource(Protocol):
-    """Batches by their number in the run."""
-
-    def batch(self, index: int) -> Batch:
-        """The ``index``-th micro-batch; the same every time it is asked for."""
-        ...
-
-
 def steps(
     parameters: Sequence[nn.Parameter],
     optimizers: Sequence[torch.optim.Optimizer],
     loss_sum: Callable[[Batch], Tensor],
-    batches: BatchSource,
+    batch: Callable[[int], Batch],
     learning_rate: Callable[[int], float],
     *,
     first: int,
@@ -357,6 +348,8 @@ def steps(
     ranks: Ranks = ALONE,
 ) -> Iterator[StepRecord]:
     """Do the steps first … last-1, counted from 0, yielding after each; nobody has priced it yet.
+
+    ``batch`` gives a micro-batch by its number in the run, the same every time.
 
     A parameter group's rate is ``learning_rate(step)`` times its own ``rate_factor`` (default 1).
     Dropout is drawn from (seed, step, rank) alone, so a resumed run draws what the unbroken one
@@ -369,7 +362,7 @@ def steps(
     """
     for step in range(first, last):
         begin = time.perf_counter()
-        micro = [batches.batch(step * accumulation + i) for i in range(accumulation)]
+        micro = [batch(step * accumulation + i) for i in range(accumulation)]
         n_targets = sum(b.n_targets for b in micro)
         total = torch.zeros((), dtype=torch.float64)
         with (
@@ -379,15 +372,15 @@ def steps(
                 (seed * 1_000_003 + step + (ranks.rank << 48)) % 2**63, parameters[0].device
             )
         ):
-            for batch in ranks.share_of(micro):
-                loss = loss_sum(batch)
+            for rows in ranks.share_of(micro):
+                loss = loss_sum(rows)
                 (loss / n_targets).backward()  # type: ignore[no-untyped-call]
                 total += loss.detach().double().cpu()
         total = ranks.all_reduce(parameters, total)
         norm = nn.utils.clip_grad_norm_(parameters, clip_norm if clip_norm > 0 else float("inf"))
         mean = float(total) / n_targets
         grad_norm = float(norm)
-        if not (_finite(mean) and _finite(grad_norm)):
+        if not (math.isfinite(mean) and math.isfinite(grad_norm)):
             for optimizer in optimizers:
                 optimizer.zero_grad(set_to_none=True)
             raise NumericalError(
@@ -411,7 +404,3 @@ def steps(
             tokens_padded=sum(b.inputs.size for b in micro) - n_targets,
             shapes=tuple((b.inputs.shape[0], b.inputs.shape[1]) for b in micro),
         )
-
-
-def _finite(value: float) -> bool:
-    return value - value == 0.0

@@ -109,7 +109,7 @@ def train_step(
 
 
 def _alphabet(rows: int) -> TokenAlphabet:
-    """One of so many tokens, whatever they say."""
+    """Return an alphabet of so many tokens, with any text."""
     more = (str(i) for i in range(rows - len(SYMBOLS)))
     return TokenAlphabet(tuple(range(rows)), tokens=(*SYMBOLS, *more))
 
@@ -239,14 +239,14 @@ def count(work: Callable[[], object]) -> int:
 
 def _missing_formulas() -> dict[Any, Any]:
     aten = torch.ops.aten
-    own: dict[Any, Any] = {}
+    ours: dict[Any, Any] = {}
     if hasattr(torch.ops.lvlora, "causal_attention"):  # once lvlora.model is imported
-        own = {
+        ours = {
             torch.ops.lvlora.causal_attention: _fused_forward,
             torch.ops.lvlora.causal_attention_backward: _own_backward,
         }
     return {
-        **own,
+        **ours,
         aten._scaled_dot_product_flash_attention_for_cpu: _fused_forward,
         aten._scaled_dot_product_flash_attention_for_cpu_backward: _fused_backward,
     }

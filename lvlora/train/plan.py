@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +28,13 @@ from lvlora.model.machine import memory_limit
 from lvlora.text.codec import Codec
 from lvlora.text.scaling import of_dataset, rounding_losses
 from lvlora.text.windows import Windows
-from lvlora.train import remembered, validation
+from lvlora.train import half_activations, validation
 from lvlora.train.schedule import (
+    LEAST_BATCHES,
     USUAL,
     Cost,
     Validations,
     choose_validations,
-    compiles,
     learning_rate,
     plan_steps,
 )
@@ -47,7 +47,7 @@ class Plan:
     """A run that could begin, known without opening any weights.
 
     Attributes:
-        settings: as they were given, but for ``validation_steps``, which says how many steps it is.
+        settings: the user's, with ``validation_steps`` as a number.
         model: its shape, alphabet, device and dtype.
         train: what is trained on, without the steps that are held out.
         windows: what is trained on; their scale and codec are the run's.
@@ -55,7 +55,6 @@ class Plan:
         per_step, per_validation: what they cost at most, in both conventions.
         n_steps: optimiser steps of the run; validate_at: after which of them is validated (once
             more before the first).
-        notes, warnings: what a person should know before it begins.
     """
 
     settings: TrainSettings
@@ -71,8 +70,6 @@ class Plan:
     per_validation: Price
     n_steps: int
     validate_at: frozenset[int]
-    notes: tuple[str, ...]
-    warnings: tuple[str, ...]
 
     @property
     def tokens_per_step(self) -> int:
@@ -83,8 +80,8 @@ class Plan:
     @property
     def compiles(self) -> bool:
         """The layers are compiled, wherever that can be done."""
-        n_batches = self.n_steps * self.settings.accumulation
-        return compiles(self.settings.compile, n_batches)
+        is_long = self.n_steps * self.settings.accumulation >= LEAST_BATCHES
+        return self.settings.compile == "on" or (self.settings.compile == "auto" and is_long)
 
     @property
     def cost(self) -> Cost:
@@ -121,7 +118,7 @@ class Plan:
         return sum(self.bounds().values(), NOTHING)
 
     def lasting(self, n_steps: int, **changes: Any) -> Plan:
-        """The same run with another number of steps.
+        """Return the same run with another number of steps.
 
         Args:
             changes: settings that no price depends on: save_every, validate_every.
@@ -139,6 +136,47 @@ class Plan:
     def dropout_seed(self) -> int | None:
         """The seed of dropout; None where nothing is drawn."""
         return self.settings.seed if self.settings.dropout else None
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """Return what a person should know before the run begins."""
+        settings, trained = self.settings, self.trained
+        first = self.source.first_note(settings.runs)
+        notes = [first] if first else []
+        if self.source.kind == "bundled" and settings.decimals != BUNDLED_DECIMALS:
+            notes.append(
+                f"The bundled model writes {BUNDLED_DECIMALS} decimals, and must learn to write "
+                f"{settings.decimals}: that takes a long run."
+            )
+        part = self.part
+        if part is not None and settings.validation_steps:
+            n_series = "the series" if part.n_series == 1 else f"{part.n_series} series"
+            notes.append(
+                f"Validation is on the last {settings.validation_steps} steps of {n_series}, which "
+                "are not trained on (--validation-steps)."
+            )
+        if settings.validation and part is None:
+            notes.append("There are too few series to validate with: the last adapter is the best.")
+        if self.windows.n_filled:
+            notes.append(note_on_filled(self.windows.n_filled, "the text has"))
+        if settings.train_head == "full":
+            head = trained.head.trained_rows * trained.shape.hidden
+            notes.append(
+                f"--train-head full: the head is untied and has {head:,} values; the adapter will "
+                f"take {4 * trained.n_parameters / 1e6:,.1f} MB, each checkpoint three times that."
+            )
+        return tuple(notes)
+
+    @cached_property
+    def warnings(self) -> tuple[str, ...]:
+        """Return what a person should change, perhaps, before the run begins."""
+        settings, scale, names = self.settings, self.windows.scale, self.dataset.variables
+        if scale is None:
+            lost = loss_of_text(self.train.series, None, settings.decimals, names)
+        else:
+            scales = [scale.part(len(self.dataset.known))] * len(self.train)
+            lost = rounding_losses(self.train.series, scales, settings.decimals, names)
+        return (lost,) if lost else ()
 
     def identity(self) -> dict[str, Any]:
         """Return the facts that must agree for a run to go on, as far as known without weights."""
@@ -231,7 +269,7 @@ def plan_run(settings: TrainSettings, dataset: Dataset) -> Plan:
         part = part_of(min(how.series, len(series)))
         per_validation = price_of(how.series)
     n_steps, validate_at = plan_steps(settings, per_step, per_validation, how.times)
-    plan = Plan(
+    return Plan(
         settings=settings,
         source=source,
         model=model,
@@ -245,15 +283,7 @@ def plan_run(settings: TrainSettings, dataset: Dataset) -> Plan:
         per_validation=per_validation,
         n_steps=n_steps,
         validate_at=validate_at,
-        notes=(),
-        warnings=(),
     )
-    if windows.scale is None:
-        lost = loss_of_text(train.series, None, settings.decimals, dataset.variables)
-    else:
-        scales = [windows.scale.part(len(dataset.known))] * len(train)
-        lost = rounding_losses(train.series, scales, settings.decimals, dataset.variables)
-    return replace(plan, notes=_notes(plan, len(series)), warnings=(lost,) if lost else ())
 
 
 def _simulated(settings: TrainSettings, train: Dataset) -> Callable[[int], Series]:
@@ -262,45 +292,6 @@ def _simulated(settings: TrainSettings, train: Dataset) -> Callable[[int], Serie
     read = replace(train, series=tuple(map(without_short, train)))
     likeness = replace(Likeness.to(train), gaps=Likeness.to(read).gaps)
     return partial(likeness.series, settings.seed)
-
-
-def _notes(plan: Plan, n_possible: int) -> tuple[str, ...]:
-    """``n_possible``: series that could be scored."""
-    settings, trained = plan.settings, plan.trained
-    first = plan.source.first_note(settings.runs)
-    notes = [first] if first else []
-    if plan.source.kind == "bundled" and settings.decimals != BUNDLED_DECIMALS:
-        notes.append(
-            f"The bundled model was made to write {BUNDLED_DECIMALS} decimals, and must learn to "
-            f"write {settings.decimals}: that takes a long run."
-        )
-    part = plan.part
-    if part is not None and settings.validation_series is None:
-        possible = min(USUAL.series, n_possible)
-        seldom = settings.validate_every is None and len(plan.validate_at) < USUAL.times
-        if part.n_series < possible or (seldom and plan.n_steps >= USUAL.times):
-            notes.append(
-                f"Validation scores {part.n_series} series {1 + len(plan.validate_at)} times: more "
-                "would take over a twentieth of the run's FLOPs; --validation-series and "
-                "--validate-every say otherwise."
-            )
-    if part is not None and settings.validation_steps:
-        notes.append(
-            f"Validation is on the last {settings.validation_steps} steps of "
-            f"{'the series' if part.n_series == 1 else f'{part.n_series} series'}, which are not "
-            "trained on (--validation-steps)."
-        )
-    if settings.validation and part is None:
-        notes.append("There are too few series to validate with: the last adapter is the best.")
-    if plan.windows.n_filled:
-        notes.append(note_on_filled(plan.windows.n_filled, "the text has"))
-    if settings.train_head == "full":
-        head = trained.head.trained_rows * trained.shape.hidden
-        notes.append(
-            f"--train-head full: the head is untied and has {head:,} values; the adapter will "
-            f"take {4 * trained.n_parameters / 1e6:,.1f} MB, each checkpoint three times that."
-        )
-    return tuple(notes)
 
 
 def _check_names(settings: TrainSettings) -> None:
@@ -318,33 +309,26 @@ def _check_names(settings: TrainSettings) -> None:
 
 
 def _check_memory(settings: TrainSettings, model: Outline, width: int) -> None:
-    """Refuse a micro-batch that cannot fit, before anything of its size is made.
+    """Refuse a step that cannot fit, before anything of its size is made.
 
-    Counted is what every training keeps: the tokens, and what goes into each layer, for backward.
-    Several times as much is used, so that more than this limit may be too much as well.
+    Counted is what every training keeps: the tokens of the step, and what goes into each layer of a
+    micro-batch, for backward. Several times as much is used, so that more than this limit may be
+    too much as well.
     """
-    device, n_processes = model.placement.device, 1
+    placement, shape, n_processes = model.placement, model.shape, 1
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         n_processes = torch.distributed.get_world_size()
     limit = memory_limit()
-    if device.type == "cuda":
-        limit = torch.cuda.get_device_properties(device).total_memory
-    shape = model.shape
-    micro_batches = settings.accumulation * settings.batch_size * width * 16
-    in_half = remembered.is_wanted(model.placement)
-    size = 2 if in_half else model.placement.dtype.itemsize
-    row = width * (shape.layers * shape.hidden * size + 16)
+    if placement.device.type == "cuda":
+        limit = torch.cuda.get_device_properties(placement.device).total_memory
+    size = 2 if half_activations.is_wanted(placement) else placement.dtype.itemsize
     rows = -(-settings.batch_size // n_processes)
-    if limit is not None and rows * row > limit:
+    tokens = settings.accumulation * settings.batch_size * width * 16
+    needed = tokens + rows * width * shape.layers * shape.hidden * size
+    if limit is not None and needed > limit:
         raise SettingsError(
-            f"--batch-size {settings.batch_size:,}: {rows:,} sequences of {width:,} tokens take "
-            f"more than {rows * row / 1e9:,.0f} GB of memory with {model.name}, of "
+            f"--batch-size {settings.batch_size:,}, --accumulation {settings.accumulation:,}: a "
+            f"step takes more than {needed / 1e9:,.0f} GB of memory with {model.name}, of "
             f"{limit / 1e9:,.1f} GB that are there",
-            "Smaller ones make the same step with --accumulation.",
-        )
-    if limit is not None and micro_batches > limit:
-        raise SettingsError(
-            f"--accumulation {settings.accumulation:,}: the tokens of a step alone take "
-            f"{micro_batches / 1e9:,.0f} GB of memory, of {limit / 1e9:,.1f} GB that are there",
-            "A step of fewer micro-batches is large enough.",
+            "A smaller --batch-size makes the same step with a larger --accumulation.",
         )

@@ -157,7 +157,7 @@ class Validation(Shape):
 
 
 class Gain(Shape):
-    """How much smaller the MAE of the kept adapter is than that of the model before training."""
+    """Decrease of the MAE, from the model before training to the kept adapter."""
 
     mean: float
     low: Number
@@ -169,43 +169,56 @@ class Gain(Shape):
     which were not."""
 
 
-class Train(Answer):
-    """`lvlora train --json`: a run that made all the steps that it could."""
+class RunSummary(Answer):
+    """The numbers of a run, finished or not."""
 
     run: str
+    folder: str
     steps: int
     """Steps that were made."""
-    planned_steps: int
-    """Steps of its schedule."""
     loss: Number
     """Loss of the last step."""
     zero_shot: Validation | None
     """Before training."""
     validation: Validation | None
     """Validation of the best adapter."""
+    best_step: int | None
+    flops: Price
+    seconds: float
+    """In training steps."""
+    tokens: int
+    """Tokens of training steps."""
+    files: list[str]
+    """Figures and the page."""
+
+
+class Train(RunSummary):
+    """`lvlora train --json`: a run that made all the steps that it could."""
+
+    planned_steps: int
+    """Steps of its schedule."""
     gain: Gain | None
     """Gain of the best adapter, in the measure that chose it; null where nothing was forecast."""
-    best_step: int | None
     stopped_early: bool
     """By --patience."""
     stopped_by_limit: bool
     """By --max-flops; --resume with a larger one goes on."""
-    flops: Price
     validation_flops: Price
     """The part of ``flops`` that went into validations."""
     flops_at_most: Price
     """Price bound of the whole run."""
     validations: int
     """Planned, the one before the first step included."""
-    seconds: float
-    """In training steps."""
-    tokens: int
-    """Tokens of training steps."""
     trainable_parameters: int
     adapter: str
-    folder: str
-    files: list[str]
-    """Figures and the page."""
+
+
+class Report(RunSummary):
+    """`lvlora report RUN --json`, of a run"""
+
+    trainable_parameters: int | None
+    """Null where the run does not say."""
+    opened: bool
 
 
 Result = Train
@@ -234,32 +247,6 @@ class TrainPlan(Answer):
     """Limit of --max-flops, else of --budget; null without either."""
     estimate: RunEstimate | None
     """Null where several processes would make the run."""
-
-
-class Report(Answer):
-    """`lvlora report RUN --json`, of a run"""
-
-    run: str
-    folder: str
-    steps: int
-    """Steps that were made."""
-    loss: Number
-    """Loss of the last step."""
-    zero_shot: Validation | None
-    """Before training."""
-    validation: Validation | None
-    """Validation of the best adapter."""
-    best_step: int | None
-    flops: Price
-    seconds: float
-    """In training steps."""
-    tokens: int
-    """Tokens of training steps."""
-    trainable_parameters: int | None
-    """Null before an adapter was saved."""
-    files: list[str]
-    """Figures and the page."""
-    opened: bool
 
 
 class ScoredSeries(Shape):

@@ -23,7 +23,7 @@ from lvlora.model.adapters.search import IN_RUN, LATEST, RUN_NAME
 from lvlora.runs import NEWEST, find_run
 from lvlora.settings.configuration import resolve, to_toml
 from lvlora.train.plan import Plan
-from lvlora.train.record import StepRecord, ValidationRecord, read_metrics, read_text, record_of
+from lvlora.train.record import read_text, record_of
 from lvlora.train.settings import TrainSettings
 
 _FIXED = TrainSettings.affecting("result", "placement", "limit", "output") - {"max_flops"}
@@ -33,8 +33,8 @@ _PACKAGES = ("torch", "transformers", "numpy", "safetensors", "pydantic", "h5py"
 _NAME = "name"
 _LONGEST_NAME = 4096
 _REPLACES = "replaces"
-"""Holds the name of the folder beside it whose place the run takes when it is complete, and which
-run that was."""
+"""File with the name of the folder beside it whose place the run takes when it is complete, and the
+time of the run there."""
 
 _ENTRIES = (
     *(_NAME, _REPLACES, "config.toml", "sources.json", "data.json", "split.json"),
@@ -149,7 +149,7 @@ class RunFolder:
         except OSError as error:
             raise LvloraError(
                 f"{target.path}: cannot be replaced ({error.strerror or error})",
-                f"The new run is whole, in {self.path}.",
+                f"The new run is complete, in {self.path}.",
             ) from None
 
     @contextlib.contextmanager
@@ -176,7 +176,7 @@ class RunFolder:
                 part.unlink(missing_ok=True)
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """One line more in metrics.jsonl."""
+        """Append a line to metrics.jsonl."""
         try:
             with self.metrics.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(record) + "\n")
@@ -187,23 +187,19 @@ class RunFolder:
             ) from error
 
     def sync_metrics(self) -> str:
-        """Make metrics.jsonl outlast a power cut; its SHA-256."""
+        """Make metrics.jsonl outlast a power cut; return its SHA-256."""
         with self.metrics.open("ab") as stream:
             os.fsync(stream.fileno())
         return durable.sha256_of(self.metrics)
 
-    def read_metrics(self) -> list[StepRecord | ValidationRecord]:
-        """Return what metrics.jsonl tells; a torn last line is left out."""
-        return read_metrics(self.metrics)
-
     def keep_metrics_until(self, step: int) -> None:
         """Drop what was recorded after a checkpoint: those steps are made again."""
         lines = read_text(self.metrics).splitlines() if self.metrics.is_file() else ()
-        kept = [line for line in lines if (r := record_of(line)) is not None and r.step <= step]
-        durable.write_text(self.metrics, "".join(line + "\n" for line in kept))
+        early = [line for line in lines if (r := record_of(line)) is not None and r.step <= step]
+        durable.write_text(self.metrics, "".join(line + "\n" for line in early))
 
     def write_settings(self, plan: Plan, sources: Mapping[str, str]) -> None:
-        """config.toml, sources.json, data.json, split.json and environment.json."""
+        """Write config.toml, sources.json, data.json, split.json and environment.json."""
         durable.write_text(self.config, to_toml("train", plan.settings))
         durable.write_text(self.sources, json.dumps(dict(sources), indent=1) + "\n")
         data = {
@@ -212,6 +208,7 @@ class RunFolder:
             "variables": list(plan.dataset.variables),
             "sha256": plan.dataset.sha256(),
             "split": plan.split.sha256,
+            "trainable_parameters": plan.trained.n_parameters,
         }
         durable.write_text(self.path / "data.json", json.dumps(data, indent=1) + "\n")
         durable.write_text(self.path / "split.json", plan.split.to_json())
@@ -229,7 +226,12 @@ class RunFolder:
         durable.write_text(self.environment, json.dumps(facts, indent=1) + "\n")
 
     def stored_settings(self, request: TrainSettings, sources: Mapping[str, str]) -> TrainSettings:
-        """The run's own settings; what decides its result can't be changed half-way."""
+        """Return the settings of a run that goes on.
+
+        Raises:
+            SettingsError: the request changes one that decides the result.
+            DataError: its data cannot be read again.
+        """
         resolved = resolve(
             "train", TrainSettings, flags={}, environment={}, config=str(self.config), commands={}
         )
@@ -248,9 +250,9 @@ class RunFolder:
         if "budget" not in named:  # what the project may spend has its place in the ledger
             update["budget"] = None
         if "runs" not in named:
-            # found from any working directory
-            beside = self.path.resolve().parent
-            update["runs"] = beside if (beside / FILE_NAME).is_file() else stored.runs
+            # from any working directory
+            parent = self.path.resolve().parent
+            update["runs"] = parent if (parent / FILE_NAME).is_file() else stored.runs
         if stored.dtype == "auto":  # what was chosen then, not what this moment's probe says
             with contextlib.suppress(DataError):
                 dtype = durable.read_json_object(self.environment).get("dtype")
@@ -262,10 +264,6 @@ class RunFolder:
             )
         return stored.model_copy(update=update)
 
-    def write_result(self, facts: Mapping[str, Any]) -> None:
-        """result.json, the last file of a run that is over."""
-        durable.write_text(self.result, json.dumps(facts, indent=1) + "\n")
-
     def remove_if_nothing_was_done(self) -> None:
         """Take back a folder whose run was refused before its first step."""
         done = self.metrics.exists() or self.state.exists()
@@ -273,12 +271,12 @@ class RunFolder:
             shutil.rmtree(self.path, ignore_errors=True)
 
     def resume_name(self, runs: Path) -> str:
-        """The argument of ``lvlora train --resume``: the name or folder, quoted for a shell."""
+        """Return the argument of ``lvlora train --resume``, quoted for a shell."""
         among = str(runs) == "runs" and self.path.resolve().parent == runs.resolve()
         return shlex.quote(self.path.resolve().name if among else str(self.path))
 
     def make_latest(self, runs: Path) -> None:
-        """runs/latest names this run, if it is one of them."""
+        """Name this run in runs/latest, if it is one of them."""
         if self.path.resolve().parent == runs.resolve():
             durable.write_text(runs / LATEST, self.path.resolve().name + "\n")
 
@@ -311,7 +309,7 @@ _INSTEAD = "Go on with it by --resume, replace a run by --overwrite, or choose a
 
 
 def check_out(settings: TrainSettings) -> bool:
-    """Whether a new run may be written to ``out``.
+    """Refuse an ``out`` that a new run may not be written to.
 
     Returns:
         whether a run is there that is to be replaced.
@@ -367,14 +365,14 @@ def _age(folder: RunFolder) -> str:
 
 
 def _is_taken(out: Path) -> bool:
-    """Something is there: more than a process left that was killed before it had a run."""
+    """Return whether there is more than a process left that was killed before it had a run."""
     if not out.is_dir():
         return out.exists()
     return RunFolder(out).config.exists() or folders.stranger_in(out) is not None
 
 
 def create(settings: TrainSettings, slug: str) -> tuple[RunFolder, Path | None]:
-    """A new run's folder: ``out`` itself, or runs/<UTC time>-<slug>.
+    """Make a new run's folder: ``out`` itself, or runs/<UTC time>-<slug>.
 
     Returns:
         the folder, and the one that it replaces when it is complete: it is beside that then.
@@ -388,12 +386,12 @@ def create(settings: TrainSettings, slug: str) -> tuple[RunFolder, Path | None]:
         if out is None:
             stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
             slug = re.sub(r"[^A-Za-z0-9.]+", "-", slug).strip("-").lower()[:48]
-            return RunFolder(_made_anew(runs, f"{stamp}-{slug}")), None
+            return RunFolder(_make_new(runs, f"{stamp}-{slug}")), None
         if check_out(settings):
             with RunFolder(out).held():  # nobody works on it
                 real = out.resolve()  # beside a link there may be another run of that name
                 parent = real.parent if out.is_symlink() else out.parent
-                return RunFolder(_made_anew(parent, f"{real.name}+new")), real
+                return RunFolder(_make_new(parent, f"{real.name}+new")), real
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise LvloraError(
@@ -403,8 +401,8 @@ def create(settings: TrainSettings, slug: str) -> tuple[RunFolder, Path | None]:
     return RunFolder(out), None
 
 
-def _made_anew(runs: Path, name: str) -> Path:
-    """A folder that no other process was given, too."""
+def _make_new(runs: Path, name: str) -> Path:
+    """Make a folder that no other process makes, too."""
     runs.mkdir(parents=True, exist_ok=True)
     while True:
         try:

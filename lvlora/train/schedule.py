@@ -1,4 +1,4 @@
-"""How many steps a run makes, at which rates, and after which of them it validates."""
+"""Steps of a run, their rates, and the steps after which it validates."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from dataclasses import dataclass
 
 from lvlora.answers import Price
 from lvlora.errors import BudgetError, SettingsError
-from lvlora.train.settings import Compile, LearningSettings, Schedule
+from lvlora.train.settings import LearningSettings, Schedule
 
 _ONE_CYCLE_START = 1 / 25
 _ONE_CYCLE_END = 1e-4
 _COSINE_END = 0.1
 DEFAULT_STEPS = 200
+LEAST_BATCHES = 500
+"""Micro-batches from which on a run is long enough for its layers to be compiled."""
 _MOST_STEPS = 10**9
 _MOST_VALIDATIONS = 10**5
 """More than any machine makes; a plan of more could not even be written down."""
@@ -22,7 +24,7 @@ _MOST_VALIDATIONS = 10**5
 
 @dataclass(frozen=True)
 class Validations:
-    """How thoroughly a run validates.
+    """Thoroughness of a run's validations.
 
     Attributes:
         series: of the validation part, scored each time.
@@ -42,11 +44,11 @@ _FREE_FLOPS = 2 * 10**12
 
 
 def validation_choices(series: int | None = None, *, often: bool = False) -> list[Validations]:
-    """From the most thorough to the least: fewer series first, then less often.
+    """Return choices from the most thorough to the least: fewer series first, then less often.
 
     Args:
-        series: the only number of them, if it was said.
-        often: never less often, as somebody wants to know in between how a run does.
+        series: the only number of series; None for a choice.
+        often: never less often, for progress within a run.
     """
     fewer = range(USUAL.series, _LEAST.series - 1, -1) if series is None else (series,)
     seldom = () if often else range(USUAL.times - 1, _LEAST.times - 1, -1)
@@ -59,7 +61,7 @@ def validation_choices(series: int | None = None, *, often: bool = False) -> lis
 def choose_validations(
     settings: LearningSettings, per_step: Price, price_of: Callable[[int], Price]
 ) -> Validations:
-    """As thorough as a twentieth of the run's FLOPs (or 2e12) pays for.
+    """Choose validations as thorough as a twentieth of the run's FLOPs (or 2e12) pays for.
 
     That is 16 series four times, else fewer series (at least 4), else less often (at least once),
     beside the validation before the first step. It goes by FLOPs, not by time, so that a run is the
@@ -83,7 +85,7 @@ def choose_validations(
 def steps_between_validations(
     settings: LearningSettings, n_steps: int, times: int = USUAL.times
 ) -> int:
-    """As the settings say, or so that there are ``times`` in a run of ``n_steps``."""
+    """Return the settings' number, or that of ``times`` validations in ``n_steps``."""
     return settings.validate_every or max(1, -(-n_steps // times))
 
 
@@ -102,7 +104,7 @@ class Cost:
     series: int = USUAL.series
 
     def validated(self, how: Validations) -> Cost:
-        """The same, but for how thoroughly it is validated: no more series than there are."""
+        """Return the cost with other validations, of no more series than there are."""
         series = min(how.series, self.series)
         share = Price(
             *(-(-n * series // self.series) for n in self.per_validation.to_dict().values())
@@ -110,14 +112,14 @@ class Cost:
         return Cost(self.per_step, share, how.times, series)
 
     def of_run(self, settings: LearningSettings, n_steps: int) -> Price:
-        """The most that a run costs, the validation before its first step included."""
+        """Return the most that a run costs, the validation before its first step included."""
         # the last step is validated, too, wherever it falls
         every = steps_between_validations(settings, n_steps, self.times)
         validations = 1 + -(-n_steps // every)
         return n_steps * self.per_step + validations * self.per_validation
 
     def steps_within(self, settings: LearningSettings, cap: int, convention: str) -> int:
-        """The most steps whose run costs no more than ``cap``; 0 where not even one fits."""
+        """Return the most steps whose run costs no more than ``cap``; 0 where none fits."""
         low, high = 0, cap // self.per_step.of(convention)
         while low < high:
             middle = (low + high + 1) // 2
@@ -134,7 +136,7 @@ def plan_steps(
     per_validation: Price,
     times: int = USUAL.times,
 ) -> tuple[int, frozenset[int]]:
-    """How many steps, and after which of them to validate (beside once before the first).
+    """Return the number of steps, and after which to validate (besides before the first).
 
     ``max_flops`` without ``max_steps`` buys as many steps as fit beside the validations.
 
@@ -190,7 +192,7 @@ def plan_steps(
 
 
 def learning_rate(step: int, n_steps: int, peak: float, warmup: float, schedule: Schedule) -> float:
-    """The rate of ``step`` (from 0) in a run of ``n_steps``.
+    """Return the rate of ``step`` (from 0) in a run of ``n_steps``.
 
     - cosine: linear warm-up, then half a cosine down to a tenth of the peak (Loshchilov & Hutter
       2016, arXiv:1608.03983).
@@ -216,12 +218,3 @@ def learning_rate(step: int, n_steps: int, peak: float, warmup: float, schedule:
 
 def _between(low: float, high: float, part: float) -> float:
     return low + (high - low) * part
-
-
-LEAST_BATCHES = 500
-"""Micro-batches from which on a run is long enough."""
-
-
-def compiles(setting: Compile, n_batches: int) -> bool:
-    """Whether a run of so many micro-batches compiles its layers wherever that can be done."""
-    return setting == "on" or (setting == "auto" and n_batches >= LEAST_BATCHES)

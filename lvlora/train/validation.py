@@ -48,7 +48,7 @@ FEW_SERIES = 8
 """Fewer are validated by steps where nothing is asked for."""
 
 _SHARE = 4
-"""One part in so many of a series of middle length is held out, within these limits."""
+"""Part of a series of middle length that is held out: one in so many, within these limits."""
 _LEAST, _MOST = 4, 100
 _WINDOWS = 6
 """Forecasts that a validation makes at least: several of each series where there are fewer."""
@@ -64,7 +64,7 @@ SAMPLING = Sampling(samples=8)
 
 
 def held_out_steps(settings: LearningSettings, dataset: Dataset) -> int:
-    """Steps to hold out at the end of each series; 0: whole series are held out, or nothing is.
+    """Return the steps to hold out of each series; 0: whole series are held out, or nothing is.
 
     Raises:
         SettingsError: all series are too short for what is asked for.
@@ -91,11 +91,11 @@ def held_out_steps(settings: LearningSettings, dataset: Dataset) -> int:
 
 
 def trained_on(part: Dataset, n_steps: int) -> Dataset:
-    """The series without the steps that are held out; too short ones stay whole."""
+    """Return the series without the steps that are held out; of too short ones none are."""
     if not n_steps:
         return part
-    kept = tuple(s.steps(0, len(s) - n_steps) if _is_long_enough(s, n_steps) else s for s in part)
-    return replace(part, series=kept)
+    series = [s.steps(0, len(s) - n_steps) if _is_long_enough(s, n_steps) else s for s in part]
+    return replace(part, series=tuple(series))
 
 
 def scorable(part: Dataset, n_steps: int) -> Dataset:
@@ -125,12 +125,12 @@ class Scored:
     held_out: int = 0
 
     def errors(self, point: FloatArray) -> FloatArray:
-        """(n, H, V) absolute errors of forecasts, NaN where the truth is not known."""
+        """Return (n, H, V) absolute errors of forecasts, NaN where the truth is not known."""
         truth = np.stack([f.values for f in self.futures])
         return np.asarray(np.abs(point - truth))
 
     def file(self) -> ValidationFile:
-        """The same in every validation of a run: validation.json without a forecast."""
+        """Return validation.json without a forecast, the same in every validation of a run."""
         calendar = self.histories[0].calendar if self.histories else None
         pairs = zip(self.histories, self.futures, strict=True)
         return ValidationFile(
@@ -204,7 +204,7 @@ def gain_in(before: FloatArray, after: FloatArray, of: Literal["series", "window
 
 
 def add_rivals(path: Path, scored: Scored, train: Dataset) -> None:
-    """Let the rivals that are fast forecast the same futures, and write their errors.
+    """Forecast the same futures by the rivals that are fast, and write their errors.
 
     A rival that cannot forecast such data is left out. Without a file there is nothing to add to.
 
@@ -217,15 +217,15 @@ def add_rivals(path: Path, scored: Scored, train: Dataset) -> None:
     file = ValidationFile.read(path)
     if file is None or file.rivals is not None or file.kept is None:
         return
-    some = train[:_MOST_TRAINING]
+    learnable = train[:_MOST_TRAINING]
     horizon = len(scored.futures[0])
     context = min(map(len, scored.histories))
     rows = []
     for rival in quick_rivals():
-        if rival.refusal(some):
+        if rival.refusal(learnable):
             continue
         try:
-            rival.fit(some, context, horizon)
+            rival.fit(learnable, context, horizon)
             point = [
                 rival.forecast(np.concatenate([h.time, f.time]), h.values)
                 for h, f in zip(scored.histories, scored.futures, strict=True)
@@ -238,12 +238,12 @@ def add_rivals(path: Path, scored: Scored, train: Dataset) -> None:
 
 
 def _times(series: Series) -> Any:
-    """Times as JSON; those of dates in full, for a minute has more digits than a plain number."""
+    """Return times as JSON; dates in full: a minute has more digits than a plain number."""
     return _plain(series.time) if series.calendar is None else series.time.tolist()
 
 
 def _plain(values: Any) -> Any:
-    """Numbers as JSON, to seven digits; None for what is not finite."""
+    """Return numbers as JSON, to seven digits; None for what is not finite."""
     if isinstance(values, np.ndarray) and values.ndim:
         return [_plain(value) for value in values]
     return float(f"{values:.{_DIGITS}g}") if math.isfinite(values) else None
@@ -289,7 +289,7 @@ class ValidationPart:
             self.batches = windows.ends_of(chosen, n_held_out)
             cuts = _held_out(chosen, n_held_out)
         else:
-            self.batches = _whole_series(windows.of_others(chosen))
+            self.batches = _rows(windows.of_others(chosen))
             cuts = _second_halves(chosen)
         self.horizon = min((len(c.future) for c in cuts), default=0)
         cuts = [c for c in cuts if _has_values(c.history) and _has_values(c.future)]
@@ -300,11 +300,11 @@ class ValidationPart:
         )
 
     def loss_price(self, trained: Trained) -> Price:
-        """Exact: the forward passes of the loss."""
+        """Return the exact price of the loss: its forward passes."""
         return sum((trained.validation_batch(*b.inputs.shape) for b in self.batches), NOTHING)
 
     def at_most(self, trained: Trained, model: Outline, max_memory: int | None) -> Price:
-        """The most that one validation can cost.
+        """Return the most that one validation can cost.
 
         Raises:
             SettingsError: not one forecast fits into ``max_memory`` bytes.
@@ -369,12 +369,12 @@ class ValidationPart:
         return benchmark(losses(), forecaster.base.placement.device)
 
 
-def _whole_series(own: Windows) -> list[Batch]:
-    """A row of each series."""
+def _rows(windows: Windows) -> list[Batch]:
+    """Return a row of each series."""
     batches: list[Batch] = []
-    for begin in range(0, len(own.series), own.batch_size):
-        batch = own.batch(len(batches))
-        rows = len(own.series) - begin  # the last batch would go on with the next epoch
+    for begin in range(0, len(windows.series), windows.batch_size):
+        batch = windows.batch(len(batches))
+        rows = len(windows.series) - begin  # the last batch would go on with the next epoch
         batches.append(Batch(batch.inputs[:rows], batch.targets[:rows]))
     return batches
 
@@ -400,5 +400,5 @@ def _second_halves(chosen: Dataset) -> list[Cut]:
 
 
 def _has_values(series: Series) -> bool:
-    """Whether there is a value to forecast from, or to compare with."""
+    """Return whether there is a value to forecast from, or to compare with."""
     return bool(np.isfinite(series.values).any())

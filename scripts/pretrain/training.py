@@ -244,7 +244,7 @@ def train(recipe: Recipe, folder: Path) -> Trained:
         list(parameters.values()),
         optimizers,
         working.loss_sum,
-        SimulatedBatches(recipe.rows),
+        SimulatedBatches(recipe.rows).batch,
         lambda step: recipe.rate(step, n_steps),
         first=first,
         last=n_steps,

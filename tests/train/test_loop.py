@@ -12,8 +12,7 @@ from lvlora.model import lora
 from lvlora.model.head import NumericHead
 from lvlora.text.windows import IGNORED, Batch
 from lvlora.train import loop
-from lvlora.train.loop import Objective, compile_layers, compiles_here
-from lvlora.train.schedule import LEAST_BATCHES
+from lvlora.train.loop import Objective, can_compile, compile_layers
 
 
 def _batch(base, rows=2, width=20, seed=0, padded=0):
@@ -59,14 +58,6 @@ def test_padding_neither_counts_nor_is_seen(tiny_base, full):
         )
 
 
-class _Source:
-    def __init__(self, batches):
-        self.batches = batches
-
-    def batch(self, index):
-        return self.batches[index]
-
-
 def _one_step(base, batches, accumulation, clip_norm=0.0):
     lora.inject(base.module, lora.LoraPlan(rank=2), seed=1)
     # B is zero at first, and with it the gradient of A
@@ -81,7 +72,7 @@ def _one_step(base, batches, accumulation, clip_norm=0.0):
             parameters,
             [optimizer],
             objective.loss_sum,
-            _Source(batches),
+            batches.__getitem__,
             lambda _: 1.0,
             first=0,
             last=1,
@@ -130,17 +121,11 @@ def test_a_full_head_in_bfloat16_has_float32_logits(tiny_base):
 CPU = torch.device("cpu")
 
 
-def test_short_runs_and_off_never_ask_for_a_compiler(monkeypatch):
-    monkeypatch.setattr(loop, "_problem", lambda device: pytest.fail("asked"))
-    assert not compiles_here("auto", LEAST_BATCHES - 1, CPU)
-    assert not compiles_here("off", 10**6, CPU)
-
-
 def test_without_a_compiler_auto_goes_on_and_on_is_refused(monkeypatch):
     monkeypatch.setattr(loop, "_problem", lambda device: "no g++")
-    assert not compiles_here("auto", 10**6, CPU)
+    assert not can_compile(CPU, required=False)
     with pytest.raises(SettingsError, match="no g\\+\\+"):
-        compiles_here("on", 1, CPU)
+        can_compile(CPU, required=True)
 
 
 @pytest.mark.slow

@@ -28,7 +28,7 @@ def test_a_step_and_a_validation_cost_what_is_counted(tiny_folder, tmp_path, fam
         list(p.parameters.values()),
         p.optimizers,
         p.objective.loss_sum,
-        p.plan.windows,
+        p.plan.windows.batch,
         p.plan.learning_rate,
         first=0,
         last=1,

@@ -141,23 +141,6 @@ def test_a_run_killed_long_after_its_checkpoint_repeats_the_steps_to_the_same_en
 
 
 @pytest.mark.slow
-def test_a_damaged_checkpoint_is_passed_over_with_its_name(model, runs):
-    whole, _ = _train(model, runs, "whole")
-    loaded = tiny_runs.loaded(model, runs)
-    folder = tiny_runs.folder(runs, "damaged")
-    with pytest.raises(RunStopped):
-        Run(loaded, folder, Stopper(4)).train()
-    state = folder.state / "step-00000004/state.safetensors"
-    state.write_bytes(state.read_bytes()[:-1])
-    watcher = Stopper(99)
-    _resume(model, runs, folder.path, observer=watcher)
-    assert str(state.parent) in watcher.notes[0]
-    assert watcher.notes[0].startswith("Warning: ")
-    assert watcher.notes[1] == "Going on after step 2 of 6."
-    assert tiny_runs.weights(whole) == tiny_runs.weights(folder.path)
-
-
-@pytest.mark.slow
 def test_without_any_checkpoint_it_begins_again(model, runs):
     whole, _ = _train(model, runs, "whole")
     folder = tiny_runs.folder(runs, "r")

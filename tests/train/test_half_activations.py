@@ -12,9 +12,9 @@ from lvlora.model import lora
 from lvlora.model.devices import Placement
 from lvlora.model.head import NumericHead
 from lvlora.text.windows import Batch
-from lvlora.train import remembered
+from lvlora.train import half_activations
+from lvlora.train.half_activations import HalfActivations
 from lvlora.train.loop import Objective, compile_layers
-from lvlora.train.remembered import Remembered
 
 CPU = torch.device("cpu")
 
@@ -49,7 +49,7 @@ def apart(one, other, kind):
 def test_the_loss_is_the_same_and_gradients_are_within_a_percent(tiny_base, family, targets):
     objective, parameters, batch = step(tiny_base(family), targets)
     loss, exact = gradients(objective, parameters, batch)
-    objective.remembered = Remembered(objective.model)
+    objective.half_activations = HalfActivations(objective.model)
     half_loss, half = gradients(objective, parameters, batch)
     assert torch.equal(half_loss, loss)
     for kind in ("lora_a", "lora_b"):
@@ -71,7 +71,7 @@ def test_half_of_the_bytes_are_remembered(tiny_base, monkeypatch, targets):
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
         objective.decoder(input_ids=torch.from_numpy(batch.inputs))
-    kept = Remembered(objective.model)
+    kept = HalfActivations(objective.model)
     pack = kept._pack
 
     def note_packed(tensor):
@@ -83,7 +83,7 @@ def test_half_of_the_bytes_are_remembered(tiny_base, monkeypatch, targets):
         return packed
 
     monkeypatch.setattr(kept, "_pack", note_packed)
-    objective.remembered = kept
+    objective.half_activations = kept
     assert gradients(objective, parameters, batch)
     assert sum(in_half.values()) < 0.55 * sum(as_it_is.values())
 
@@ -103,7 +103,7 @@ class Saver(torch.autograd.Function):
 
 
 def brought_back(*saved, model=None):
-    kept = Remembered(nn.Module() if model is None else model)
+    kept = HalfActivations(nn.Module() if model is None else model)
     with kept.in_half():
         out = Saver.apply(torch.ones((), requires_grad=True), *saved)
     out.backward()
@@ -146,14 +146,14 @@ def test_one_number_a_row_is_exact():
 
 
 def test_a_step_takes_the_memory_of_the_last_one_but_not_while_it_is_needed():
-    kept = Remembered(nn.Module())
+    kept = HalfActivations(nn.Module())
     with kept.in_half():
         first = kept._pack(torch.full((5, 5), 1.0))
     with kept.in_half():
         second = kept._pack(torch.full((5, 5), 2.0))
     address = first.values.data_ptr()
     assert second.values.data_ptr() != address
-    assert float(remembered._unpack(first).mean()) == 1.0
+    assert float(half_activations._unpack(first).mean()) == 1.0
     del first
     with kept.in_half():
         assert kept._pack(torch.full((5, 5), 3.0)).values.data_ptr() == address
@@ -167,7 +167,7 @@ def test_strides_are_kept():
 
 
 def test_one_tensor_is_remembered_once_and_again_when_it_was_changed():
-    kept = Remembered(nn.Module())
+    kept = HalfActivations(nn.Module())
     with kept.in_half():
         x = torch.randn(6, 8)
         first, second, turned = kept._pack(x), kept._pack(x.view(2, 3, 8)), kept._pack(x.t())
@@ -175,12 +175,12 @@ def test_one_tensor_is_remembered_once_and_again_when_it_was_changed():
         x.mul_(2.0)
         changed = kept._pack(x)
         assert changed.values is not first.values
-    assert torch.equal(remembered._unpack(changed), 2 * remembered._unpack(first))
-    assert torch.equal(remembered._unpack(turned), remembered._unpack(first).t())
+    assert torch.equal(half_activations._unpack(changed), 2 * half_activations._unpack(first))
+    assert torch.equal(half_activations._unpack(turned), half_activations._unpack(first).t())
 
 
 def test_memory_that_is_used_again_is_another_tensor():
-    kept, packed, addresses = Remembered(nn.Module()), [], set()
+    kept, packed, addresses = HalfActivations(nn.Module()), [], set()
     with kept.in_half():
         for i in range(20):
             x = torch.full((64, 64), float(i))
@@ -188,12 +188,12 @@ def test_memory_that_is_used_again_is_another_tensor():
             packed.append(kept._pack(x))
             del x
     assert len(addresses) < 20, "no address came again: the test shows nothing"
-    assert [float(remembered._unpack(p)[3, 3]) for p in packed] == list(range(20))
+    assert [float(half_activations._unpack(p)[3, 3]) for p in packed] == list(range(20))
 
 
 def test_it_is_for_float32_on_a_processor():
     def wanted(device, dtype):
-        return remembered.is_wanted(Placement(torch.device(device), dtype, ""))
+        return half_activations.is_wanted(Placement(torch.device(device), dtype, ""))
 
     assert wanted("cpu", torch.float32)
     assert not wanted("cpu", torch.bfloat16)
@@ -207,7 +207,7 @@ def test_compiled_layers_are_remembered_in_half_too(tiny_base):
     objective, parameters, batch = step(tiny_base("llama"), ("all-linear",))
     loss, exact = gradients(objective, parameters, batch)
     compile_layers(objective.model)
-    objective.remembered = Remembered(objective.model)
+    objective.half_activations = HalfActivations(objective.model)
     half_loss, half = gradients(objective, parameters, batch)
     assert float(half_loss) == pytest.approx(float(loss), rel=1e-5)
     for kind in ("lora_a", "lora_b"):

@@ -37,7 +37,7 @@ _ALIGNED = 32
 
 
 def is_wanted(placement: Placement) -> bool:
-    """Whether it is done here: in bfloat16 nothing could be halved; GPUs were not measured."""
+    """Return whether it pays here: in bfloat16 nothing is halved; GPUs were not measured."""
     float32 = placement.dtype == torch.float32
     return float32 and placement.device.type == "cpu"
 
@@ -51,8 +51,8 @@ class _Half(NamedTuple):
     strides: tuple[int, ...]
 
 
-class Remembered:
-    """How autograd keeps what a model's layers save; `in_half` makes the block.
+class HalfActivations:
+    """Storage in float16 of what a model's layers save for backward; `in_half` makes the block.
 
     Args:
         model: whose weights are kept as they are: they are there anyway.
@@ -91,8 +91,8 @@ class Remembered:
         # while there is a weak reference no other memory has the address: a key means one tensor
         key = (storage._cdata, tensor.storage_offset(), n_values, tensor._version)
         if key in self._known:
-            _, kept, exponent = self._known[key]
-            activations = kept()
+            _, reference, exponent = self._known[key]
+            activations = reference()
             if activations is not None:
                 return _Half(activations, exponent, tensor.shape, tensor.stride())
         values = tensor.as_strided((n_values,), (1,))
@@ -134,7 +134,7 @@ def _unpack(packed: Tensor | _Half) -> Tensor:
 
 
 def _is_block(tensor: Tensor) -> bool:
-    """Whether its values fill one piece of memory, in whatever order of its dimensions."""
+    """Return whether the values fill one piece of memory, in any order of dimensions."""
     filled = 1
     for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
         if size != 1:
