@@ -57,6 +57,14 @@ def _resume(model, runs, path, data=None, observer=None, limit=None, **changes):
     return Run(loaded, RunFolder(path), observer or Observer(), resume=True, limit=limit).train()
 
 
+def _broken_off(model, runs, name, after, event=signal.SIGTERM, **changes):
+    """The folder of a run that ends after some steps, by a signal or as by a kill."""
+    error = RunStopped if isinstance(event, int) else type(event)
+    with pytest.raises(error) as raised:
+        _train(model, runs, name, observer=Stopper(after, event), **changes)
+    return RunFolder(runs / name), raised.value
+
+
 def _ledger(runs):
     with Ledger.for_runs(runs) as ledger:
         return ledger.rows()
@@ -83,13 +91,12 @@ def test_the_same_run_twice_is_the_same_to_the_byte_and_another_seed_is_not(mode
 def test_a_stopped_run_goes_on_to_the_same_end(model, runs, number):
     before = signal.getsignal(number)
     whole, expected = _train(model, runs, "whole", dropout=0.1, accumulation=2)
-    loaded = tiny_runs.loaded(model, runs, dropout=0.1, accumulation=2)
-    folder = tiny_runs.folder(runs, "stopped")
-    with pytest.raises(RunStopped, match="after step 3 of 6; everything is saved") as stopped:
-        Run(loaded, folder, Stopper(3, number)).train()
-    assert f"lvlora train --resume {folder.path}" in stopped.value.hint
+    changes = {"dropout": 0.1, "accumulation": 2}
+    folder, stopped = _broken_off(model, runs, "stopped", 3, number, **changes)
+    assert "after step 3 of 6; everything is saved" in stopped.message
+    assert f"lvlora train --resume {folder.path}" in stopped.hint
     assert signal.getsignal(number) == before
-    result = _resume(model, runs, folder.path, dropout=0.1, accumulation=2)
+    result = _resume(model, runs, folder.path, **changes)
     for which in ("adapter", "adapter-last"):
         assert tiny_runs.weights(whole, which) == tiny_runs.weights(folder.path, which)
     assert tiny_runs.steps_of(folder.path) == [1, 2, 3, 4, 5, 6]
@@ -124,10 +131,9 @@ def test_a_second_signal_stops_at_once_and_the_step_is_paid_for(model, runs, mon
 
 def test_a_run_killed_long_after_its_checkpoint_repeats_the_steps_to_the_same_end(model, runs):
     whole, _ = _train(model, runs, "whole", dropout=0.1)
-    loaded = tiny_runs.loaded(model, runs, dropout=0.1, save_every=4)
-    folder = tiny_runs.folder(runs, "killed")
-    with pytest.raises(ZeroDivisionError):  # as good as a kill: nothing is saved
-        Run(loaded, folder, Stopper(5, ZeroDivisionError())).train()
+    # as good as a kill: nothing is saved
+    changes = {"dropout": 0.1, "save_every": 4}
+    folder, _ = _broken_off(model, runs, "killed", 5, ZeroDivisionError(), **changes)
     watcher = Stopper(99)
     with (folder.path / "metrics.jsonl").open("a") as stream:
         stream.write('{"step": 6, "lo')
@@ -137,17 +143,13 @@ def test_a_run_killed_long_after_its_checkpoint_repeats_the_steps_to_the_same_en
         assert tiny_runs.weights(whole, which) == tiny_runs.weights(folder.path, which)
     assert tiny_runs.steps_of(folder.path) == [1, 2, 3, 4, 5, 6]
     spent = sum(r.spent.executed for r in _ledger(runs) if r.run == "killed" and r.phase == "train")
-    assert spent == 7 * loaded.plan.per_step.executed
+    assert spent == 7 * tiny_runs.plan(model, runs).per_step.executed
 
 
 @pytest.mark.slow
 def test_without_any_checkpoint_it_begins_again(model, runs):
     whole, _ = _train(model, runs, "whole")
-    folder = tiny_runs.folder(runs, "r")
-    with pytest.raises(ZeroDivisionError):
-        Run(
-            tiny_runs.loaded(model, runs, save_every=0), folder, Stopper(4, ZeroDivisionError())
-        ).train()
+    folder, _ = _broken_off(model, runs, "r", 4, ZeroDivisionError(), save_every=0)
     watcher = Stopper(99)
     _resume(model, runs, folder.path, observer=watcher)
     assert "no checkpoint yet" in watcher.notes[0]
@@ -156,9 +158,7 @@ def test_without_any_checkpoint_it_begins_again(model, runs):
 
 
 def test_what_changed_is_named_and_nothing_is_touched(model, runs, tiny_folder, tmp_path):
-    folder = tiny_runs.folder(runs, "r")
-    with pytest.raises(RunStopped):
-        Run(tiny_runs.loaded(model, runs), folder, Stopper(2)).train()
+    folder, _ = _broken_off(model, runs, "r", 2)
     before = {p: p.read_bytes() for p in folder.path.rglob("*") if p.is_file()}
     other = tmp_path / "qwen2"
     shutil.copytree(model, other)
@@ -229,29 +229,17 @@ def test_a_limit_alone_buys_as_many_steps_as_fit(model, runs, convention, valida
 
 
 def test_steps_repeated_after_a_kill_never_pass_the_limit(model, runs):
-    loaded = tiny_runs.loaded(model, runs, validation=False, save_every=2)
-    limit = 7 * loaded.plan.per_step.executed
+    step, killed = tiny_runs.plan(model, runs).per_step.executed, ZeroDivisionError()
+    limit = 7 * step
     changes = {"validation": False, "max_flops": limit}
-    folder = tiny_runs.folder(runs, "r")
-    loaded = tiny_runs.loaded(model, runs, **changes)
-    with pytest.raises(ZeroDivisionError):
-        Run(loaded, folder, Stopper(5, ZeroDivisionError())).train()
+    folder, _ = _broken_off(model, runs, "r", 5, killed, **changes)
     result = _resume(model, runs, folder.path, **changes)  # 5 of 7 are spent, from 4 on
     assert result.steps == 6
     assert not result.stopped_by_limit
     assert sum(r.charged.executed for r in _ledger(runs)) == limit
 
-    with pytest.raises(ZeroDivisionError):
-        _train(
-            model,
-            runs,
-            "s",
-            observer=Stopper(5, ZeroDivisionError()),
-            save_every=4,
-            validation=False,
-            max_flops=6 * loaded.plan.per_step.executed,
-        )
-    changes = {"validation": False, "max_flops": 6 * loaded.plan.per_step.executed}
+    changes = {"validation": False, "max_flops": 6 * step}
+    _broken_off(model, runs, "s", 5, killed, save_every=4, **changes)
     result = _resume(model, runs, runs / "s", **changes)
     assert result.steps == 5
     assert result.stopped_by_limit
@@ -279,10 +267,10 @@ def test_the_ledger_tells_training_and_validation_apart(model, runs):
     assert (train.phase, validation.phase) == ("train", "validation")
     rows = tiny_runs.metrics(path)
     steps = [r for r in rows if "step" in r]
-    found = [r["validation"] for r in rows if "validation" in r]
+    validations = [r["validation"] for r in rows if "validation" in r]
     assert train.spent.executed == sum(r["flops"] for r in steps)
     assert train.spent.coursework == sum(r["flops_coursework"] for r in steps)
-    assert validation.spent.executed == sum(r["flops"] for r in found)
+    assert validation.spent.executed == sum(r["flops"] for r in validations)
     assert train.spent.executed + validation.spent.executed == result.flops.executed
     assert rows[-1]["total_flops"] == result.flops.executed
     assert train.tokens_useful == sum(r["tokens"] for r in steps)
@@ -292,33 +280,17 @@ def test_the_ledger_tells_training_and_validation_apart(model, runs):
 
 
 def test_patience_ends_a_run_that_gets_worse_and_keeps_the_best(model, runs):
-    path, result = _train(
-        model,
-        runs,
-        learning_rate=1.0,
-        clip_norm=0.0,
-        schedule="constant",
-        validate_every=1,
-        max_steps=40,
-        patience=2,
-    )
+    changes = {
+        **{"learning_rate": 1.0, "clip_norm": 0.0, "schedule": "constant"},
+        **{"validate_every": 1, "max_steps": 40, "patience": 2},
+    }
+    path, result = _train(model, runs, **changes)
     assert result.stopped_early
     assert result.best_step + 2 == result.steps < 40
     assert tiny_runs.weights(path) != tiny_runs.weights(path, "adapter-last")
     facts = json.loads((path / "adapter/lvlora.json").read_text())
     assert facts["step"] == result.best_step
-    again = _resume(
-        model,
-        runs,
-        path,
-        learning_rate=1.0,
-        clip_norm=0.0,
-        schedule="constant",
-        validate_every=1,
-        max_steps=40,
-        patience=2,
-    )
-    assert again.model_dump() == result.model_dump()
+    assert _resume(model, runs, path, **changes).model_dump() == result.model_dump()
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_with_the_state_before_it(model, runs, monkeypatch):
