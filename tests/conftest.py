@@ -1,5 +1,6 @@
 """How every test runs the program: in this process (fast), or as a user does."""
 
+import functools
 import gc
 import json
 import os
@@ -47,6 +48,9 @@ def _sync_no_file(descriptor: int) -> None:
 
 # no test cuts the power, and a slow disk would have each of them wait for thousands of files
 os.fsync = _sync_no_file
+
+# a process makes its parser once, while these tests call the program some thousand times
+typer.main.get_command = functools.cache(typer.main.get_command)
 
 # how long an example takes says nothing about the code, and differs from machine to machine;
 # pytest --hypothesis-profile=thorough looks longer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import platform
@@ -413,6 +414,7 @@ def _make_new(runs: Path, name: str) -> Path:
             return runs / name
 
 
+@functools.cache
 def _version(package: str) -> str | None:
     try:
         return version(package)
