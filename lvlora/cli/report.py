@@ -37,7 +37,7 @@ def report(settings: ReportSettings, context: CommandContext) -> None:
     folder = find_run_or_evaluation(settings.run, settings.runs, "RUN")
     answer: Report | EvaluationReport
     if is_evaluation(folder):
-        from lvlora.evaluation.report import rebuild as rebuild_evaluation
+        from lvlora.evaluation.document import rebuild as rebuild_evaluation
 
         answer = rebuild_evaluation(folder)
     else:

@@ -23,8 +23,7 @@ def run(settings: EvaluateSettings, context: CommandContext) -> None:
     """One of the two commands."""
     from lvlora.cli.terminal.document import show_document
     from lvlora.data.known import read_data
-    from lvlora.evaluation.evaluate import evaluate
-    from lvlora.evaluation.price import price
+    from lvlora.evaluation.evaluate import evaluate, price
     from lvlora.forecast.estimate import price_document
 
     output = context.output

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -186,7 +185,7 @@ class EvaluationRecord(Answer):
         """Return the record of an evaluation's folder.
 
         Raises:
-            DataError: there is none, or it is damaged.
+            DataError: the record is missing or damaged.
         """
         file = folder / EVALUATION
         content = durable.read_json_object(file, _LARGEST, hint=_AGAIN)
@@ -194,37 +193,37 @@ class EvaluationRecord(Answer):
             return cls.model_validate_json(json.dumps(content))
         except ValidationError as error:
             wrong = error.errors(include_url=False, include_input=False)[0]
-            place = ".".join(map(str, wrong["loc"])) or "the whole"
+            place = ".".join(map(str, wrong["loc"])) or "its numbers"
             raise DataError(f"{file}: damaged at {place} ({wrong['msg']})", _AGAIN) from None
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Self:
+    def _has_numbers_for_all(self) -> Self:
         """Check that tables of numbers have a row a step and a column a variable."""
+        import numpy as np
+
         n_steps, n_variables = self.protocol.horizon, len(self.variables)
         if not self.forecasters or min(n_steps, n_variables, self.protocol.series) < 1:
             raise ValueError("there is no forecaster, series, step or variable")
+        tables: list[tuple[str, list[Any], tuple[int, ...]]] = []
         for row in self.forecasters:
-            lengths = {
-                "valid_by_step": {len(row.valid_by_step), n_steps},
-                "per_variable": {n_variables, *map(len, row.per_variable.values())},
-                "per_step": {n_steps, *map(len, row.per_step.values())},
-                "mae_by_step": {n_steps, len(row.mae_by_step)},
-                "variables": {n_variables, *map(len, row.mae_by_step)},
-            }
-            wrong = [name for name, known in lengths.items() if len(known) > 1]
-            if wrong or "mae" not in row.per_variable:
-                raise ValueError(f"numbers of {row.name} are missing ({', '.join(wrong)})")
+            tables += [
+                ("valid_by_step", row.valid_by_step, (n_steps,)),
+                ("mae_by_step", row.mae_by_step, (n_steps, n_variables)),
+                ("per_variable", row.per_variable.get("mae", []), (n_variables,)),
+                *(("per_variable", table, (n_variables,)) for table in row.per_variable.values()),
+                *(("per_step", table, (n_steps,)) for table in row.per_step.values()),
+            ]
         for series in self.drawn.series if self.drawn else ():
-            tables = [series.truth, series.median]
-            tables += [table for band in series.bands for table in band[2:]]
-            if (
-                {n_steps, *map(len, tables)} != {n_steps}
-                or len(series.time) != n_steps
-                or len(series.history) != len(series.history_time)
-                or any(len(row) != n_variables for table in tables for row in table)
-                or any(len(row) != n_variables for row in series.history)
-            ):
-                raise ValueError(f"steps of the drawn series {series.id} are missing")
+            both = (n_steps, n_variables)
+            tables += [
+                ("time", series.time, (n_steps,)),
+                ("history", series.history, (len(series.history_time), n_variables)),
+                *(("truth", table, both) for table in (series.truth, series.median)),
+                *(("bands", table, both) for band in series.bands for table in band[2:]),
+            ]
+        for name, table, shape in tables:
+            if np.shape(table) != shape:
+                raise ValueError(f"numbers of {name} are missing")
         return self
 
 
@@ -274,24 +273,13 @@ class Evaluation(EvaluationRecord):
 
     def _repr_html_(self) -> str:
         """For notebooks: one row a forecaster, the best first."""
-        rows = sorted(self.forecasters, key=lambda row: (row.mae is None, row.mae))
-        head = "".join(f"<th>{name}</th>" for name in _IN_NOTEBOOKS)
-        body = "".join(
-            "<tr>"
-            + "".join(f"<td>{_cell(getattr(row, name))}</td>" for name in _IN_NOTEBOOKS)
-            + "</tr>"
-            for row in rows
-        )
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        import pandas
 
-
-_IN_NOTEBOOKS = ("name", "kind", "mae", "rmse", "crps", "nll")
-
-
-def _cell(value: str | float | None) -> str:
-    if value is None:
-        return ""
-    return escape(value if isinstance(value, str) else f"{value:.4g}")
+        columns = ["name", "kind", "mae", "rmse", "crps", "nll"]
+        rows = [[getattr(row, column) for column in columns] for row in self.forecasters]
+        table = pandas.DataFrame(rows, columns=columns).sort_values("mae", na_position="last")
+        html: str = table.to_html(index=False, na_rep="", float_format="{:.4g}".format)
+        return html
 
 
 class ExportedTask(Answer):

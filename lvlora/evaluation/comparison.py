@@ -8,6 +8,7 @@ Shapes: n series, M forecasters.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -25,32 +26,30 @@ _RESAMPLES = 2000
 
 
 def compare(entries: Sequence[Entry], seed: int = 0, series: Sequence[str] | None = None) -> None:
-    """Set each entry's MAE minus each model's, its skill and win rate, with their 95 % intervals.
+    """Add to each row its MAE minus each model's, its skill and its win rate.
 
-    Series are drawn with replacement (Efron 1979, doi:10.1214/aos/1176344552), the same ones for
-    both of a pair, and each with all of its windows. The interval tells how much the choice of
-    series matters; it does not tell what another training seed would do.
+    Their 95 % intervals draw series with replacement (Efron 1979, doi:10.1214/aos/1176344552), the
+    same ones for both of a pair, and each with all of its windows. An interval tells how much the
+    choice of series matters; it does not tell what another training seed would do.
+
+    Skill and win rate are of the scaled error of each series. The rounding floor knows the truth
+    and takes no part; nor do series without a scale.
 
     Args:
         seed: of the draws.
         series: names of the series that the entries' errors are of, where some have several
             windows.
     """
-    for model in [e for e in entries if e.kind == "model"]:
-        for entry in entries:
-            if entry is not model:
-                entry.against[model.name] = difference(
-                    entry.scores.series_mae, model.scores.series_mae, seed, series
-                )
-    _rank(entries, seed, series)
-
-
-def _rank(entries: Sequence[Entry], seed: int, series: Sequence[str] | None) -> None:
-    """Set skill (see `skill_baseline`) and win rate, by the scaled error of each series.
-
-    The rounding floor knows the truth, and takes no part; nor do series without a scale.
-    """
-    ranked = [e for e in entries if e.kind != "floor"]
+    models = [e for e in entries if e.row.kind == "model"]
+    for entry in entries:
+        ours = entry.scores.series_mae
+        gaps = {
+            model.row.name: difference(ours, model.scores.series_mae, seed, series)
+            for model in models
+            if model is not entry
+        }
+        entry.add(mae_minus=gaps)
+    ranked = [e for e in entries if e.row.kind != "floor"]
     if not ranked:
         return
     errors = np.stack([e.scores.series_mase for e in ranked], axis=1)
@@ -59,15 +58,15 @@ def _rank(entries: Sequence[Entry], seed: int, series: Sequence[str] | None) -> 
     errors = errors[np.isfinite(errors).all(axis=1)]
     if not len(errors):
         return
-    names = [e.name for e in ranked]
+    names = [e.row.name for e in ranked]
     baseline = skill_baseline(names)
     if baseline is not None:
         errors = relative_errors(errors, names.index(baseline))
         for entry, skill in zip(ranked, skills(errors, seed), strict=True):
-            entry.skill = skill
+            entry.add(skill=skill)
     if len(ranked) > 1:
         for entry, rate in zip(ranked, win_rates(errors, seed), strict=True):
-            entry.win_rate = rate
+            entry.add(win_rate=rate)
 
 
 def skill_baseline(names: Sequence[str]) -> str | None:
@@ -103,23 +102,21 @@ def difference(
     return Difference(mean=mean, low=float(low), high=float(high))
 
 
-def by_cluster(entries: Sequence[Entry], task: Task, clusters: Mapping[str, str]) -> list[str]:
-    """Set each entry's MAE within each cluster of similar dynamics.
+def by_cluster(entries: Sequence[Entry], task: Task, clusters: Mapping[str, str]) -> dict[str, int]:
+    """Add to each row its MAE within each cluster of similar dynamics.
 
     Args:
         clusters: id of a series -> name of its cluster.
 
     Returns:
-        names of the clusters that have a series here, the largest first.
+        name of each cluster that has a series here -> its histories, the largest first.
     """
-    labels = np.array([clusters[name] for name in task.of_series])
-    names, sizes = np.unique(labels, return_counts=True)
-    order = [str(names[i]) for i in np.argsort(-sizes, kind="stable")]
+    labels = [clusters[name] for name in task.of_series]
+    sizes = dict(Counter(sorted(labels)).most_common())
     for entry in entries:
         errors = absolute_errors(task.truth, entry.point)
-        for name in order:
-            entry.per_cluster[name] = float(mean_known(errors[labels == name]))
-    return order
+        entry.add(per_cluster={n: float(mean_known(errors[np.array(labels) == n])) for n in sizes})
+    return sizes
 
 
 LEAST_RATIO, MOST_RATIO = 1e-2, 100.0

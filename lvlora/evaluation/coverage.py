@@ -9,9 +9,7 @@ import numpy as np
 from lvlora import numbers
 from lvlora.data.gaps import mean_known
 from lvlora.data.metrics.scores import central_levels, inside_interval
-from lvlora.errors import SettingsError
-from lvlora.evaluation.candidates import Candidate
-from lvlora.evaluation.job import Job
+from lvlora.evaluation.job import Candidate, Job
 from lvlora.evaluation.protocol import Task
 from lvlora.evaluation.scores import Entry
 from lvlora.forecast.calibration import own
@@ -50,10 +48,7 @@ def keep_calibration(
         SettingsError, DataError: there are no samples, no interval, or too few truths.
     """
     task, info = job.task, candidate.choice.info
-    if entry.samples is None:
-        raise SettingsError(
-            "--calibrate: greedy forecasts have no intervals", "Leave --greedy out."
-        )
+    samples = entry.point[:, None] if entry.samples is None else entry.samples
     n_series, n_windows = task.n_series, len(task.histories)
     several = {} if n_series == n_windows else {"windows": n_windows}
     facts = own.Facts.model_validate(
@@ -66,24 +61,24 @@ def keep_calibration(
             "context": task.protocol.context or task.context,
             "horizon": task.protocol.horizon,
             "variables": list(task.variables),
-            "coverage_before": {f"{x:g}": c for x, c in entry.scores.coverage.items()},
+            "coverage_before": entry.row.coverage,
             **own.drawn_by(job.sampling),
             **own.form_of(forecaster),
         }
     )
-    calibration = own.calibrate(task.truth, entry.samples, job.settings.quantiles, facts)
+    calibration = own.calibrate(task.truth, samples, job.settings.quantiles, facts)
     path = own.place_of(forecaster.base, info, job.settings.runs, task.variables)
     calibration.save(path, own.weights_of(forecaster.base, info))
     covered = ", ".join(
         f"{100 * level:g} % intervals covered {numbers.share(share)}"
         for level, share in entry.scores.coverage.items()
     )
-    narrator.note(f"{entry.name}: {covered}; calibrated by {facts.amount}: {path}")
+    narrator.note(f"{entry.row.name}: {covered}; calibrated by {facts.amount}: {path}")
 
 
 def coverage(
     entry: Entry, task: Task, calibration: Widths, quantiles: Sequence[float]
-) -> dict[float, float]:
+) -> dict[str, float]:
     """Probability of each calibrated central interval -> share of known truths inside."""
     samples = entry.point[:, None] if entry.samples is None else entry.samples
     forecasts = [
@@ -92,6 +87,6 @@ def coverage(
     ]
     moved = np.stack([forecast.samples for forecast in forecasts])
     return {
-        level: float(mean_known(inside_interval(task.truth, moved, level), (0, 1, 2)))
+        f"{level:g}": float(mean_known(inside_interval(task.truth, moved, level), (0, 1, 2)))
         for level in central_levels(quantiles)
     }

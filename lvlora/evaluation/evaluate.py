@@ -1,22 +1,25 @@
-"""The verb: forecasters side by side on one part of a data set, kept, compared and told."""
+"""The verb: forecasters side by side on one part of a data set, priced, scored and compared."""
 
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from lvlora import output_files
 from lvlora.answers import NOTHING, Price
 from lvlora.data.dataset import Dataset
 from lvlora.evaluation import comparison, coverage
-from lvlora.evaluation.answers import EvaluatedData, Evaluation
-from lvlora.evaluation.candidates import Candidate
+from lvlora.evaluation.answers import Evaluation
+from lvlora.evaluation.document import draw_evaluation
 from lvlora.evaluation.folder import SERIES, TABLE
 from lvlora.evaluation.foreign import score_foreign
-from lvlora.evaluation.job import Job, begin, prepare
+from lvlora.evaluation.job import Candidate, Job, begin, prepare
 from lvlora.evaluation.record import record_of, table_of, table_of_series
-from lvlora.evaluation.report import draw_evaluation
 from lvlora.evaluation.scores import (
     Entry,
     Hindsight,
@@ -27,18 +30,31 @@ from lvlora.evaluation.scores import (
     score_floor,
 )
 from lvlora.evaluation.settings import EvaluateSettings
+from lvlora.flops import ledger
+from lvlora.forecast.answers import ForecastPrice
 from lvlora.forecast.ensemble import N_HINDCASTS
+from lvlora.forecast.estimate import (
+    FORECASTING,
+    Benchmark,
+    benchmark_forecasts,
+    ledger_rate,
+    price_answer,
+)
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.open_model import warn_of_reading
 from lvlora.forecast.plan import DEFAULT_DECIMALS
-from lvlora.forecast.rivals import Rival
 from lvlora.forecast.rivals.forecaster import RivalForecaster
-from lvlora.forecast.rivals.processes import RivalProcesses
+from lvlora.forecast.rivals.processes import WORTH_SECONDS, RivalProcesses
 from lvlora.forecast.usage import reserved
 from lvlora.model.devices import cores
 from lvlora.narrator import Narrator, Silent
 from lvlora.output_files import STANDARD_OUTPUT
 from lvlora.text.scaling import Scale
+
+_TIMED_SERIES = 4
+"""Series on which rivals are timed; a slow rival's time differs by series."""
+_TIMED_SECONDS = 1.0
+"""Seconds after which no more series of a slow rival are timed."""
 
 
 def evaluate(
@@ -50,36 +66,40 @@ def evaluate(
 ) -> Evaluation:
     """Score what the settings name on a data set, as ``lvlora evaluate`` and ``baseline`` do.
 
-    What models may spend is reserved in the ledger before each begins, and what they spent settled
-    after it. In the folder each forecaster's series are kept as they are finished: the same call
+    The price bound of each model is reserved in the ledger before its work, and its spending
+    settled after it. The folder keeps each forecaster's series as they are finished: the same call
     goes on from there, and writes the record, the tables and the page at the end.
 
     Args:
-        read: gives all of the data, once the settings were found to go together; it is split by
-            its series' names.
+        read: gives all of the data; it is split by its series' names.
         narrator: told what happens; None tells nobody.
         stage: of an experiment, which the ledger's entries name.
 
     Raises:
         SettingsError: options that don't go together; the folder holds something else.
         DataError: no series is long enough.
-        ModelError: a model that was named is not there, or has no calibration.
+        ModelError: a model is missing, or has no calibration.
         BudgetError: a model would pass a limit; what was finished before it is kept.
     """
     narrator = narrator or Silent()
     job, chosen = begin(settings, read, narrator)
-    with job.folder.held(), _interruptible(job, narrator):
-        foreign = score_foreign(job, narrator)
-        entries, decimals, scale = _score_models(job, chosen, narrator, stage)
-        if settings.rivals:
-            entries += score_rivals(job, settings.workers or cores(), narrator)
-        if settings.ensemble:
-            n_samples = job.rival_samples
-            entries.append(score_ensemble(entries, job.task, settings.quantiles, n_samples))
-        entries += foreign
-        if settings.rivals:
-            entries.append(score_floor(job.task, decimals, settings.quantiles, scale))
-        return finish(job, entries)
+    with job.folder.held():
+        try:
+            foreign = score_foreign(job, narrator)
+            entries, decimals, scale = _score_models(job, chosen, narrator, stage)
+            if settings.rivals:
+                entries += _score_rivals(job, narrator)
+            if settings.ensemble:
+                n_samples = job.rival_samples
+                entries.append(score_ensemble(entries, job.task, settings.quantiles, n_samples))
+            entries += foreign
+            if settings.rivals:
+                entries.append(score_floor(job.task, decimals, settings.quantiles, scale))
+            return _finish(job, entries)
+        except KeyboardInterrupt:
+            if job.folder.path is not None:
+                narrator.hint("The same command goes on from the series that are finished.")
+            raise
 
 
 def evaluate_open(
@@ -94,13 +114,78 @@ def evaluate_open(
         DataError: no series is long enough.
     """
     job = prepare(settings, data, narrator, has_folder=False)
-    levels = settings.quantiles
+    levels, first = settings.quantiles, forecasters[0]
     entries = [Scoring(one, job.task, job.sampling).run(levels) for one in forecasters]
     if settings.rivals:
-        entries += score_rivals(job, settings.workers or cores(), narrator)
-        first = forecasters[0]
+        entries += _score_rivals(job, narrator)
         entries.append(score_floor(job.task, first.decimals, levels, first.scale))
-    return finish(job, entries)
+    return _finish(job, entries)
+
+
+def price(
+    settings: EvaluateSettings,
+    read: Callable[[], Dataset],
+    narrator: Narrator | None = None,
+    *,
+    began: float | None = None,
+) -> ForecastPrice:
+    """Return cost, time and memory of `evaluate`; nothing is charged and nothing written.
+
+    Args:
+        began: start of the command by `time.perf_counter`; default: now.
+    """
+    narrator, began = narrator or Silent(), time.perf_counter() if began is None else began
+    job, chosen = begin(settings, read, narrator, has_folder=False)
+    task, sampling = job.task, job.sampling
+    started = time.perf_counter() - began
+    prices: dict[str, Price] = {}
+    benchmarks: dict[str, Benchmark] = {}
+    rows = ledger.entries(settings.runs)
+    for candidate in chosen:
+        opened = time.perf_counter()
+        forecaster = candidate.open(settings)
+        started += time.perf_counter() - opened
+        name = candidate.name(forecaster, prices)
+        prices[name] = Scoring(forecaster, task, sampling).price_bound
+        benchmarks[name] = benchmark_forecasts(
+            forecaster,
+            task.histories,
+            task.protocol.horizon,
+            sampling,
+            rate=ledger_rate(rows, FORECASTING, forecaster.base),
+        )
+        if settings.ensemble:
+            prices[name] += Hindsight([forecaster] * N_HINDCASTS, task, sampling).price_bound
+    if settings.rivals:
+        # a rival's futures take hindcasts from three origins, so that two more parts are as much
+        # again at most
+        started += _rivals_seconds(job) * (2 if settings.ensemble else 1)
+    known_costs = benchmarks if chosen or settings.rivals else None
+    return price_answer(prices, known_costs, started, n_series=len(task.histories), draws=True)
+
+
+def _rivals_seconds(job: Job) -> float:
+    """Time all rivals that apply on a few histories; processes share what is slow."""
+    task, workers = job.task, job.settings.workers or cores()
+    n = len(task.histories)
+    chosen = [
+        task.histories[i] for i in np.unique(np.linspace(0, n - 1, _TIMED_SERIES).astype(int))
+    ]
+    horizons = [task.protocol.horizon] * len(chosen)
+    seconds, seen = 0.0, task.learnable(job.train)
+    for rival in rivals_of(task, job.train)[0]:
+        forecaster = RivalForecaster(rival, learns_from=seen)
+        spent, n_timed = 0.0, 0
+        for part in forecaster.planned(chosen, horizons, job.sampling).parts():
+            if not part.places:
+                seconds += part.seconds
+                continue
+            spent, n_timed = spent + part.seconds, n_timed + 1
+            if spent > _TIMED_SECONDS:
+                break
+        forecasts = spent * n / n_timed
+        seconds += forecasts / (workers if forecasts > WORTH_SECONDS else 1)
+    return seconds
 
 
 def _score_models(
@@ -138,7 +223,7 @@ def _score_models(
         with _reserved(job, forecaster, scoring, name, spent, narrator, stage) as advance:
             entry = scoring.run(settings.quantiles, advance, name=name)
         spent[name] = forecaster.usage.price - before
-        entry.training_price = candidate.training_price
+        entry.add(training_flops=candidate.training_price)
         if settings.ensemble:
             pieces = job.folder.pieces(f"{name}, past", {**identity, "past": N_HINDCASTS})
             hindsight = Hindsight([forecaster] * N_HINDCASTS, task, sampling, pieces)
@@ -147,9 +232,8 @@ def _score_models(
                 entry.past = hindsight.run(advance)
             spent[name] = forecaster.usage.price - before
         if calibration is not None:
-            entry.calibrated_coverage = coverage.coverage(
-                entry, job.task, calibration, settings.quantiles
-            )
+            covered = coverage.coverage(entry, task, calibration, settings.quantiles)
+            entry.add(calibrated_coverage=covered)
         if settings.calibrate:
             coverage.keep_calibration(entry, candidate, forecaster, job, narrator)
         entries.append(entry)
@@ -190,107 +274,59 @@ def _left_of(settings: EvaluateSettings, spent: Mapping[str, Price]) -> Evaluate
     return settings.model_copy(update={"max_flops": settings.max_flops - already})
 
 
-def _identity(rival: Rival) -> dict[str, Any]:
-    """Facts that decide a rival's forecasts of the histories."""
-    season = {"season": rival.season} if rival.uses_season and rival.season != "auto" else {}
-    return {"rival": rival.name, **season}
-
-
-def score_rivals(job: Job, n_processes: int, narrator: Narrator) -> list[Entry]:
-    """All rivals that apply, the slow ones shared among so many processes."""
-    task, sampling = job.task, job.sampling
+def _score_rivals(job: Job, narrator: Narrator) -> list[Entry]:
+    """Score all rivals that apply; processes share the slow ones."""
+    task, settings = job.task, job.settings
     rivals, others = rivals_of(task, job.train)
     if others:
         narrator.note(others)
     if not rivals:
         return []
-    whole = task.learnable(job.train)
-    parts = learnable(task, job.train) if job.settings.ensemble else []
-    with RivalProcesses(n_processes) as processes:
-        work = []
+    all_seen = task.learnable(job.train)
+    seen = learnable(task, job.train) if settings.ensemble else []
+    with RivalProcesses(settings.workers or cores()) as processes:
+        work: list[tuple[Scoring, Hindsight | None]] = []
         for rival in rivals:
-            identity = {**_identity(rival), "samples": job.rival_samples}
-            pieces = job.folder.pieces(rival.name, identity)
-            scoring = Scoring(RivalForecaster(rival, processes, whole), task, sampling, pieces)
-            hindsight = None
-            if job.settings.ensemble and rival.takes_part:
-                identity = {**_identity(rival), "past": N_HINDCASTS}
-                pieces = job.folder.pieces(f"{rival.name}, past", identity)
-                forecasters = [RivalForecaster(rival, processes, part) for part in parts]
-                hindsight = Hindsight(forecasters, task, sampling, pieces)
+            name, hindsight = rival.name, None
+            identity: dict[str, Any] = {"rival": name}
+            if rival.uses_season and rival.season != "auto":
+                identity["season"] = rival.season
+            pieces = job.folder.pieces(name, {**identity, "samples": job.rival_samples})
+            forecaster = RivalForecaster(rival, processes, all_seen)
+            scoring = Scoring(forecaster, task, job.sampling, pieces)
+            if settings.ensemble and rival.takes_part:
+                pieces = job.folder.pieces(f"{name}, past", {**identity, "past": N_HINDCASTS})
+                forecasters = [RivalForecaster(rival, processes, data) for data in seen]
+                hindsight = Hindsight(forecasters, task, job.sampling, pieces)
             work.append((scoring, hindsight))
         n_units = sum(one.n_units for both in work for one in both if one is not None)
         entries = []
         with narrator.counted("Rivals", n_units) as advance:
             for scoring, hindsight in work:
-                entry = scoring.run(job.settings.quantiles, advance)
+                entry = scoring.run(settings.quantiles, advance)
                 entry.past = None if hindsight is None else hindsight.run(advance)
                 entries.append(entry)
     return entries
 
 
-def finish(job: Job, entries: Sequence[Entry]) -> Evaluation:
-    """Compare the forecasters, write what is to be written, and say what was found."""
-    settings, task = job.settings, job.task
+def _finish(job: Job, entries: Sequence[Entry]) -> Evaluation:
+    """Compare the forecasters, and write the folder and the table."""
+    settings, task, folder = job.settings, job.task, job.folder
     comparison.compare(entries, settings.seed, task.of_series)
-    names = comparison.by_cluster(entries, task, job.clusters)
-    record = record_of(
-        entries,
-        task,
-        command=job.settings.command,
-        protocol_name=settings.protocol_name,
-        data=EvaluatedData(
-            source=job.data.source,
-            time=job.data.time_name,
-            sha256=job.data_sha256,
-            split_seed=job.split.seed,
-            stratified=settings.stratify,
-            split_sha256=job.split.sha256,
-            known=job.data.known,
-        ),
-        settings=_told(settings),
-        quantiles=settings.quantiles,
-        clusters={name: sum(job.clusters[i] == name for i in task.of_series) for name in names},
-        key=job.folder.key,
-    )
-    table, files = table_of(record), []
-    if job.folder.path is not None:
+    record = record_of(entries, job, comparison.by_cluster(entries, task, job.clusters))
+    table = table_of(record)
+    files: list[Path] = []
+    if folder.path is not None:
         each = table_of_series(entries, task, job.clusters)
-        tables = {TABLE: table, SERIES: each, "split.json": job.split.to_json()}
-        files = job.folder.write(record, tables)
-        files += draw_evaluation(job.folder.path, record)
+        files += folder.write(
+            record, {TABLE: table, SERIES: each, "split.json": job.split.to_json()}
+        )
+        files += draw_evaluation(folder.path, record)
     if settings.output is not None and settings.output != STANDARD_OUTPUT:
         output_files.write_text(settings.output, table)
         files.append(settings.output)
     return Evaluation(
         **dict(record),
-        folder=None if job.folder.path is None else str(job.folder.path),
+        folder=None if folder.path is None else str(folder.path),
         files=[str(path) for path in files],
     )
-
-
-@contextlib.contextmanager
-def _interruptible(job: Job, narrator: Narrator) -> Iterator[None]:
-    """Say that nothing finished is lost."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        if job.folder.path is not None:
-            narrator.hint("The same command goes on from the series that are finished.")
-        raise
-
-
-def _told(settings: EvaluateSettings) -> dict[str, object]:
-    deciding = settings.deciding("result", "model", "placement", "limit", "resources")
-    return {
-        name: value
-        for name, value in deciding.items()
-        if name not in _TOLD_ELSEWHERE and value is not None
-    }
-
-
-_TOLD_ELSEWHERE = (
-    *("split_seed", "stratify", "split", "protocol", "context", "horizon"),
-    *("windows", "stride", "holdout"),
-)
-"""Settings that the record's protocol and data tell."""

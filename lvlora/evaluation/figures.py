@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from lvlora.evaluation.answers import Drawn, DrawnSeries, EvaluationRecord
 from lvlora.evaluation.answers import ForecasterScores as Row
 from lvlora.report.document import Picture
 from lvlora.report.drawing import style
-from lvlora.report.drawing.cost import cost_figure
+from lvlora.report.drawing.cost import Cost, cost_figure
 from lvlora.report.drawing.errors import (
     MAX_FORECASTERS,
     Bar,
@@ -89,39 +89,34 @@ def _value(row: Row, metric: str) -> float | None:
     return value if isinstance(value, float) else getattr(value, "value", None)
 
 
-def _costs(rows: Sequence[Row], metric: str) -> list[Picture]:
-    pictures = []
-    trained = [None if f.training_flops is None else f.training_flops.executed for f in rows]
+def _costs(rows: Sequence[Row], metric: str) -> Iterator[Picture]:
+    """Yield a picture for each cost that tells forecasters apart."""
+
+    def picture(cost: Cost, costs: Sequence[float | None], alt: str, caption: str) -> Picture:
+        draw = partial(cost_figure, bars(rows, metric, costs), cost, metric)
+        return Picture(alt, draw, caption, name=f"cost-{cost.removesuffix('_flops')}")
+
+    trained, spent = (
+        [None if price is None else price.executed for price in prices]
+        for prices in ([f.training_flops for f in rows], [f.flops for f in rows])
+    )
     if any(trained):
-        pictures.append(
-            Picture(
-                "Error against the FLOPs of training",
-                partial(cost_figure, bars(rows, metric, trained), "training_flops", metric),
-                "What each adapter's run had spent until then, validations included.",
-                name="cost-training",
-            )
+        yield picture(
+            "training_flops",
+            trained,
+            "Error against the FLOPs of training",
+            "What each adapter's run had spent until then, validations included.",
         )
-    spent = [None if f.flops is None else f.flops.executed for f in rows]
-    if sum(f.flops is not None for f in rows) > 1:  # one point alone compares nothing
-        pictures.append(
-            Picture(
-                "Error against FLOPs",
-                partial(cost_figure, bars(rows, metric, spent), metric=metric),
-                "Only the language models' FLOPs are counted.",
-                name="cost-flops",
-            )
-        )
+    if sum(price is not None for price in spent) > 1:  # one point alone compares nothing
+        caption = "Only the language models' FLOPs are counted."
+        yield picture("flops", spent, "Error against FLOPs", caption)
     if any(f.seconds for f in rows):
-        seconds = [f.seconds or None for f in rows]
-        pictures.append(
-            Picture(
-                "Error against seconds",
-                partial(cost_figure, bars(rows, metric, seconds), "seconds", metric),
-                "The line joins those that no other beats in both.",
-                name="cost-seconds",
-            )
+        yield picture(
+            "seconds",
+            [f.seconds or None for f in rows],
+            "Error against seconds",
+            "The line joins those that no other beats in both.",
         )
-    return pictures
 
 
 def _forecasts(record: EvaluationRecord, drawn: Drawn) -> Picture:

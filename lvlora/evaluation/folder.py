@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from lvlora import __version__, durable, folders
-from lvlora.answers import Price
+from lvlora.answers import NOTHING, Price
 from lvlora.data.dataset import FloatArray
 from lvlora.errors import DataError, LvloraError, SettingsError
 from lvlora.evaluation.answers import EvaluationRecord
@@ -31,8 +31,8 @@ from lvlora.runs import EVALUATION
 TABLE = "table.csv"
 SERIES = "series.csv"
 _FORECASTS = "forecasts"
-_HASHED = re.compile(r'(\{.*), "sha256": "([0-9a-f]{64})"\}')
-"""A line: what its hash is of, and the hash."""
+_HASH = ', "sha256": "'
+"""Between a line's content and its hash."""
 
 
 def key_of(task: Task, data_sha256: str, split_sha256: str) -> str:
@@ -129,24 +129,25 @@ class EvaluationFolder:
 
 
 def _check(path: Path, key: str, fresh: bool) -> None:
-    other = "Choose another folder."
     try:
         names = {file.name for file in path.iterdir()} if path.is_dir() else set()
-        there = bool(names - {folders.LOCK}) or (path.exists() and not path.is_dir())
+        is_taken = bool(names - {folders.LOCK}) or (path.exists() and not path.is_dir())
     except OSError as error:
         raise SettingsError(
             f"--out {path}: cannot be read ({error.strerror or error})",
             "Check its permissions, or choose another folder.",
         ) from None
-    ours = (path / _FORECASTS).is_dir()
-    if not there or (ours and (fresh or EVALUATION not in names)):
+    is_ours = (path / _FORECASTS).is_dir()
+    if not is_taken or (is_ours and (fresh or EVALUATION not in names)):
         return  # a new one, one to replace, one that was interrupted
     try:
         record = EvaluationRecord.read(path)
     except DataError as error:
-        if ours:
+        if is_ours:
             raise SettingsError(f"--out {error}", "--fresh makes all of it again.") from None
-        raise SettingsError(f"--out {path}: is there and holds no evaluation", other) from None
+        raise SettingsError(
+            f"--out {path}: holds no evaluation", "Choose another folder."
+        ) from None
     if record.key != key and not fresh:
         raise SettingsError(
             f"--out {path}: holds the evaluation of something else",
@@ -178,39 +179,33 @@ class Piece:
 
     def to_line(self) -> str:
         """Return it as JSON with its hash, without a newline; every number comes back exactly."""
+        arrays = {"point": self.point, "samples": self.samples, "nll": self.nll}
         price = self.price
         text = json.dumps(
             {
                 "series": self.series,
-                "point": self.point.tolist(),
-                "samples": None if self.samples is None else self.samples.tolist(),
                 "seconds": self.seconds,
-                "nll": None if self.nll is None else self.nll.tolist(),
                 "flops": None if price is None else [price.executed, price.coursework],
+                **{name: None if a is None else a.tolist() for name, a in arrays.items()},
             }
         )
-        digest = hashlib.sha256(text.encode()).hexdigest()
-        return f'{text[:-1]}, "sha256": "{digest}"}}'
+        return text[:-1] + _HASH + hashlib.sha256(text.encode()).hexdigest() + '"}'
 
     @classmethod
     def from_line(cls, line: str) -> Piece | None:
         """Return what `to_line` wrote; None for a line that was torn or altered."""
-        match = _HASHED.fullmatch(line)
-        if match is None:
-            return None
-        text = match[1] + "}"
-        if hashlib.sha256(text.encode()).hexdigest() != match[2]:
+        text, _, digest = line.rpartition(_HASH)
+        text += "}"
+        if digest != hashlib.sha256(text.encode()).hexdigest() + '"}':
             return None
         piece = json.loads(text)
-        samples, flops, nll = piece["samples"], piece["flops"], piece["nll"]
-        return cls(
-            tuple(piece["series"]),
-            np.array(piece["point"], dtype=np.float64),
-            None if samples is None else np.array(samples, dtype=np.float64),
-            piece["seconds"],
-            None if flops is None else Price(*flops),
-            None if nll is None else np.array(nll, dtype=np.float64),
+        samples, nll = (
+            None if piece[name] is None else np.array(piece[name], dtype=np.float64)
+            for name in ("samples", "nll")
         )
+        point = np.array(piece["point"], dtype=np.float64)
+        price = None if piece["flops"] is None else Price(*piece["flops"])
+        return cls(tuple(piece["series"]), point, samples, piece["seconds"], price, nll)
 
 
 class Pieces:
@@ -238,9 +233,16 @@ class Pieces:
         self._begun = path is None
         if path is None or fresh or not path.is_file():
             return
-        lines = _whole_lines(path)
-        if lines[:1] == [self._head]:
-            for piece in filter(None, map(Piece.from_line, lines[1:])):
+        try:
+            text = durable.read_bounded(path, _LARGEST_PIECES).decode(errors="replace")
+        except OSError as error:
+            raise LvloraError(
+                f"{path}: cannot be read: {error.strerror or error}",
+                "Check its permissions, or choose another --out.",
+            ) from None
+        head, *lines = text.split("\n")[:-1] or [""]
+        if head == self._head:
+            for piece in filter(None, map(Piece.from_line, lines)):
                 self._take(piece)
 
     def begin(self) -> None:
@@ -263,8 +265,14 @@ class Pieces:
 
     @property
     def seconds(self) -> float:
-        """Return the seconds of all pieces."""
+        """Seconds of all pieces."""
         return sum(p.seconds for p in self._finished)
+
+    @property
+    def price(self) -> Price | None:
+        """FLOPs of all pieces; None where none counts them."""
+        prices = [p.price for p in self._finished if p.price is not None]
+        return sum(prices, NOTHING) if prices else None
 
     def has(self, series: Iterable[str]) -> bool:
         """Whether all of these series are finished."""
@@ -308,14 +316,3 @@ class Pieces:
         self._finished.append(piece)
         for i, name in enumerate(piece.series):
             self._by_id[name] = (piece, i)
-
-
-def _whole_lines(path: Path) -> list[str]:
-    try:
-        text = durable.read_bounded(path, _LARGEST_PIECES).decode(errors="replace")
-    except OSError as error:
-        raise LvloraError(
-            f"{path}: cannot be read: {error.strerror or error}",
-            "Check its permissions, or choose another --out.",
-        ) from None
-    return text.split("\n")[:-1]

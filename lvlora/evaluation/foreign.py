@@ -26,7 +26,7 @@ from lvlora.data.files.readers import open_file
 from lvlora.errors import DataError, meant
 from lvlora.evaluation.answers import ExportedTask
 from lvlora.evaluation.job import Job
-from lvlora.evaluation.scores import Entry, score_of
+from lvlora.evaluation.scores import Entry
 from lvlora.evaluation.settings import EvaluateSettings
 from lvlora.narrator import Narrator
 
@@ -123,12 +123,18 @@ def score_foreign(job: Job, narrator: Narrator) -> list[Entry]:
                 f"{path} has no column 'task': nobody knows whether {name} saw more than the "
                 "histories of this evaluation."
             )
-        point, samples, are_quantiles, _ = forecasts
-        levels = job.settings.quantiles
-        scores = score_of(task, point, samples, levels, fair=not are_quantiles)
-        entry = Entry(name, "foreign", scores, point, samples, math.nan)
-        entry.are_quantiles = are_quantiles
-        entries.append(entry)
+        entries.append(
+            Entry.of(
+                name,
+                "foreign",
+                task,
+                forecasts.point,
+                forecasts.samples,
+                job.settings.quantiles,
+                are_quantiles=forecasts.are_quantiles,
+                seconds=math.nan,
+            )
+        )
     return entries
 
 

@@ -10,9 +10,10 @@ from typing import Any, Literal
 import numpy as np
 
 from lvlora import __version__
+from lvlora.answers import NOTHING
 from lvlora.data.dataset import FloatArray
 from lvlora.data.files.csv import csv_text
-from lvlora.data.metrics.measures import DynamicsErrors, Errors
+from lvlora.data.metrics.measures import Difference, DynamicsErrors, Errors, Interval
 from lvlora.data.metrics.quantiles import of_function, of_samples
 from lvlora.data.metrics.scores import central_levels, scale_spread
 from lvlora.data.seasons import seasons_used
@@ -22,60 +23,30 @@ from lvlora.evaluation.answers import (
     DrawnSeries,
     EvaluatedData,
     EvaluationRecord,
+    ForecasterScores,
     TaskFacts,
 )
+from lvlora.evaluation.job import Job
 from lvlora.evaluation.protocol import Task
 from lvlora.evaluation.scores import Entry
+from lvlora.evaluation.settings import EvaluateSettings
 
 SCALES_APART = 100.0
 """Where scales of series and variables differ by more, a mean in original units is that of the
 largest alone, and scaled errors lead the table."""
-_RANKED = ("skill", "win_rate")
 _DRAWN_OF_EACH = 2
 _DRAWN_STEPS = 10_000  # of a history, its last; a figure shows fewer
 
 
-def record_of(
-    entries: Sequence[Entry],
-    task: Task,
-    *,
-    command: Literal["evaluate", "baseline"],
-    protocol_name: Literal["A", "B", "own"],
-    data: EvaluatedData,
-    settings: Mapping[str, Any],
-    quantiles: Sequence[float],
-    clusters: Mapping[str, int],
-    key: str,
-) -> EvaluationRecord:
-    """The whole record.
+def record_of(entries: Sequence[Entry], job: Job, clusters: Mapping[str, int]) -> EvaluationRecord:
+    """Make the record of an evaluation.
 
     Args:
-        settings: what else decides the result.
-        clusters: name of each cluster of dynamics -> series of the task that are in it.
-        key: of the task, see `folder.key_of`.
+        clusters: name of each cluster of dynamics -> histories of the task that are in it.
     """
+    task, settings, protocol = job.task, job.settings, job.task.protocol
     spread = scale_spread([h.values for h in task.histories])
     led_by: Literal["mae", "mase"] = "mase" if spread > SCALES_APART else "mae"
-    return EvaluationRecord(
-        schema_version=1,
-        lvlora_version=__version__,
-        command=command,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        protocol=_protocol(task, protocol_name),
-        data=data,
-        settings=dict(settings),
-        scale_spread=spread,
-        led_by=led_by,
-        variables=list(task.variables),
-        clusters=[ClusterSize(name=name, series=n) for name, n in clusters.items()],
-        forecasters=[entry.row for entry in entries],
-        drawn=drawn(entries, task, quantiles, led_by),
-        key=key,
-    )
-
-
-def _protocol(task: Task, name: Literal["A", "B", "own"]) -> TaskFacts:
-    done, protocol = task.disturbance, task.protocol
     rolling: dict[str, Any] = {}
     if protocol.windows is not None:
         rolling = {
@@ -83,33 +54,65 @@ def _protocol(task: Task, name: Literal["A", "B", "own"]) -> TaskFacts:
             "stride": protocol.stride,
             "all_before": protocol.context is None,
         }
-    return TaskFacts(
-        name=name,
-        split=protocol.part,
-        context=protocol.context or task.context,
-        horizon=protocol.horizon,
-        **rolling,
-        series=task.n_series,
-        left_out=task.left_out,
-        disturbance=done if done else None,
-        seen=str(done) or None,
-        mase_season=seasons_used(np.round(task.periods).tolist()),
+    return EvaluationRecord(
+        schema_version=1,
+        lvlora_version=__version__,
+        command=settings.command,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        protocol=TaskFacts(
+            name=settings.protocol_name,
+            split=protocol.part,
+            context=protocol.context or task.context,
+            horizon=protocol.horizon,
+            **rolling,
+            series=task.n_series,
+            left_out=task.left_out,
+            disturbance=task.disturbance if task.disturbance else None,
+            seen=str(task.disturbance) or None,
+            mase_season=seasons_used(np.round(task.periods).tolist()),
+        ),
+        data=EvaluatedData(
+            source=job.data.source,
+            time=job.data.time_name,
+            sha256=job.data_sha256,
+            split_seed=job.split.seed,
+            stratified=settings.stratify,
+            split_sha256=job.split.sha256,
+            known=job.data.known,
+        ),
+        settings=_other_settings(settings),
+        scale_spread=spread,
+        led_by=led_by,
+        variables=list(task.variables),
+        clusters=[ClusterSize(name=name, series=n) for name, n in clusters.items()],
+        forecasters=[entry.row for entry in entries],
+        drawn=_drawn(entries, task, settings.quantiles, led_by),
+        key=job.folder.key,
     )
 
 
-def reference(entries: Sequence[Entry], led_by: str = "mae") -> Entry:
-    """Return the subject of an evaluation: its first model, else the best rival by that metric."""
-    models = [e for e in entries if e.kind == "model"]
+def _other_settings(settings: EvaluateSettings) -> dict[str, object]:
+    """Settings that decide the result and stand neither in the record's protocol nor its data."""
+    elsewhere = ("split_seed", "stratify", "split", "protocol", "context", "horizon")
+    deciding = settings.deciding("result", "model", "placement", "limit", "resources")
+    return {
+        name: value
+        for name, value in deciding.items()
+        if name not in (*elsewhere, "windows", "stride", "holdout") and value is not None
+    }
+
+
+def _subject(entries: Sequence[Entry], led_by: str) -> Entry:
+    """Return the first model, else the best rival by that metric."""
+    models = [e for e in entries if e.row.kind == "model"]
     # the floor knows the truth
-    rivals = [e for e in entries if e.kind != "floor"]
+    rivals = [e for e in entries if e.row.kind != "floor"]
     return models[0] if models else min(rivals, key=lambda e: float(getattr(e.scores, led_by)))
 
 
-def drawn(
-    entries: Sequence[Entry], task: Task, quantiles: Sequence[float], led_by: str = "mae"
-) -> Drawn:
-    """Forecasts of the reference to look at: of its best, middle and worst series."""
-    about = reference(entries, led_by)
+def _drawn(entries: Sequence[Entry], task: Task, quantiles: Sequence[float], led_by: str) -> Drawn:
+    """Return the subject's forecasts of its best, middle and worst series."""
+    about = _subject(entries, led_by)
     quantiles_of = of_function if about.are_quantiles else of_samples
     errors = about.scores.series_mae
     series = []
@@ -136,7 +139,7 @@ def drawn(
         )
     calendar = task.histories[0].calendar if task.histories else None
     dated = {} if calendar is None else {"calendar": calendar.to_dict()}
-    return Drawn(forecaster=about.name, series=series, **dated)
+    return Drawn(forecaster=about.row.name, series=series, **dated)
 
 
 def _chosen(errors: FloatArray) -> list[tuple[int, Literal["best", "middle", "worst", ""]]]:
@@ -159,46 +162,43 @@ def _chosen(errors: FloatArray) -> list[tuple[int, Literal["best", "middle", "wo
 
 def table_of(record: EvaluationRecord) -> str:
     """The table of forecasters as CSV; empty where something is not defined."""
-    forecasters = record.forecasters
-    levels = sorted({level for f in forecasters for level in f.coverage})
-    calibrated = sorted({level for f in forecasters for level in f.calibrated_coverage})
-    models = [f.name for f in forecasters if f.kind == "model"]
-    errors, dynamics = (*Errors.model_fields, "nll"), tuple(DynamicsErrors.model_fields)
-    head = ["name", "kind", *errors, *(f"coverage_{level}" for level in levels)]
-    head += [f"calibrated_coverage_{level}" for level in calibrated]
-    head += dynamics
-    for ranked in _RANKED:
-        head += [ranked, f"{ranked}_low", f"{ranked}_high"]
-    head += [f"mae_{v}" for v in record.variables]
-    head += [f"mae_in_{c.name}" for c in record.clusters]
-    head += ["seconds", "flops_executed", "flops_coursework"]
-    head += ["training_flops_executed", "training_flops_coursework"]
-    for model in models:
-        head += [f"mae_minus_{model}", f"low_minus_{model}", f"high_minus_{model}"]
-    rows = []
-    for f in forecasters:
-        row: list[Any] = [f.name, f.kind, *(getattr(f, m) for m in errors)]
-        row += [f.coverage.get(level) for level in levels]
-        row += [f.calibrated_coverage.get(level) for level in calibrated]
-        row += [getattr(f, name) for name in dynamics]
-        for interval in (f.skill, f.win_rate):
-            row += [None] * 3 if interval is None else list(interval.model_dump().values())
-        row += f.per_variable["mae"]
-        row += [f.per_cluster.get(c.name) for c in record.clusters]
-        row.append(f.seconds)
-        for flops in (f.flops, f.training_flops):
-            row += [None] * 2 if flops is None else [flops.executed, flops.coursework]
-        for model in models:
-            gap = f.mae_minus.get(model)
-            row += [None] * 3 if gap is None else [gap.mean, gap.low, gap.high]
-        rows.append(row)
-    return csv_text(head, rows)
+    rows = [_cells(row, record) for row in record.forecasters]
+    return csv_text(list(rows[0]), [list(row.values()) for row in rows])
+
+
+def _cells(row: ForecasterScores, record: EvaluationRecord) -> dict[str, Any]:
+    """Return a row of the table: name of a column -> its value."""
+    rows = record.forecasters
+    cells: dict[str, Any] = {
+        name: getattr(row, name) for name in ("name", "kind", *Errors.model_fields, "nll")
+    }
+    for key in ("coverage", "calibrated_coverage"):
+        levels = sorted({level for each in rows for level in getattr(each, key)})
+        cells |= {f"{key}_{level}": getattr(row, key).get(level) for level in levels}
+    cells |= {name: getattr(row, name) for name in DynamicsErrors.model_fields}
+    for name in ("skill", "win_rate"):
+        interval = getattr(row, name) or Interval(value=None, low=None, high=None)
+        cells |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
+    maes = zip(record.variables, row.per_variable["mae"], strict=True)
+    cells |= {f"mae_{variable}": mae for variable, mae in maes}
+    cells |= {f"mae_in_{c.name}": row.per_cluster.get(c.name) for c in record.clusters}
+    cells["seconds"] = row.seconds
+    for key in ("flops", "training_flops"):
+        price = getattr(row, key)
+        for convention in NOTHING.to_dict():
+            cells[f"{key}_{convention}"] = None if price is None else price.of(convention)
+    for model in (each.name for each in rows if each.kind == "model"):
+        gap = row.mae_minus.get(model) or Difference(mean=None, low=None, high=None)
+        cells[f"mae_minus_{model}"] = gap.mean
+        cells |= {f"low_minus_{model}": gap.low, f"high_minus_{model}": gap.high}
+    return cells
 
 
 def table_of_series(entries: Sequence[Entry], task: Task, clusters: Mapping[str, str]) -> str:
     """Each series' MAE by forecaster, as CSV."""
-    head = ["id", "cluster", *(e.name for e in entries)]
-    rows: list[list[Any]] = []
-    for i, (name, series) in enumerate(zip(task.ids, task.of_series, strict=True)):
-        rows.append([name, clusters[series], *(float(e.scores.series_mae[i]) for e in entries)])
-    return csv_text(head, rows)
+    errors = np.stack([e.scores.series_mae for e in entries], axis=1).tolist()
+    rows = [
+        [name, clusters[series], *maes]
+        for name, series, maes in zip(task.ids, task.of_series, errors, strict=True)
+    ]
+    return csv_text(["id", "cluster", *(e.row.name for e in entries)], rows)

@@ -6,14 +6,14 @@ A forecast that is not finite is an error, never dropped.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from lvlora.answers import NOTHING, Price
 from lvlora.data.dataset import Dataset, FloatArray, Series
-from lvlora.data.metrics.measures import Difference, Interval
 from lvlora.data.metrics.scores import Scores, score
 from lvlora.evaluation.answers import ForecasterScores
 from lvlora.evaluation.folder import Piece, Pieces
@@ -60,82 +60,77 @@ class Past:
 
 @dataclass
 class Entry:
-    """One forecaster's row in the table.
+    """A forecaster's row of the table, and the arrays that it is from.
 
     Attributes:
-        kind: model, rival, floor (what rounding alone costs), foreign (of another program), or
-            ensemble (of models and rivals).
+        row: plain numbers; comparisons are added to it, see `add`.
         point: (n, H, V); samples: (n, S, H, V) or None.
         are_quantiles: the samples are no draws but a quantile function at even levels.
-        seconds: all of its work, fitting included, added up over processes.
-        price: FLOPs where they are counted: of a rival, those of its linear algebra.
-        nll: of the truth, for a model.
-        training_price: of the run that made its adapter; nothing for a model without one; None
-            where nobody counted: a rival's, that of an adapter from elsewhere.
-        calibrated_coverage: as ``scores.coverage``, of the calibrated intervals.
-        per_cluster: name of a cluster of similar dynamics -> MAE of its series.
-        against: name of a model -> this forecaster's MAE minus that model's, with its interval.
-        skill: by how much its scaled errors are below those of `comparison.skill_baseline`;
-            win_rate: against all others; None where there is nothing to compare with.
-        past: its hindcasts, for the ensemble; weights: of the ensemble, name of a member -> mean.
-        uses_known: it was given columns whose future is known.
-        season: the steps of the season that it used; empty for one without.
+        past: its hindcasts, for the ensemble.
     """
 
-    name: str
-    kind: str
+    row: ForecasterScores
     scores: Scores
     point: FloatArray
     samples: FloatArray | None = None
-    seconds: float = 0.0
-    price: Price | None = None
-    nll: likelihood.Score | None = None
-    training_price: Price | None = None
-    calibrated_coverage: dict[float, float] = field(default_factory=dict)
-    per_cluster: dict[str, float] = field(default_factory=dict)
-    against: dict[str, Difference] = field(default_factory=dict)
-    skill: Interval | None = None
-    win_rate: Interval | None = None
-    past: Past | None = None
-    weights: dict[str, float] = field(default_factory=dict)
-    uses_known: bool = False
-    season: str = ""
     are_quantiles: bool = False
+    past: Past | None = None
 
-    @property
-    def row(self) -> ForecasterScores:
-        """Its row of the record: plain numbers."""
-        scores, nll, price, training = self.scores, self.nll, self.price, self.training_price
-        return ForecasterScores(
-            name=self.name,
-            kind=self.kind,
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        kind: str,
+        task: Task,
+        point: FloatArray,
+        samples: FloatArray | None,
+        levels: Sequence[float],
+        *,
+        are_quantiles: bool = False,
+        nll: likelihood.Score | None = None,
+        **facts: Any,
+    ) -> Entry:
+        """Score forecasts of a task.
+
+        Args:
+            kind: model, rival, floor (what rounding alone costs), foreign (of another program), or
+                ensemble (of models and rivals).
+            facts: other keys of the row.
+        """
+        scores = score(
+            task.truth,
+            point,
+            history=[h.values for h in task.clean],
+            samples=samples,
+            quantiles=levels,
+            periods=task.periods,
+            fair=not are_quantiles,
+        )
+        numbers = {
             **scores.errors.model_dump(),
             **scores.dynamics.errors.model_dump(),
-            valid_by_step=scores.dynamics.valid_by_step.tolist(),
-            uses_known=self.uses_known,
-            season=self.season,
-            weights=dict(self.weights),
-            coverage=_by_level(scores.coverage),
-            per_variable={name: of.tolist() for name, of in scores.per_variable.items()},
-            per_step={name: of.tolist() for name, of in scores.per_step.items()},
-            mae_by_step=scores.mae_by_step.tolist(),
-            n_values=scores.n_values,
-            nll=None if nll is None else nll.per_dimension,
-            nll_possible=None if nll is None else nll.possible,
-            nll_impossible=None if nll is None else nll.n_impossible,
-            calibrated_coverage=_by_level(self.calibrated_coverage),
-            per_cluster=dict(self.per_cluster),
-            seconds=self.seconds,
-            flops=None if price is None else price,
-            training_flops=None if training is None else training,
-            mae_minus=dict(self.against),
-            skill=self.skill,
-            win_rate=self.win_rate,
-        )
+            "uses_known": False,
+            "season": "",
+            "weights": {},
+            "valid_by_step": scores.dynamics.valid_by_step.tolist(),
+            "coverage": {f"{level:g}": share for level, share in scores.coverage.items()},
+            "per_variable": {metric: of.tolist() for metric, of in scores.per_variable.items()},
+            "per_step": {metric: of.tolist() for metric, of in scores.per_step.items()},
+            "mae_by_step": scores.mae_by_step.tolist(),
+            "n_values": scores.n_values,
+            "nll": None if nll is None else nll.per_dimension,
+            "nll_possible": None if nll is None else nll.possible,
+            "nll_impossible": None if nll is None else nll.n_impossible,
+            "seconds": 0.0,
+            **dict.fromkeys(("flops", "training_flops", "skill", "win_rate")),
+            **{key: {} for key in ("calibrated_coverage", "per_cluster", "mae_minus")},
+        }
+        row = ForecasterScores(name=name, kind=kind, **{**numbers, **facts})
+        return cls(row, scores, point, samples, are_quantiles)
 
-
-def _by_level(shares: Mapping[float, float]) -> dict[str, float | None]:
-    return {f"{level:g}": share for level, share in shares.items()}
+    def add(self, **facts: Any) -> None:
+        """Change keys of the row."""
+        self.row = ForecasterScores(**{**dict(self.row), **facts})
 
 
 def group_size(n_futures: int) -> int:
@@ -217,10 +212,21 @@ class Scoring:
                     nll=nll,
                 )
             )
-        entry = _entry(name or forecaster.name, forecaster.kind, task, self._pieces, levels)
-        entry.uses_known = task.has_known and forecaster.uses_known
-        entry.season = forecaster.seasons_used(task.histories)
-        return entry
+        point, samples = self._pieces.in_order(task.ids)
+        likelihoods = self._pieces.nll(task.ids)
+        return Entry.of(
+            name or forecaster.name,
+            forecaster.kind,
+            task,
+            point,
+            samples,
+            levels,
+            nll=None if likelihoods is None else likelihood.Score.of(likelihoods),
+            seconds=self._pieces.seconds,
+            flops=self._pieces.price,
+            uses_known=task.has_known and forecaster.uses_known,
+            season=forecaster.seasons_used(task.histories),
+        )
 
     def _at(self, places: Sequence[int]) -> tuple[list[Series], list[Series]]:
         """Histories and futures at places of what is left."""
@@ -253,47 +259,7 @@ def score_floor(
             scale = scale_for(history, stored)
             floor = RoundingFloor(decimals, np.array(scale.divisors), np.array(scale.offsets))
             truth[:] = floor.of(truth)
-    return Entry(RoundingFloor.name, "floor", score_of(task, point, None, levels), point)
-
-
-def _entry(name: str, kind: str, task: Task, pieces: Pieces, levels: Sequence[float]) -> Entry:
-    point, samples = pieces.in_order(task.ids)
-    prices = [p.price for p in pieces.finished if p.price is not None]
-    nll = pieces.nll(task.ids)
-    return Entry(
-        name,
-        kind,
-        score_of(task, point, samples, levels),
-        point,
-        samples,
-        pieces.seconds,
-        sum(prices, NOTHING) if prices else None,
-        None if nll is None else likelihood.Score.of(nll),
-    )
-
-
-def score_of(
-    task: Task,
-    point: FloatArray,
-    samples: FloatArray | None,
-    levels: Sequence[float],
-    *,
-    fair: bool = True,
-) -> Scores:
-    """How good forecasts of a task are.
-
-    Args:
-        point: (n, H, V); samples: (n, S, H, V); fair: see `score`.
-    """
-    return score(
-        task.truth,
-        point,
-        history=[h.values for h in task.clean],
-        samples=samples,
-        quantiles=levels,
-        periods=task.periods,
-        fair=fair,
-    )
+    return Entry.of(RoundingFloor.name, "floor", task, point, None, levels)
 
 
 class Hindsight:
@@ -352,8 +318,7 @@ class Hindsight:
                 values, _ = pieces.in_order([self._key(origin) for origin in of_one])
                 places = [origin.place for origin in of_one]
                 losses[places, which] = np.where(values[:, 0, 0] < 0, np.nan, values[:, 0, 0])
-        prices = [p.price for p in pieces.finished if p.price is not None]
-        return Past(losses, pieces.seconds, sum(prices, NOTHING) if prices else None)
+        return Past(losses, pieces.seconds, pieces.price)
 
     def _key(self, origin: Origin) -> str:
         return f"{origin.which} {self._given.ids[origin.place]}"
@@ -396,17 +361,17 @@ def score_ensemble(
         samples.append(mixed.samples)
         every.append(shares)
     drawn = None if n_samples < 1 else np.stack([s for s in samples if s is not None])
-    prices = [p for e, past in members for p in (e.price, past.price) if p is not None]
+    prices = [p for e, past in members for p in (e.row.flops, past.price) if p is not None]
     mean = np.mean(every, axis=0)
-    return Entry(
+    order = np.argsort(-mean, kind="stable").tolist()
+    return Entry.of(
         NAME,
         KIND,
-        score_of(task, point, drawn, levels),
+        task,
         point,
         drawn,
-        sum(e.seconds + past.seconds for e, past in members),
-        sum(prices, NOTHING) if prices else None,
-        weights={
-            members[m][0].name: float(mean[m]) for m in np.argsort(-mean, kind="stable").tolist()
-        },
+        levels,
+        seconds=sum((e.row.seconds or 0.0) + past.seconds for e, past in members),
+        flops=sum(prices, NOTHING) if prices else None,
+        weights={members[m][0].row.name: float(mean[m]) for m in order},
     )

@@ -11,7 +11,7 @@ from lvlora.answers import Number
 from lvlora.data.metrics.measures import Metric
 from lvlora.errors import DataError
 from lvlora.evaluation.answers import EvaluationRecord, ForecasterScores
-from lvlora.evaluation.report import rebuild
+from lvlora.evaluation.document import rebuild
 from lvlora.runs import EVALUATION
 
 RECORDS = Path(__file__).parent / "records"
@@ -45,7 +45,7 @@ def test_a_metric_that_is_added_leaves_older_records_readable(kept, monkeypatch)
     class Record(EvaluationRecord):
         forecasters: list[WithAnother]  # type: ignore[assignment]
 
-    monkeypatch.setattr("lvlora.evaluation.report.EvaluationRecord", Record)
+    monkeypatch.setattr("lvlora.evaluation.document.EvaluationRecord", Record)
     assert all(row.another is None for row in Record.read(kept).forecasters)
     assert rebuild(kept).forecasters == json.loads(
         json.dumps({row.name: row.mae for row in EvaluationRecord.read(kept).forecasters})

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 from lvlora.answers import Price
-from lvlora.evaluation.candidates import Candidate, _different
+from lvlora.evaluation.job import Candidate, _different
 
 
 def priced(facts):

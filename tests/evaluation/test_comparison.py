@@ -36,34 +36,34 @@ def table(of: tuple[Task, Dataset], *rivals: Rival) -> list[Entry]:
 def test_skill_is_of_the_scaled_error_of_each_series() -> None:
     seasonal, last, floor = table(given(), SeasonalNaive(), LastValue())
     ratios = last.scores.series_mase / seasonal.scores.series_mase
-    assert last.skill is not None
-    assert last.skill.value == pytest.approx(1 - np.exp(np.log(ratios).mean()))
-    assert last.skill.low < last.skill.value < last.skill.high < 0
-    assert last.win_rate is not None
-    assert last.win_rate.value == pytest.approx((ratios < 1).mean())
-    assert floor.skill is floor.win_rate is None
+    assert last.row.skill is not None
+    assert last.row.skill.value == pytest.approx(1 - np.exp(np.log(ratios).mean()))
+    assert last.row.skill.low < last.row.skill.value < last.row.skill.high < 0
+    assert last.row.win_rate is not None
+    assert last.row.win_rate.value == pytest.approx((ratios < 1).mean())
+    assert floor.row.skill is floor.row.win_rate is None
 
 
 def test_series_without_a_scale_take_no_part() -> None:
     seasonal, last, _ = table(given(still=2), SeasonalNaive(), LastValue())
     ratios = (last.scores.series_mase / seasonal.scores.series_mase)[2:]
-    assert last.skill is not None
-    assert last.skill.value == pytest.approx(1 - np.exp(np.log(ratios).mean()))
+    assert last.row.skill is not None
+    assert last.row.skill.value == pytest.approx(1 - np.exp(np.log(ratios).mean()))
     nobody = table(given(still=6), SeasonalNaive(), LastValue())
-    assert all(entry.skill is entry.win_rate is None for entry in nobody)
+    assert all(entry.row.skill is entry.row.win_rate is None for entry in nobody)
 
 
 def test_without_seasonal_naive_skill_is_against_the_last_value() -> None:
     last, mean, _ = table(given(), LastValue(), ContextMean())
-    assert last.skill == Interval(value=0, low=0, high=0)
-    assert mean.skill is not None
-    assert last.win_rate is not None
-    assert mean.win_rate is not None
-    assert last.win_rate.value + mean.win_rate.value == pytest.approx(1)
+    assert last.row.skill == Interval(value=0, low=0, high=0)
+    assert mean.row.skill is not None
+    assert last.row.win_rate is not None
+    assert mean.row.win_rate is not None
+    assert last.row.win_rate.value + mean.row.win_rate.value == pytest.approx(1)
     alone, _ = table(given(), SeasonalNaive())
-    assert alone.skill is not None
-    assert alone.skill == Interval(value=0, low=0, high=0)
-    assert alone.win_rate is None
+    assert alone.row.skill is not None
+    assert alone.row.skill == Interval(value=0, low=0, high=0)
+    assert alone.row.win_rate is None
 
 
 def test_periods_are_those_of_the_histories() -> None:

@@ -12,16 +12,18 @@ from scored import score_rival
 from lvlora.answers import Price
 from lvlora.data.dataset import Dataset, Series
 from lvlora.data.metrics.measures import Difference
-from lvlora.data.metrics.scores import score
-from lvlora.evaluation.answers import EvaluatedData
+from lvlora.data.splits import split_of
 from lvlora.evaluation.comparison import by_cluster, compare
-from lvlora.evaluation.document import _difference
+from lvlora.evaluation.document import _difference, rebuild
+from lvlora.evaluation.folder import EvaluationFolder
+from lvlora.evaluation.job import Job
 from lvlora.evaluation.protocol import Protocol, task
 from lvlora.evaluation.record import record_of
-from lvlora.evaluation.report import rebuild
 from lvlora.evaluation.scores import Entry, score_floor
+from lvlora.evaluation.settings import EvaluateSettings
 from lvlora.forecast.likelihood import Score
 from lvlora.forecast.rivals import ContextMean, LastValue, SeasonalNaive
+from lvlora.forecast.sampling import Sampling
 from lvlora.runs import EVALUATION
 
 LEVELS = (0.1, 0.5, 0.9)
@@ -56,20 +58,12 @@ def made(
         noise = rng.normal(0, 0.1 + 0.2 * k, (n, 7, horizon, len(variables)))
         samples = np.nan_to_num(given.truth)[:, None] + noise
         point = np.median(samples, axis=1)
-        scores = score(
-            given.truth,
-            point,
-            history=[h.values for h in given.histories],
-            samples=samples,
-            quantiles=LEVELS,
-        )
-        price = Price(10**12 * (k + 1), 2 * 10**12)
-        entry = Entry(name, "model", scores, point, samples, 3.0 + k, price)
+        facts = {"seconds": 3.0 + k, "flops": Price(10**12 * (k + 1), 2 * 10**12)}
         if k == 0:
-            entry.nll = Score.of(np.full((n, horizon, len(variables)), -1.25))
-            entry.calibrated_coverage = {0.8: 0.8125}
-            entry.training_price = Price(7 * 10**13, 10**14)
-        entries.append(entry)
+            facts["nll"] = Score.of(np.full((n, horizon, len(variables)), -1.25))
+            facts["calibrated_coverage"] = {"0.8": 0.8125}
+            facts["training_flops"] = Price(7 * 10**13, 10**14)
+        entries.append(Entry.of(name, "model", given, point, samples, LEVELS, **facts))
     for rival in (LastValue(), ContextMean(), SeasonalNaive()):
         entries.append(score_rival(rival, given, data, LEVELS))
     floor = score_floor(given, 2, LEVELS)
@@ -77,24 +71,12 @@ def made(
     compare(entries)
     clusters = {s.id: "slow" if i % 3 else "fast, damped oscillation" for i, s in enumerate(series)}
     names = by_cluster(entries, given, clusters)
-    record = record_of(
-        entries,
-        given,
-        command="evaluate",
-        protocol_name="own",
-        data=EvaluatedData(
-            source="waves.csv",
-            time="time",
-            sha256="ab" * 32,
-            split_seed=0,
-            stratified=True,
-            split_sha256="cd" * 32,
-        ),
-        settings={"samples": 7, "quantiles": [0.1, 0.5, 0.9]},
-        quantiles=LEVELS,
-        clusters={c: list(clusters.values()).count(c) for c in names},
-        key="key",
+    settings = EvaluateSettings(context=40, horizon=horizon, samples=7)
+    split, folder = split_of(data, settings), EvaluationFolder(None, "key")
+    job = Job(
+        settings, data, "ab" * 32, split, data, given, clusters, folder, Sampling.of(settings)
     )
+    record = record_of(entries, job, names)
     return {**record.model_dump(mode="json"), "created": "2026-01-02T03:04:05+00:00"}
 
 
