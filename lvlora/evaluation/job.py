@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from lvlora.answers import NOTHING, Price
 from lvlora.data.analysis.clusters import cluster
 from lvlora.data.analysis.dynamics import measure
@@ -51,19 +53,23 @@ class Candidate:
         return f"{forecaster.base.name} + {self.choice.info.folder}"
 
     @property
-    def training_price(self) -> Price | None:
-        """Return the FLOPs of the run until it made the adapter; nothing without one.
+    def key(self) -> tuple[object, ...]:
+        """What tells it from other models."""
+        source, info = self.choice.source, self.choice.info
+        decimals = DEFAULT_DECIMALS if self.decimals is None else self.decimals
+        which = decimals if info is None else info.folder.resolve()
+        return source.kind, source.location, source.revision, which
 
-        None where the adapter does not say.
-        """
+    @property
+    def training_price(self) -> Price | None:
+        """FLOPs of the run until it made the adapter; nothing without one, None if unknown."""
         if self.choice.info is None:
             return NOTHING
-        stored = self.choice.info.facts.get("flops")
-        counts = (
-            [stored.get(name) for name in NOTHING.to_dict()] if isinstance(stored, dict) else []
-        )
-        known = [n for n in counts if type(n) is int and 0 <= n < _ABSURD]
-        return Price(*known) if counts and len(known) == len(counts) else None
+        try:
+            price = TypeAdapter(Price).validate_python(self.choice.info.facts.get("flops"))
+        except ValidationError:
+            return None
+        return price if max(price.executed, price.coursework) < _ABSURD else None
 
     def open(self, settings: EvaluateSettings) -> LanguageModel:
         """Load it, as ``lvlora forecast`` does: without its own scale it has each history's.
@@ -104,7 +110,6 @@ def candidates(settings: EvaluateSettings, data: Dataset, narrator: Narrator) ->
     Raises:
         ModelError: what was named is not there.
     """
-    named = settings.adapter or (None,)
     notes: set[str] = set()
 
     def note(message: str) -> None:
@@ -112,37 +117,23 @@ def candidates(settings: EvaluateSettings, data: Dataset, narrator: Narrator) ->
             notes.add(message)
             narrator.note(message)
 
-    chosen = [choose(settings.with_adapter(name), settings.runs, data, note) for name in named]
-    candidates = [Candidate(choice, settings.decimals) for choice in chosen]
-    if settings.zero_shot:
-        for choice in chosen:
-            if choice.info is not None:
-                candidates.append(
-                    Candidate(Choice(choice.source, None), _decimals(settings, choice))
-                )
-    return list(_different(candidates))
-
-
-def _decimals(settings: EvaluateSettings, choice: Choice) -> int | None:
-    """Those of the adapter, so that both are compared on the same text."""
-    facts = {} if choice.info is None else choice.info.facts
-    if settings.decimals is None and isinstance(facts.get("decimals"), int):
-        return int(facts["decimals"])
-    return settings.decimals
-
-
-def _different(candidates: Iterable[Candidate]) -> Iterable[Candidate]:
-    seen = set()
-    for candidate in candidates:
-        info, source = candidate.choice.info, candidate.choice.source
-        decimals = DEFAULT_DECIMALS if candidate.decimals is None else candidate.decimals
-        key = (
-            (source.kind, source.location, source.revision),
-            decimals if info is None else info.folder.resolve(),
-        )
-        if key not in seen:
-            seen.add(key)
-            yield candidate
+    models: dict[tuple[object, ...], Candidate] = {}
+    chosen = [
+        choose(settings.with_adapter(name), settings.runs, data, note)
+        for name in settings.adapter or (None,)
+    ]
+    for choice in chosen:
+        candidate = Candidate(choice, settings.decimals)
+        models.setdefault(candidate.key, candidate)
+    for choice in chosen if settings.zero_shot else ():
+        if choice.info is not None:
+            # written as by the adapter, so that both are compared on the same text
+            decimals, own = settings.decimals, choice.info.facts.get("decimals")
+            if decimals is None and isinstance(own, int):
+                decimals = own
+            candidate = Candidate(Choice(choice.source, None), decimals)
+            models.setdefault(candidate.key, candidate)
+    return list(models.values())
 
 
 _FEW = 20
@@ -228,7 +219,12 @@ def prepare(
     split = split_of(data, settings)
     settings = with_steps_that_fit(settings, data, split, narrator)
     part = data.select(split.part(settings.split)[: settings.limit])
-    protocol = _protocol(settings)
+    context, horizon = settings.steps
+    protocol = Protocol(settings.split, context, horizon)
+    if settings.from_the_end:
+        stride = settings.stride or horizon
+        windows = settings.windows or 1
+        protocol = Protocol(settings.split, settings.context, horizon, windows, stride)
     scored = task(part, protocol, Disturbance.of_settings(settings), settings.season)
     _say_what_is_scored(scored, split, settings.rivals, narrator)
     clustering = cluster(data, measure(data), min(STRATA, len(data)), settings.split_seed)
@@ -252,15 +248,6 @@ def prepare(
         EvaluationFolder(folder, key, fresh=settings.fresh),
         Sampling.of(settings),
     )
-
-
-def _protocol(settings: EvaluateSettings) -> Protocol:
-    context, horizon = settings.steps
-    if not settings.from_the_end:
-        return Protocol(settings.split, context, horizon)
-    windows = settings.windows or 1
-    stride = settings.stride or horizon
-    return Protocol(settings.split, settings.context, horizon, windows, stride)
 
 
 def _say_what_is_scored(task: Task, split: Split, rivals: bool, narrator: Narrator) -> None:

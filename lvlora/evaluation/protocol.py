@@ -59,7 +59,7 @@ class Task:
         left_out: series that are too short.
         disturbance: what was done to the histories.
         undisturbed: the histories before that, by which errors are scaled.
-        series: n ids of the series that the histories are of; empty where they are their own.
+        of_series: n ids of the series that the histories are of.
         season: of the histories, or how it is seen.
     """
 
@@ -70,7 +70,7 @@ class Task:
     left_out: int
     disturbance: Disturbance = NO_DISTURBANCE
     undisturbed: list[Series] | None = None
-    series: tuple[str, ...] = ()
+    of_series: tuple[str, ...] = ()
     season: Season = "auto"
 
     @property
@@ -98,11 +98,6 @@ class Task:
     def ids(self) -> tuple[str, ...]:
         """n names, one for each history."""
         return tuple(h.id for h in self.histories)
-
-    @property
-    def of_series(self) -> tuple[str, ...]:
-        """n names of the series that the histories are of."""
-        return self.series or self.ids
 
     @property
     def n_series(self) -> int:
@@ -140,41 +135,35 @@ def task(
         DataError: no series is long enough, or a hidden variable is none of its.
     """
     part = without(part, disturbance.hidden)
-    cuts = [(series, _cuts(series, protocol)) for series in part]
-    if not any(series_cuts for _, series_cuts in cuts):
-        raise _too_short(part, protocol)
-    n_windows = protocol.windows or 1
+    context, horizon, windows = protocol.context, protocol.horizon, protocol.windows
     clean, seen, futures, names = [], [], [], []
-    for series, series_cuts in cuts:
-        for k, cut in enumerate(series_cuts):
-            n_before = len(series) - protocol.horizon - (len(series_cuts) - 1 - k) * protocol.stride
-            name = f"{series.id}@{n_before}" if n_windows > 1 else series.id
+    for series in part:
+        if windows is not None:
+            cuts = histories.last_windows(series, horizon, windows, protocol.stride, context)
+        else:
+            is_long = context is not None and len(series) >= context + horizon
+            cuts = [histories.cut(series, context or 0, horizon)] if is_long else []
+        for k, cut in enumerate(cuts):
+            n_before = len(series) - horizon - (len(cuts) - 1 - k) * protocol.stride
+            name = f"{series.id}@{n_before}" if len(cuts) > 1 else series.id
             clean.append(replace(cut.history, id=name))
             # what is drawn depends on the series, not on how many windows it has
             seen.append(replace(disturbance.of(cut.history), id=name) if disturbance else clean[-1])
             futures.append(replace(cut.future, id=name))
             names.append(series.id)
+    if not futures:
+        raise _too_short(part, protocol)
     return Task(
         protocol,
         part.variables,
         seen,
         futures,
-        sum(not series_cuts for _, series_cuts in cuts),
+        len(part) - len(set(names)),
         disturbance,
         clean if disturbance else None,
-        tuple(names) if n_windows > 1 else (),
+        tuple(names),
         season,
     )
-
-
-def _cuts(series: Series, protocol: Protocol) -> list[histories.Cut]:
-    """None where the series is too short."""
-    context, horizon = protocol.context, protocol.horizon
-    if protocol.windows is not None:
-        return histories.last_windows(series, horizon, protocol.windows, protocol.stride, context)
-    if context is None or len(series) < context + horizon:
-        return []
-    return [histories.cut(series, context, horizon)]
 
 
 def _too_short(part: Dataset, protocol: Protocol) -> DataError:
@@ -185,29 +174,21 @@ def _too_short(part: Dataset, protocol: Protocol) -> DataError:
             "Of one series all is in the train part, of two none is in the test part: "
             "--split train scores what there is.",
         )
-    if protocol.windows is not None:
-        return _too_few_steps(part, protocol, longest)
-    context = protocol.context or 0
-    steps, horizon = steps_that_fit(longest)
+    horizon, stride, windows = protocol.horizon, protocol.stride, protocol.windows or 1
+    context = histories.LEAST_HISTORY if protocol.context is None else protocol.context
+    if protocol.windows is None:
+        wanted = f"--context {context} and --horizon {horizon}"
+        steps, ahead = steps_that_fit(longest)
+        fit = f"--context {steps} --horizon {ahead} fit."
+    else:
+        wanted = f"the last {horizon} steps and {context} before them"
+        if windows > 1:
+            wanted = f"{windows} windows of {horizon} steps and {context} before the first"
+        most = histories.windows_that_fit(longest, horizon, stride, protocol.context)
+        fit = f"--windows {most} fit{'s' if most == 1 else ''}." if most else "Ask for fewer steps."
     return DataError(
         f"{part.source}: no series of the {protocol.part} part has the "
-        f"{context + protocol.horizon} steps that --context {context} and "
-        f"--horizon {protocol.horizon} need",
-        f"The longest has {longest}: --context {steps} --horizon {horizon} fit.",
-    )
-
-
-def _too_few_steps(part: Dataset, protocol: Protocol, longest: int) -> DataError:
-    windows, horizon, stride = protocol.windows or 1, protocol.horizon, protocol.stride
-    context = histories.LEAST_HISTORY if protocol.context is None else protocol.context
-    needed = context + horizon + (windows - 1) * stride
-    most = histories.windows_that_fit(longest, horizon, stride, protocol.context)
-    wanted = f"{windows} windows of {horizon} steps" if windows > 1 else f"the last {horizon} steps"
-    before = f"{context} before them" if windows == 1 else f"{context} before the first"
-    fit = f"--windows {most} fit{'s' if most == 1 else ''}." if most else "Ask for fewer steps."
-    return DataError(
-        f"{part.source}: no series of the {protocol.part} part has the {needed} steps that "
-        f"{wanted} and {before} need",
+        f"{context + horizon + (windows - 1) * stride} steps that {wanted} need",
         f"The longest has {longest}: {fit}",
     )
 
@@ -232,28 +213,27 @@ def with_steps_that_fit(
     split: Split,
     narrator: Narrator,
 ) -> EvaluateSettings:
-    """The settings with what the data allow in place of defaults that they don't; it is said.
+    """Replace defaults that the data do not allow, and note it; explicit options stay.
 
     One series is all there is to score, though it counts as the train part. Where every series
-    is shorter than the default protocol, half of the shortest is given and half asked for. What was
-    asked for by name stays, and is refused where it does not fit.
+    is shorter than the default protocol, half of the shortest is history and half is forecast.
     """
-    left_open = {"split", "protocol", "context", "horizon"} - settings.model_fields_set
-    if "split" in left_open and len(dataset) == 1 and not split.part(settings.split):
+    defaults = {"split", "protocol", "context", "horizon"} - settings.model_fields_set
+    if "split" in defaults and len(dataset) == 1 and not split.part(settings.split):
         narrator.note(
             f"{dataset.source} has one series: it is scored itself, as --split train does."
         )
         settings = settings.model_copy(update={"split": "train"})
     names = set(split.part(settings.split)[: settings.limit])
     lengths = [len(series) for series in dataset if series.id in names]
-    if settings.from_the_end or not lengths or "protocol" not in left_open:
+    if settings.from_the_end or not lengths or "protocol" not in defaults:
         return settings
     if max(lengths) >= sum(settings.steps):
         return settings
     context, horizon = steps_that_fit(
         min(lengths),
-        None if "context" in left_open else settings.context,
-        None if "horizon" in left_open else settings.horizon,
+        None if "context" in defaults else settings.context,
+        None if "horizon" in defaults else settings.horizon,
     )
     if context < 1 or horizon < 1 or (context, horizon) == settings.steps:
         return settings

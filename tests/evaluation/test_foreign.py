@@ -10,15 +10,13 @@ import numpy as np
 import pytest
 
 from lvlora.data.metrics.scores import crps_from_samples
-from lvlora.errors import DataError, SettingsError
+from lvlora.errors import DataError
 from lvlora.evaluation.foreign import (
     N_LEVELS,
     ForeignForecasts,
     quantile_function,
     read_forecasts,
 )
-from lvlora.evaluation.settings import EvaluateSettings
-from lvlora.settings.checked import checked
 
 IDS, VARIABLES, HORIZON = ("a", "b,1"), ("prey", "predator"), 3
 TASK = "from10-to3-0123456789abcdef"
@@ -214,14 +212,6 @@ def test_the_task_is_compared(read: Reader) -> None:
     mixed[3][-1] = "mine"
     with pytest.raises(DataError, match="'mine'"):
         read(mixed)
-
-
-def test_names_of_files() -> None:
-    settings = EvaluateSettings(forecasts=("chronos-2=a.csv", "tirex = b=c.csv"))
-    assert settings.forecast_files == {"chronos-2": Path("a.csv"), "tirex": Path(" b=c.csv")}
-    for wrong in (["a.csv"], ["=a.csv"], ["a="], [" =x"], ["a=a.csv", "a=b.csv"]):
-        with pytest.raises(SettingsError, match="NAME=FILE"):
-            checked(EvaluateSettings, {"forecasts": wrong})
 
 
 def test_a_long_text_of_many_rows_is_in_memory_once(tmp_path: Path) -> None:
