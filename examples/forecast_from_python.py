@@ -35,9 +35,9 @@ def main(adapter: str | None = None) -> None:
     (forecast,) = forecaster.predict([history], HELD_OUT, sampling)
     print("samples:", forecast.samples.shape, "median of the last step:", forecast.median[-1])
 
-    # arrays only: quantiles (n, H, V, levels), means (n, H, V)
-    quantiles, _ = forecaster.predict_quantiles([history], HELD_OUT, sampling, (0.1, 0.9))
-    inside = (truth.values >= quantiles[0, ..., 0]) & (truth.values <= quantiles[0, ..., 1])
+    # quantiles: (H, V) each
+    low, high = forecast.quantile(0.1), forecast.quantile(0.9)
+    inside = (truth.values >= low) & (truth.values <= high)
     print(f"80 % intervals cover {inside.mean():.0%} of the truth")
     print(f"mean absolute error {np.abs(forecast.median - truth.values).mean():.3f}")
 

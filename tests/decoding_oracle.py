@@ -54,3 +54,26 @@ def prompts_of(codec: Codec, lengths: Sequence[int], seed: int = 0, **options: A
 def decoder_for(base: Any) -> Decoder:
     """With the model's own head."""
     return Decoder(base, NumericHead(base.module, base.alphabet))
+
+
+def nll_by_hand(forecaster: Any, history: Any, future: Any) -> Any:
+    """-log density of each value (H, V), token by token with the whole model, no batch."""
+    base = forecaster.base
+    ((reading,),) = forecaster.plan.readings([history], len(future))
+    ways = spelling(reading.grammar, base.alphabet.tokens)
+    text, numbers = reading.codec.encode(reading.numbers), reading.own_scale.apply(future.values)
+    nll = np.zeros(numbers.shape)
+    for step, known in enumerate(reading.known_texts()):
+        text, state = text + known, START
+        for v, number in enumerate(numbers[step].tolist()):
+            end = ";" if v == numbers.shape[1] - 1 else ","
+            for token in base.alphabet.spell(reading.codec.number(number) + end):
+                ids = torch.tensor([[base.alphabet.start, *base.alphabet.encode(text)]])
+                with torch.no_grad():
+                    logits = base.module(ids).logits[0, -1, list(base.alphabet.ids)].double()
+                weights = np.where(ways.legal[state], np.exp(logits.numpy()), 0)
+                nll[step, v] -= np.log(weights[token] / weights.sum())
+                text += base.alphabet.tokens[token]
+                state = int(ways.transitions[state, token])
+            nll[step, v] += np.log(10.0**-reading.codec.decimals * reading.own_scale.divisors[v])
+    return nll

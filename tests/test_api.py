@@ -432,7 +432,7 @@ def test_arguments_that_mean_nothing_are_refused_in_a_sentence(tiny_folder):
     (history, *_) = data
     sampling = lvlora.Sampling(samples=np.int64(2))
     for horizon in (0, -1, 1.5, True, None):
-        for call in (forecaster.predict, forecaster.at_most, forecaster.predict_quantiles):
+        for call in (forecaster.predict, forecaster.at_most):
             with pytest.raises(lvlora.SettingsError, match="horizon: should be a whole number"):
                 call([history], horizon, sampling)
     with pytest.raises(lvlora.SettingsError, match="horizon: should be at most 100,000"):
@@ -440,11 +440,10 @@ def test_arguments_that_mean_nothing_are_refused_in_a_sentence(tiny_folder):
     with pytest.raises(lvlora.SettingsError, match="context: should be a whole number"):
         forecaster.predict([history], 2, sampling, context=0)
     assert forecaster.predict([], 2, sampling) == []
-    with pytest.raises(lvlora.DataError, match="no histories"):
-        forecaster.predict_quantiles([], 2, sampling)
+    (forecast,) = forecaster.predict([history], 2, sampling)
     for level in (0, 1, 1.5, float("nan")):
         with pytest.raises(lvlora.SettingsError, match="quantiles: each should be between"):
-            forecaster.predict_quantiles([history], 2, sampling, [level])
+            forecast.to_frame([level])
         with pytest.raises(lvlora.SettingsError, match="quantiles: item 1"):
             lvlora.evaluate(data, forecaster, quantiles=[level])
     with pytest.raises(lvlora.SettingsError, match="split: "):

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
+_NUMBERS = ("mode", "mean", "width", "missing", "remainder", "cut")
+_ARRAYS = ("values", "probabilities", "densities")
+
 
 @dataclass(frozen=True)
 class DatasetForecast:
@@ -107,21 +110,13 @@ class DatasetDensity:
 
     def as_csv(self) -> str:
         """Return the long table: a row a series, variable and value that can be written."""
-        dataset, calendar = self.histories, self.histories.calendar
-        head = ["id", dataset.time_name, "variable", "value", "width", "probability", "density"]
+        time_name = self.histories.time_name
+        head = ["id", time_name, "variable", "value", "width", "probability", "density"]
         rows = [
-            [
-                one.series,
-                one.time if calendar is None else calendar.text(one.time),
-                name,
-                float(value),
-                one.width,
-                float(p),
-                float(d),
-            ]
-            for of_series in self.densities
-            for name, one in zip(dataset.variables, of_series, strict=True)
-            for value, p, d in zip(one.values, one.probabilities, one.densities, strict=True)
+            [series.id, series.time, name, value, one.width, p, density]
+            for series in self.record.series
+            for name, one in series.variables.items()
+            for value, p, density in zip(one.values, one.probabilities, one.densities, strict=True)
         ]
         return csv_text(head, rows)
 
@@ -166,16 +161,9 @@ def density_records(
             variables={
                 name: Distribution(
                     given=dict(zip(variables, one.given, strict=False)),
-                    mode=one.mode,
-                    mean=one.mean,
                     quantiles={f"{q:g}": one.quantile(q) for q in levels},
-                    width=one.width,
-                    values=one.values.tolist(),
-                    probabilities=one.probabilities.tolist(),
-                    densities=one.densities.tolist(),
-                    missing=one.missing,
-                    remainder=one.remainder,
-                    cut=one.cut,
+                    **{name: getattr(one, name) for name in _NUMBERS},
+                    **{name: getattr(one, name).tolist() for name in _ARRAYS},
                 )
                 for name, one in zip(variables, of_series, strict=True)
             },

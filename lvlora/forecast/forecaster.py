@@ -11,18 +11,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from lvlora.answers import NOTHING, Price
-from lvlora.data.dataset import Dataset, FloatArray, Series
+from lvlora.data.dataset import Dataset, Series
 from lvlora.data.frames import to_dataset
-from lvlora.errors import DataError, SettingsError
+from lvlora.errors import SettingsError
 from lvlora.forecast.answers import EnsembleMember
 from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.reading import Reading
 from lvlora.forecast.sampling import Sampling
 from lvlora.forecast.settings import LONGEST_HORIZON
-from lvlora.settings.checked import check_count, check_levels
+from lvlora.settings.checked import check_count
 
 Progress = Callable[[int], None]
 
@@ -115,10 +113,6 @@ class Forecaster(ABC):
             DataError: a history cannot be read.
         """
 
-    def refusal(self, dataset: Dataset) -> str:
-        """Say why it cannot forecast such data; empty if it can."""
-        return ""
-
     def seasons_used(self, histories: Sequence[Series]) -> str:
         """Say which seasons it takes these histories to have; empty for one without a season."""
         return ""
@@ -159,32 +153,6 @@ class Forecaster(ABC):
         """
         data, planned = self._planned(histories, horizon, sampling, context)
         return [forecast.named(data) for forecast in in_order(planned.parts(progress))]
-
-    def predict_quantiles(
-        self,
-        histories: Any,
-        horizon: int,
-        sampling: Sampling | None = None,
-        levels: Sequence[float] = (0.1, 0.5, 0.9),
-    ) -> tuple[FloatArray, FloatArray]:
-        """Return quantiles and means of each history's future, as arrays in original units.
-
-        Args:
-            histories, horizon, sampling: as for `predict`; all histories have V variables.
-            levels: probabilities of the quantiles, each between 0 and 1.
-
-        Returns:
-            quantiles (n, H, V, levels), see `metrics.quantiles`; means (n, H, V).
-
-        Raises:
-            DataError: as `predict`.
-        """
-        check_levels(levels)
-        forecasts = self.predict(histories, horizon, sampling)
-        if not forecasts:
-            raise DataError("there are no histories to forecast", "Give one series at least.")
-        quantiles = np.stack([np.stack([f.quantile(q) for q in levels], -1) for f in forecasts])
-        return quantiles, np.stack([f.mean for f in forecasts])
 
     def at_most(
         self,

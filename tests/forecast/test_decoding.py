@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import tiny_models
 import torch
 from decoding_oracle import decoder_for, oracle, prompts_of
 from grammars import walk
@@ -25,11 +26,17 @@ from lvlora.text.grammar import START, Grammar
 from lvlora.text.spelling import spelling
 
 GREEDY = Sampling(greedy=True)
+MERGING = [*tiny_models.MERGING, "native triples", "native whole"]
+"""Tokens of several symbols."""
+SLOW_MERGING = [pytest.param(kind, marks=pytest.mark.slow) for kind in MERGING]
 
 
 @pytest.mark.parametrize(
     "family",
-    ["qwen2", "qwen3", "llama", "gemma", "gemma2", "gemma3", "native qwen2", "native llama"],
+    [
+        *("qwen2", "qwen3", "llama", "gemma", "gemma2", "gemma3", "native qwen2", "native llama"),
+        *MERGING,
+    ],
 )
 @pytest.mark.parametrize("greedy", [True, False])
 def test_equals_the_oracle(tiny_base, family, greedy):
@@ -43,10 +50,10 @@ def test_equals_the_oracle(tiny_base, family, greedy):
     for prompt, texts in zip(prompts, futures, strict=True):
         for sample, text in enumerate(texts):
             assert text == oracle(base, prompt, 3, sampling, sample)
-    assert trace.taken_back > 0  # and guesses were wrong now and then
+    assert trace.taken_back > 0 or family in MERGING  # guesses were wrong now and then
 
 
-@pytest.mark.parametrize("family", ["qwen2", "native qwen2"])
+@pytest.mark.parametrize("family", ["qwen2", "native qwen2", *SLOW_MERGING])
 @pytest.mark.parametrize(
     ("decimals", "n_variables", "options"),
     [
@@ -71,7 +78,7 @@ def test_equals_the_oracle_in_other_grammars(tiny_base, family, decimals, n_vari
             assert text == oracle(base, prompt, 3, sampling, sample)
 
 
-@pytest.mark.parametrize("family", ["llama", "native llama"])
+@pytest.mark.parametrize("family", ["llama", "native llama", *SLOW_MERGING])
 def test_different_grammars_in_one_batch(tiny_base, family):
     base = tiny_base(family)
     prompts = [
@@ -83,7 +90,7 @@ def test_different_grammars_in_one_batch(tiny_base, family):
         assert text == oracle(base, prompt, 3, GREEDY)
 
 
-@pytest.mark.parametrize("family", ["gemma3", "native qwen2"])
+@pytest.mark.parametrize("family", ["gemma3", "native qwen2", *SLOW_MERGING])
 def test_a_cache_that_grows_and_prefills_in_parts_equal_the_oracle(tiny_base, monkeypatch, family):
     base = tiny_base(family)
     monkeypatch.setattr(continuation, "PREFILL_TOKENS", 150)
@@ -119,7 +126,7 @@ def test_nothing_to_do(tiny_base):
     assert decoder.decode([prompt], 0, GREEDY) == [[""]]
 
 
-@pytest.mark.parametrize("family", ["qwen2", "gemma3", "native qwen2"])
+@pytest.mark.parametrize("family", ["qwen2", "gemma3", "native qwen2", *SLOW_MERGING])
 def test_samples_depend_neither_on_batches_nor_on_other_series(tiny_base, family):
     base = tiny_base(family)
     prompts = prompts_of(Codec(2, 2), [6, 2, 9])
@@ -143,7 +150,7 @@ def test_samples_depend_neither_on_batches_nor_on_other_series(tiny_base, family
     assert decoder.decode(prompts, 4, replace(sampling, seed=12)) != together
 
 
-@pytest.mark.parametrize("family", ["qwen2", "native qwen2"])
+@pytest.mark.parametrize("family", ["qwen2", "native qwen2", *SLOW_MERGING])
 def test_guessing_ahead_changes_no_draw(tiny_base, monkeypatch, family):
     """The point is guessed, or nothing: the same futures."""
     base = tiny_base(family)
@@ -158,7 +165,8 @@ def test_guessing_ahead_changes_no_draw(tiny_base, monkeypatch, family):
 
     monkeypatch.setattr(rows, "spelling", functools.cache(without))
     assert decoder_for(base).decode(prompts, 5, sampling, trace=plain) == futures
-    assert pointed.taken_back > plain.taken_back == 0
+    assert plain.taken_back == 0
+    assert pointed.taken_back > 0 or family in MERGING
     assert len(pointed.calls) <= len(plain.calls)
 
 
@@ -199,7 +207,7 @@ GRAMMARS = [
 ]
 
 
-@pytest.mark.parametrize("say", ["9", "0", ".", ",", ";", "-", "?", "9-", "1.", "random"])
+@pytest.mark.parametrize("say", ["9", ";", "?", "9-", "random"])
 @pytest.mark.parametrize("greedy", [True, False])
 def test_whatever_the_model_says_the_output_is_a_series_of_the_horizon(tiny_base, say, greedy):
     base = tiny_base("qwen2")
@@ -229,15 +237,6 @@ def test_whatever_the_model_says_the_output_is_a_series_of_the_horizon(tiny_base
         assert futures[1][0] == "999;" * 4
     if say == "?":
         assert futures[2][0] == "?,?,?,?,?;" * 4
-
-
-@pytest.mark.parametrize("family", ["qwen2", "gemma2", "native qwen2"])
-def test_random_weights_give_valid_series(tiny_base, family):
-    base = tiny_base(family, torch.bfloat16)
-    prompts = prompts_of(Codec(3, 5), [3, 8], signed=True, missing=True)
-    for texts in decoder_for(base).decode(prompts, 5, Sampling(samples=6, temperature=10.0)):
-        for text in texts:
-            assert Codec(3, 5).decode(text).shape == (5, 5)
 
 
 def test_the_trace_says_what_was_run(tiny_base, through_torch):

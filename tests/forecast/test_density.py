@@ -4,6 +4,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+import tiny_models
 import tiny_runs
 import torch
 from grammars import legal, walk
@@ -181,11 +182,20 @@ def test_the_split_by_memory_changes_nothing(tiny_base):
     ("threshold", "decimals", "number_format"),
     [(1e-2, 2, "point"), (1e-3, 0, "point"), (1e-3, 1, "point"), (1e-2, 1, "digits")],
 )
-def test_the_price_is_counted_and_bounded(tiny_base, threshold, decimals, number_format, signed):
-    forecaster = LanguageModel(tiny_base("gemma2"), decimals=decimals, number_format=number_format)
-    history = _history(signed=signed)
+@pytest.mark.parametrize(
+    "family", ["gemma2", *(pytest.param(k, marks=pytest.mark.slow) for k in tiny_models.MERGING)]
+)
+def test_the_price_is_counted_and_bounded_and_the_rest_is_stated(
+    tiny_base, through_torch, family, threshold, decimals, number_format, signed
+):
+    forecaster = LanguageModel(tiny_base(family), decimals=decimals, number_format=number_format)
+    history, every = _history(signed=signed), []
     most = density.at_most(forecaster.plan, [history], threshold=threshold)
-    counted = count(lambda: density.next_step(forecaster, [history], threshold=threshold))
+    counted = count(
+        lambda: every.extend(density.next_step(forecaster, [history], threshold=threshold))
+    )
+    for one in every[0]:
+        assert one.probabilities.sum() + one.remainder == pytest.approx(1, abs=1e-9)
     spent = forecaster.usage.price
     assert spent.executed == counted > 0
     assert NOTHING.coursework < spent.coursework <= most.coursework

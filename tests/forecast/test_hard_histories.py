@@ -66,11 +66,13 @@ def test_futures_are_valid_and_their_own(tiny_base, name, missing, stored):
     # beside others, in another order, one row at a time
     others = [_series(other) for other in HISTORIES if other != name]
     like = [s for s in others if s.values.shape[1] == n_variables]
-    made._max_rows = 1
-    (alone,) = made.predict([history], 2, DRAWN)
-    made._max_rows = 5
-    among = made.predict([*like, history], 2, DRAWN)[-1]
-    for other in (alone, among):
+    (alone,), among = (
+        LanguageModel(made.base, decimals=1, missing=missing, scale=scale, max_rows=n).predict(
+            histories, 2, DRAWN
+        )
+        for n, histories in ((1, [history]), (5, [*like, history]))
+    )
+    for other in (alone, among[-1]):
         assert np.array_equal(other.samples, found.samples, equal_nan=True)
     # one series, its whole text anew for every symbol, no cache
     prompt = Prompt(name, plan.codec.encode(plan.numbers), plan.grammar)

@@ -5,9 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tiny_runs
-import torch
-from decoding_oracle import oracle
-from grammars import legal
+from decoding_oracle import nll_by_hand, oracle
 
 from lvlora.data.known import with_known
 from lvlora.errors import DataError
@@ -19,7 +17,6 @@ from lvlora.forecast.pricing import Trace
 from lvlora.forecast.rows import Prompt
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.head import NumericHead
-from lvlora.text.alphabet import SYMBOLS
 from lvlora.text.codec import Codec
 from lvlora.text.grammar import Grammar
 from lvlora.text.spelling import spelling
@@ -142,27 +139,11 @@ def test_a_horizon_in_pieces_has_its_known_values_in_each(tiny_base):
 
 
 def test_the_likelihood_is_of_the_variables_given_what_is_known(tiny_base):
-    """Token by token with the whole model."""
-    base = tiny_base()
-    forecaster = LanguageModel(base, decimals=1)
+    forecaster = LanguageModel(tiny_base(), decimals=1)
     (history, *_), (truth, *_) = _series()
     future = replace(history, values=truth, time=history.ahead, known=None, ahead=None)
     (nll,) = negative_log_likelihood(forecaster, [history], [future])
-    ((reading,),) = forecaster.plan.readings([history], 4)
-    text = reading.codec.encode(reading.numbers)
-    numbers, expected = reading.own_scale.apply(truth), np.zeros((4, 2))
-    for step, known in enumerate(reading.known_texts()):
-        text, state = text + known, 0
-        for v in range(2):
-            for symbol in reading.codec.number(float(numbers[step, v])) + ",;"[v]:
-                ids = torch.tensor([[base.alphabet.start, *base.alphabet.encode(text)]])
-                with torch.no_grad():
-                    logits = base.module(ids).logits[0, -1, list(base.alphabet.ids)].double()
-                weights = np.where(legal(reading.grammar)[state], np.exp(logits.numpy()), 0)
-                expected[step, v] -= np.log(weights[SYMBOLS.index(symbol)] / weights.sum())
-                text += symbol
-                state = int(reading.grammar.transitions[state, SYMBOLS.index(symbol)])
-            expected[step, v] += np.log(0.1 * reading.own_scale.divisors[v])
+    expected = nll_by_hand(forecaster, history, future)
     assert np.allclose(nll, expected, atol=2e-3)
 
 

@@ -2,16 +2,14 @@
 
 import numpy as np
 import pytest
+import tiny_models
 import tiny_runs
-import torch
-from grammars import legal
+from decoding_oracle import nll_by_hand
 
 from lvlora.data.dataset import Series
 from lvlora.forecast import likelihood
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.likelihood import Score, negative_log_likelihood
-from lvlora.text.alphabet import INDEX
-from lvlora.text.grammar import START
 from lvlora.train.measurement import count
 
 
@@ -19,37 +17,27 @@ def _cut(series, n):
     return series.steps(0, n), series.steps(n, len(series))
 
 
-def _by_hand(forecaster, history, future):
-    """Symbol by symbol with the whole model, no batch; (H, V)."""
-    base = forecaster.base
-    ((plan,),) = forecaster.plan.readings([history], len(future))
-    text, state = plan.codec.encode(plan.numbers), START
-    numbers = plan.scale.apply(future.values)
-    found = np.zeros(numbers.shape)
-    for (h, v), number in np.ndenumerate(numbers):
-        end = ";" if v == numbers.shape[1] - 1 else ","
-        for symbol in plan.codec.number(float(number)) + end:
-            ids = torch.tensor([[base.alphabet.start, *base.alphabet.encode(text)]])
-            with torch.no_grad():
-                logits = base.module(ids).logits[0, -1, list(base.alphabet.ids)].double().numpy()
-            weights = np.where(legal(plan.grammar)[state], np.exp(logits), 0)
-            found[h, v] -= np.log(weights[INDEX[symbol]] / weights.sum())
-            text += symbol
-            state = int(plan.grammar.transitions[state, INDEX[symbol]])
-        found[h, v] += np.log(0.1 * plan.scale.divisors[v])
-    return found
-
-
-@pytest.mark.parametrize("family", ["qwen2", "gemma3"])
-@pytest.mark.parametrize("n_variables", [1, 2, 4])
-def test_equals_a_calculation_by_hand(tiny_base, family, n_variables):
-    forecaster = LanguageModel(tiny_base(family), decimals=1)
+@pytest.mark.parametrize(
+    ("family", "n_variables", "options"),
+    [
+        *((family, n, {}) for family in ("qwen2", "gemma3") for n in (1, 2, 4)),
+        *((kind, 2, {"decimals": 2}) for kind in tiny_models.MERGING),
+        *((kind, 2, {"number_format": "digits"}) for kind in tiny_models.MERGING),
+    ],
+)
+def test_equals_a_calculation_by_hand_at_its_price(tiny_base, family, n_variables, options):
+    forecaster = LanguageModel(tiny_base(family), **{"decimals": 1, **options})
     data = list(tiny_runs.dataset(3, n_steps=11, n_variables=n_variables))
     data[1] = data[1].steps(3, 11)  # of another length
     pairs = [_cut(s, 6 if i != 1 else 4) for i, s in enumerate(data)]
-    found = negative_log_likelihood(forecaster, [h for h, _ in pairs], [f for _, f in pairs])
-    for (history, future), nll in zip(pairs, found, strict=True):
-        assert np.allclose(nll, _by_hand(forecaster, history, future), atol=2e-3)
+    histories, futures = [h for h, _ in pairs], [f for _, f in pairs]
+    price = likelihood.price(forecaster.plan, histories, futures)
+    every = []
+    counted = count(lambda: every.extend(negative_log_likelihood(forecaster, histories, futures)))
+    assert price.executed == counted > 0
+    assert price == forecaster.usage.price
+    for (history, future), nll in zip(pairs, every, strict=True):
+        assert np.allclose(nll, nll_by_hand(forecaster, history, future), atol=2e-3)
 
 
 def test_a_unit_is_a_shift_of_its_logarithm(tiny_base):
@@ -79,8 +67,9 @@ def test_missing_truth_is_read_and_not_scored(tiny_base):
     assert Score.of([found]).n_values == 5
 
 
-def test_what_the_grammar_cannot_write_is_impossible(tiny_base):
-    forecaster = LanguageModel(tiny_base(), decimals=1)
+@pytest.mark.parametrize("family", ["qwen2", *tiny_models.MERGING])
+def test_what_the_grammar_cannot_write_is_impossible(tiny_base, family):
+    forecaster = LanguageModel(tiny_base(family), decimals=1)
     (series,) = tiny_runs.dataset(1, n_steps=10)
     history, future = _cut(series, 6)
     odd = future.values.copy()

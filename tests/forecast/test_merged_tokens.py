@@ -1,21 +1,19 @@
 """Models whose tokenizers merge symbols: decoding, likelihoods, densities and prices stay exact."""
 
-import functools
 from dataclasses import replace
-from itertools import product
 
 import numpy as np
 import pytest
 import tiny_models
 import tiny_runs
 import torch
-from decoding_oracle import decoder_for, oracle, prompts_of
+from decoding_oracle import oracle
 from grammars import walk
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from lvlora.data.dataset import Series
-from lvlora.forecast import continuation, density, likelihood, reading, rows
+from lvlora.forecast import density, reading
 from lvlora.forecast.decoding import Decoder
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.likelihood import negative_log_likelihood
@@ -31,8 +29,6 @@ from lvlora.text.spelling import spelling
 from lvlora.train.measurement import count
 
 KINDS = list(tiny_models.MERGING)
-BOTH_WAYS = [*KINDS, "native triples", "native whole"]
-GREEDY = Sampling(greedy=True)
 
 
 @pytest.fixture
@@ -60,79 +56,6 @@ def test_the_alphabet_has_the_merged_tokens(tiny_base, tiny_folder, kind):
     }
     tokens = [base.alphabet.tokens[i] for i in base.alphabet.spell("0.25,1234.00;")]
     assert tokens == expected[kind]
-
-
-@pytest.mark.parametrize("kind", BOTH_WAYS)
-@pytest.mark.parametrize("sampling", [GREEDY, Sampling(samples=2, temperature=1.5, seed=5)])
-def test_decoding_equals_the_oracle(tiny_base, kind, sampling):
-    base = tiny_base(kind)
-    prompts = prompts_of(Codec(2, 2), [1, 3, 7, 2])
-    futures = decoder_for(base).decode(prompts, 4, sampling)
-    for prompt, texts in zip(prompts, futures, strict=True):
-        assert len(texts) == sampling.n_futures
-        for sample, text in enumerate(texts):
-            assert text == oracle(base, prompt, 4, sampling, sample)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(
-    ("decimals", "n_variables", "options"),
-    [
-        (0, 3, {"signed": True}),
-        (3, 1, {"max_integer_digits": 1}),
-        (1, 5, {"signed": True, "missing": True, "max_integer_digits": 4}),
-        (2, 2, {"missing": True}),
-        (2, 2, {"number_format": "digits"}),
-        (1, 3, {"number_format": "digits", "signed": True, "missing": True}),
-    ],
-)
-def test_equals_the_oracle_in_other_grammars(tiny_base, kind, decimals, n_variables, options):
-    base = tiny_base(kind)
-    options = dict(options)
-    codec = Codec(decimals, n_variables, options.pop("number_format", "point"))
-    prompts = prompts_of(codec, [2, 5], **options)
-    sampling = Sampling(samples=2, temperature=3.0, top_p=0.95, seed=1)
-    for prompt, texts in zip(prompts, decoder_for(base).decode(prompts, 2, sampling), strict=True):
-        for sample, text in enumerate(texts):
-            assert text == oracle(base, prompt, 2, sampling, sample)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", BOTH_WAYS)
-def test_different_grammars_and_a_growing_cache(tiny_base, kind, monkeypatch):
-    base = tiny_base(kind)
-    monkeypatch.setattr(continuation, "PREFILL_TOKENS", 100)
-    prompts = [
-        *prompts_of(Codec(2, 2), [30, 3]),
-        *prompts_of(Codec(0, 1), [9], signed=True),
-        *prompts_of(Codec(1, 3), [2], missing=True, max_integer_digits=2),
-    ]
-    for prompt, (text,) in zip(prompts, decoder_for(base).decode(prompts, 8, GREEDY), strict=True):
-        assert text == oracle(base, prompt, 8, GREEDY)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", BOTH_WAYS)
-def test_neither_batches_nor_guesses_change_a_draw(tiny_base, kind, monkeypatch):
-    decoder = decoder_for(tiny_base(kind))
-    prompts = prompts_of(Codec(2, 2), [6, 2, 9]) + prompts_of(Codec(0, 2), [5], 1, signed=True)
-    sampling = Sampling(samples=4, temperature=2.0, seed=3)
-    guessed, plain = Trace(), Trace()
-    together = decoder.decode(prompts, 3, sampling, trace=guessed)
-    assert len({t for texts in together for t in texts}) > 10
-    for max_rows in (1, 3, 7):
-        assert decoder.decode(prompts, 3, sampling, max_rows=max_rows) == together
-    assert decoder.decode(prompts[::-1], 3, sampling) == together[::-1]
-
-    def without(grammar, tokens):
-        ways = spelling(grammar, tokens)
-        return replace(ways, guess=np.full_like(ways.guess, -1))
-
-    monkeypatch.setattr(rows, "spelling", functools.cache(without))
-    assert decoder.decode(prompts, 3, sampling, trace=plain) == together
-    assert plain.taken_back == 0
-    assert len(guessed.calls) <= len(plain.calls)
 
 
 class _Says(torch.nn.Module):
@@ -260,44 +183,6 @@ def test_a_price_is_the_same_without_weights_and_what_torch_counts(tiny_base, th
     assert forecaster.usage.price.coursework <= most.coursework
 
 
-def _by_hand(forecaster, history, future):
-    """Token by token with the whole model, what is legal found by trying texts; (H, V)."""
-    base = forecaster.base
-    ((plan,),) = forecaster.plan.readings([history], len(future))
-    ways = spelling(plan.grammar, base.alphabet.tokens)
-    text, state = plan.codec.encode(plan.numbers), START
-    numbers = plan.scale.apply(future.values)
-    found = np.zeros(numbers.shape)
-    for (h, v), number in np.ndenumerate(numbers):
-        end = ";" if v == numbers.shape[1] - 1 else ","
-        for token in base.alphabet.spell(plan.codec.number(float(number)) + end):
-            ids = torch.tensor([[base.alphabet.start, *base.alphabet.encode(text)]])
-            with torch.no_grad():
-                logits = base.module(ids).logits[0, -1, list(base.alphabet.ids)].double().numpy()
-            weights = np.where(ways.legal[state], np.exp(logits - logits.max()), 0)
-            found[h, v] -= np.log(weights[token] / weights.sum())
-            text += base.alphabet.tokens[token]
-            state = int(ways.transitions[state, token])
-        found[h, v] += np.log(10.0**-plan.codec.decimals * plan.scale.divisors[v])
-    return found
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("number_format", ["point", "digits"])
-def test_a_likelihood_equals_a_calculation_by_hand(tiny_base, kind, number_format):
-    forecaster = LanguageModel(tiny_base(kind), decimals=2, number_format=number_format)
-    data = list(tiny_runs.dataset(3, n_steps=11))
-    pairs = [(s.steps(i, 6), s.steps(6, 9 + i)) for i, s in enumerate(data)]
-    histories, futures = [h for h, _ in pairs], [f for _, f in pairs]
-    said = likelihood.price(forecaster.plan, histories, futures)
-    found = []
-    counted = count(lambda: found.extend(negative_log_likelihood(forecaster, histories, futures)))
-    assert said.executed == counted > 0
-    assert said == forecaster.usage.price
-    for (history, future), nll in zip(pairs, found, strict=True):
-        assert np.allclose(nll, _by_hand(forecaster, history, future), atol=2e-3)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
@@ -328,29 +213,6 @@ def test_the_probabilities_of_all_numbers_are_one(
     assert np.allclose(shares[places], found.probabilities, atol=1e-5)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("signed", [False, True])
-def test_a_density_states_what_it_does_not_list_and_its_price_is_bounded(
-    tiny_base, through_torch, kind, signed
-):
-    (series,) = tiny_runs.dataset(1, n_steps=8)
-    history = Series(series.id, series.time, series.values - (3 if signed else 0))
-    for threshold, decimals, form in product((1e-2, 1e-3), (0, 2), ("point", "digits")):
-        forecaster = LanguageModel(tiny_base(kind), decimals=decimals, number_format=form)
-        most = density.at_most(forecaster.plan, [history], threshold=threshold)
-        told = []
-        counted = count(
-            lambda f=forecaster, t=threshold, told=told: told.extend(
-                density.next_step(f, [history], threshold=t)
-            )
-        )
-        assert 0 < counted == forecaster.usage.price.executed <= most.executed
-        assert forecaster.usage.price.coursework <= most.coursework
-        for one in told[0]:
-            assert one.probabilities.sum() + one.remainder == pytest.approx(1, abs=1e-9)
-
-
 @any_order
 @given(alphabets, st.integers(0, 2**32), st.sampled_from(["point", "digits"]), st.integers(0, 2))
 @example(_alphabet(ENDS), 0, "point", 0)
@@ -370,18 +232,6 @@ def test_no_density_is_dearer_than_told(tiny_base, alphabet, seed, form, decimal
     for found in (one, other):
         total = found.probabilities.sum() + found.remainder + found.missing
         assert total == pytest.approx(1, abs=1e-9)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_what_cannot_be_written_is_impossible_and_gaps_are_read(tiny_base, kind):
-    forecaster = LanguageModel(tiny_base(kind), decimals=1)
-    (series,) = tiny_runs.dataset(1, n_steps=10)
-    odd = series.values[6:].copy()
-    odd[0, 1], odd[2, 0], odd[1, 1] = -1.0, 1e9, np.nan
-    truth = Series(series.id, series.time[6:], odd)
-    (found,) = negative_log_likelihood(forecaster, [series.steps(0, 6)], [truth])
-    assert np.argwhere(np.isinf(found)).tolist() == [[0, 1], [2, 0]]
-    assert np.argwhere(np.isnan(found)).tolist() == [[1, 1]]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -40,10 +40,6 @@ class RivalForecaster(Forecaster):
         self.uses_known = rival.uses_known
         self.processes, self.learns_from = processes or RivalProcesses(1), learns_from
 
-    def refusal(self, dataset: Dataset) -> str:
-        """Say why it cannot forecast such data; empty if it can."""
-        return self.rival.refusal(dataset)
-
     def seasons_used(self, histories: Sequence[Series]) -> str:
         """Say which seasons it takes these histories to have; empty for one without a season."""
         rival = self.rival
