@@ -25,7 +25,7 @@ def test_scores_are_relative_to_the_steps_of_the_history_and_to_the_last_value()
     truth = np.full((4, 1), 9.0)
     samples = np.broadcast_to(np.array([7.0, 8.0, 11.0])[:, None, None], (3, 4, 1))
     scores = score_development.relative([history], [truth], [samples])
-    assert scores.pop("log ratio") == pytest.approx(np.log(0.25))
+    assert scores.pop("log ratio") == pytest.approx(np.log(0.6 / 2.1))
     assert scores == {"series": 1, "mase": 0.5, "last value": 2.0, "better": 1.0, "coverage": 1.0}
 
 
