@@ -29,7 +29,7 @@ from lvlora.flops.answers import (
     FlopsMeasure,
     FlopsVary,
 )
-from lvlora.forecast.answers import ForecastDensity, ForecastPrice, Forecasts
+from lvlora.forecast.answers import ForecastDensity, ForecastPrice, Forecasts, PanelForecasts
 from lvlora.model.merging import Export
 from lvlora.sweep.record import Sweep, SweepPlan
 from lvlora.text.answers import Tokenize, TokenizeText
@@ -55,6 +55,7 @@ ANSWERS: dict[str, type[Answer]] = {
     "experiment-dry-run": ExperimentPlan,
     "forecast": Forecasts,
     "forecast-density": ForecastDensity,
+    "forecast-folder": PanelForecasts,
     "forecast-dry-run": ForecastPrice,
     "evaluate": Evaluation,
     "evaluate-export-task": ExportedTask,
@@ -73,7 +74,7 @@ def answer_name(command: str, options: Sequence[str], keys: Sequence[str] = ()) 
     Args:
         command: its name.
         options: the words after it.
-        keys: of the answer; only they tell the report of an evaluation from that of a run.
+        keys: of the answer; only they tell what an argument was, such as a folder.
     """
     # a dry run is one whatever else is asked for, and with --ledger --measure measures the machine
     first = ("dry-run", "ledger")
@@ -81,7 +82,7 @@ def answer_name(command: str, options: Sequence[str], keys: Sequence[str] = ()) 
     for name in sorted(names, key=lambda name: name.removeprefix(f"{command}-") not in first):
         option = name.removeprefix(f"{command}-")
         asked = any(word.partition("=")[0] == f"--{option}" for word in options)
-        if asked or (name == "report-evaluation" and "evaluation" in keys):
+        if asked or (option in ("evaluation", "folder") and option in keys):
             return name
     return command
 

@@ -9,6 +9,7 @@ from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.results import check_results
 from lvlora.cli.program.root import app
 from lvlora.cli.terminal.output import Output
+from lvlora.errors import SettingsError
 from lvlora.forecast.settings import ForecastSettings
 from lvlora.output_files import STANDARD_OUTPUT
 
@@ -58,6 +59,13 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
     from lvlora.forecast.estimate import price_document
 
     output = context.output
+    if settings.data.is_dir():
+        _forecast_panel(settings, context)
+        return
+    if settings.scheduler is not None:
+        raise SettingsError(
+            "--scheduler: a cluster forecasts the parts of a folder.", "Give a folder of files."
+        )
     check_results(settings, context, files.kinds(settings))
 
     def read() -> Dataset:
@@ -75,6 +83,21 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
     _report(forecasts, lambda: forecasts_document(forecasts), settings, output)
     if not settings.plot and settings.output != STANDARD_OUTPUT:
         output.hint("Add --plot FILE.png for a picture, --output FILE.csv for the numbers.")
+
+
+def _forecast_panel(settings: ForecastSettings, context: CommandContext) -> None:
+    from lvlora.cli.terminal.document import show_document
+    from lvlora.forecast import panel
+    from lvlora.forecast.document import panel_document
+    from lvlora.forecast.estimate import price_document
+
+    output = context.output
+    if context.dry_run:
+        price = panel.price_panel(settings, output)
+        output.report(price, lambda: show_document(price_document(price), output))
+        return
+    record = panel.forecast_panel(settings, output)
+    output.report(record, lambda: show_document(panel_document(record), output))
 
 
 def _report(

@@ -176,6 +176,20 @@ class ForecastDensity(Answer):
     files: list[str]
 
 
+class PanelForecasts(Answer):
+    """`lvlora forecast FOLDER --json`"""
+
+    folder: str
+    """Where the tables of the parts are, under the names of the parts."""
+    parts: int
+    parts_kept: int
+    """Of them those that were there already."""
+    series: int
+    """Series that were forecast now."""
+    flops: Price
+    seconds: float
+
+
 class ForecastPrice(Answer):
     """`lvlora forecast FILE --dry-run --json`, and the same of evaluate and baseline."""
 

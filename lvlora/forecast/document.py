@@ -16,6 +16,7 @@ from lvlora.forecast.answers import (
     ForecastSeries,
     HoldoutScores,
     ModelFacts,
+    PanelForecasts,
 )
 from lvlora.report.document import Block, Document, Picture, Points, Section, Table
 
@@ -202,6 +203,19 @@ def density_document(result: DatasetDensity) -> Document:
     return Document(
         title=f"The next step by {_name(answer.model)}", sections=(Section("Density", blocks),)
     )
+
+
+def panel_document(record: PanelForecasts) -> Document:
+    """Return what became of the parts of a folder, in words."""
+    made = record.parts - record.parts_kept
+    kept = f"; {record.parts_kept} were there already" if record.parts_kept else ""
+    spent = f"{numbers.flops(record.flops.executed)} FLOPs executed"
+    blocks = [
+        f"{made} of {record.parts} parts forecast ({record.series:,} series){kept}: "
+        f"{spent}, {numbers.duration(record.seconds)}.",
+        f"Tables: {record.folder}",
+    ]
+    return Document(title="Forecasts of a folder", sections=(Section("Parts", blocks),))
 
 
 def _density_in_words(facts: Distribution, one: Density) -> Points:

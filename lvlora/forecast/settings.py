@@ -105,7 +105,7 @@ class ForecastSettings(KnownFutureSettings, AdapterSettings, SamplingSettings, B
 
     data: Path = option(
         ...,
-        "CSV, HDF5 or Parquet file; - reads CSV from standard input.",
+        "CSV, HDF5 or Parquet file, or a folder of Parquet files; - reads CSV from standard input.",
         "Data",
         affects="data",
         argument=True,
@@ -209,6 +209,14 @@ class ForecastSettings(KnownFutureSettings, AdapterSettings, SamplingSettings, B
         "Output",
         affects="output",
         short="-o",
+    )
+    scheduler: str | None = option(
+        None,
+        "With a folder of Parquet files: the address of a dask scheduler, such as tcp://HOST:8786, "
+        "whose workers forecast the parts.",
+        "Forecast",
+        affects="resources",
+        metavar="ADDRESS",
     )
     samples_out: Path | None = option(
         None, "Write every drawn future into a .csv or .h5 file.", "Output", affects="output"

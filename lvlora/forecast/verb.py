@@ -205,6 +205,19 @@ def price(
     return price_answer(prices, benchmarks, started, n_series=len(job.data), draws=draws)
 
 
+def price_bound(
+    settings: ForecastSettings, read: Callable[[], Dataset], narrator: Narrator
+) -> tuple[Price, int]:
+    """Return the most that `forecast` can spend, and the number of series; no weights are opened.
+
+    Raises:
+        As `forecast`, but for a budget.
+    """
+    with contextlib.ExitStack() as stack:
+        opened = _open(_request(settings, read, narrator), narrator, stack, weights=False)
+    return opened.price_bound, len(opened.request.histories)
+
+
 @dataclass(frozen=True)
 class _Job:
     """Histories, who forecasts them, and the plan.
