@@ -15,7 +15,7 @@ import json
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -85,7 +85,9 @@ def forecast_panel(settings: ForecastSettings, narrator: Narrator) -> PanelForec
         largest = sorted(bounds, key=lambda one: one.executed)[-at_once:]
         wanted = {"forecast": Wanted(bound, sum(largest, NOTHING))}
         ledger = stack.enter_context(Ledger.for_runs(settings.runs))
-        held = ledger.reserve(run, wanted, spender, limits)["forecast"] if bound != NOTHING else None
+        held = None
+        if bound != NOTHING:
+            held = ledger.reserve(run, wanted, spender, limits)["forecast"]
         advance = stack.enter_context(narrator.counted("Forecasting parts", len(missing)))
         made = stack.enter_context(contextlib.closing(_made(settings, missing)))
         try:
@@ -114,8 +116,8 @@ def price_panel(settings: ForecastSettings, narrator: Narrator) -> ForecastPrice
     """Return the price bound of all parts, those that are there included."""
     settings, spender, parts = _prepared(settings, narrator)
     of_parts = [verb.price_bound(*_part_of(settings, part.source)) for part in parts]
-    prices = {spender.model: sum((bound for bound, _ in of_parts), NOTHING)} if spender.model else {}
-    n_series = sum(n for _, n in of_parts)
+    bound, n_series = sum((b for b, _ in of_parts), NOTHING), sum(n for _, n in of_parts)
+    prices = {spender.model: bound} if spender.model else {}
     return price_answer(prices, None, 0.0, n_series=n_series, draws=False)
 
 
@@ -186,7 +188,8 @@ def _named(choice: Choice, settings: ForecastSettings) -> dict[str, str]:
 def _target(settings: ForecastSettings) -> Path:
     if settings.output is None or settings.output.suffix or settings.output.is_file():
         raise SettingsError(
-            f"{settings.data} is a folder: its forecasts need a folder, too.", "Add --output FOLDER."
+            f"{settings.data} is a folder: its forecasts need a folder, too.",
+            "Add --output FOLDER.",
         )
     if settings.output.resolve() == settings.data.resolve():
         raise SettingsError("--output is the folder of the data.", "Name another folder.")
@@ -198,7 +201,7 @@ def _part_of(settings: ForecastSettings, source: Path) -> tuple[ForecastSettings
     return own, lambda: read_data(own, Silent()), Silent()
 
 
-def _made(settings: ForecastSettings, parts: list[Part]) -> Iterator[Made]:
+def _made(settings: ForecastSettings, parts: list[Part]) -> Generator[Made, None, None]:
     """Forecast parts, here or by whoever `_workers` has reached, in order."""
     import joblib  # type: ignore[import-untyped]
 
@@ -225,7 +228,9 @@ def _workers(scheduler: str | None) -> Iterator[int]:
     import joblib
 
     try:
-        client = Client(scheduler, timeout=_WAITING_SECONDS, set_as_default=False)
+        client: Any = Client(  # type: ignore[no-untyped-call]
+            scheduler, timeout=_WAITING_SECONDS, set_as_default=False
+        )
         client.wait_for_workers(1, timeout=_WAITING_SECONDS)
     except (OSError, TimeoutError, ValueError) as error:
         raise LvloraError(

@@ -208,14 +208,14 @@ def price(
 def price_bound(
     settings: ForecastSettings, read: Callable[[], Dataset], narrator: Narrator
 ) -> tuple[Price, int]:
-    """Return the most that `forecast` can spend, and the number of series; no weights are opened.
+    """Return the most that `forecast` can spend, and the number of series.
 
     Raises:
         As `forecast`, but for a budget.
     """
     with contextlib.ExitStack() as stack:
-        opened = _open(_request(settings, read, narrator), narrator, stack, weights=False)
-    return opened.price_bound, len(opened.request.histories)
+        job = _open(settings, read, narrator, stack, weights=False)
+    return job.price_bound, len(job.data)
 
 
 @dataclass(frozen=True)
