@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from lvlora.data.dataset import Dataset, Series
 from lvlora.forecast.rivals import default_rivals
 
-_SLOW = (" fit", "equations", "gaussian", "refitted")
+_SLOW = (" fit", "equations", "gaussian", "refitted", "arima")
 
 
 @st.composite
@@ -50,7 +50,7 @@ def test_any_history(name) -> None:
         pytest.skip(f"{name} needs pip install 'lvlora[rivals]'")
 
     @settings(
-        max_examples=8,
+        max_examples=settings.default.max_examples // 4,
         deadline=None,
         derandomize=True,
         suppress_health_check=list(HealthCheck),

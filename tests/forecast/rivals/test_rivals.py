@@ -96,15 +96,18 @@ HISTORIES = {
 }
 
 
+ODD = ("two steps", "all missing", "gaps", "up to 1e300", "with zeros", "constant", "tiny")
+
+
 def slow(name, kind):
     """Whether a case is left for those who have time: fits take seconds."""
     fitted = any(part in name for part in (" fit", "gaussian", "arima"))
-    quick = ("two steps", "all missing", "gaps", "up to 1e300")
+    quick = ODD[:4]
     if "best" in name:
         quick = quick[:2]
     elif " fit" in name and name != "lotka-volterra fit":
         quick = quick[:3]  # one class, with more parameters
-    return fitted and kind not in quick
+    return kind not in (quick if fitted else (*ODD, "eight variables"))
 
 
 def cases(kinds, slow=slow):
