@@ -7,18 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lvlora import folders
-from lvlora.answers import NOTHING
+from lvlora.answers import NOTHING, Price
 from lvlora.data.dataset import Dataset
 from lvlora.errors import BudgetError, LvloraError
 from lvlora.evaluation.evaluate import evaluate
 from lvlora.evaluation.settings import EvaluateSettings
 from lvlora.experiment.document import document
-from lvlora.experiment.prices import ZERO_SHOT, PricedStage, named_adapters, price_stages
+from lvlora.experiment.prices import ZERO_SHOT, named_adapters, price_stages
 from lvlora.experiment.record import (
     FILE,
     Experiment,
     ExperimentPlan,
-    PlannedStage,
     Record,
     Result,
     StageResult,
@@ -29,11 +28,9 @@ from lvlora.experiment.settings import ExperimentSettings, Stage, read_stages
 from lvlora.flops.budget import Budget
 from lvlora.flops.ledger import FILE_NAME, Ledger
 from lvlora.flops.ledger import entries as ledger_entries
-from lvlora.flops.rows import Row
 from lvlora.model import devices
 from lvlora.narrator import Narrator
 from lvlora.report.page import PAGE, write_page
-from lvlora.settings.base import Convention
 from lvlora.settings.configuration import Source
 from lvlora.sweep.search import run_search
 from lvlora.sweep.settings import SweepSettings
@@ -44,32 +41,25 @@ from lvlora.train.run_folder import RunFolder
 
 @dataclass(frozen=True)
 class _Work:
-    """An experiment that could begin."""
+    """An experiment that could begin.
+
+    Attributes:
+        at_most: FLOPs that are charged and will stay, and the price bound of what is not done.
+    """
 
     settings: ExperimentSettings
-    folder: Path
     dataset: Dataset
     data_sha256: str
-    priced: tuple[PricedStage, ...]
-    budget: Budget | None
+    stages: tuple[Stage, ...]
+    plan: ExperimentPlan
+    at_most: Price
 
     @property
-    def convention(self) -> Convention:
-        return self.settings.convention if self.budget is None else self.budget.convention
+    def folder(self) -> Path:
+        return Path(self.plan.folder)
 
     def record(self) -> Record:
-        return Record.read(self.folder, [p.stage for p in self.priced], self.data_sha256)
-
-    def entries(self) -> list[Row]:
-        return ledger_entries(self.folder)
-
-    def at_most(self, record: Record) -> tuple[int, int]:
-        """Return FLOPs that are charged and will stay, and the most that the other stages cost."""
-        entries = self.entries()
-        rest = [p for p in self.priced if p.stage.name not in record.stages]
-        begun = sum((charged(entries_of(p.stage.name, entries)) for p in rest), NOTHING)
-        most = sum((p.at_most for p in rest), NOTHING)
-        return (charged(entries) - begun).of(self.convention), most.of(self.convention)
+        return Record.read(self.folder, self.stages, self.data_sha256)
 
 
 def run_experiment(
@@ -97,8 +87,15 @@ def run_experiment(
         RunStopped: a signal came; everything is saved, and the same call goes on.
     """
     work = _prepare(settings, read, config, sources)
-    _check_budget(work)
-    folder = work.folder
+    folder, plan = work.folder, work.plan
+    most = work.at_most.of(plan.convention)
+    if plan.budget is not None and most > plan.budget:
+        raise BudgetError(
+            f"what is charged and the stages that are left may cost {most:,} FLOPs "
+            f"({plan.convention}), and the budget is {plan.budget:,}",
+            "--dry-run shows what each may cost; a smaller --scale, if the file has one, or "
+            "another --budget helps.",
+        )
     folder.mkdir(parents=True, exist_ok=True)
     folders.claim("--out", folder, "experiment", (FILE, PAGE))
     busy = LvloraError(
@@ -106,13 +103,12 @@ def run_experiment(
     )
     with folders.held(folder, busy):
         record = work.record()  # as another process may have left it by now
-        for number, priced in enumerate(work.priced, 1):
-            stage = priced.stage
-            where = f"Stage {number} of {len(work.priced)}, {stage.name}"
+        for number, (stage, planned) in enumerate(zip(work.stages, plan.stages, strict=True), 1):
+            where = f"Stage {number} of {len(work.stages)}, {stage.name}"
             if stage.name in record.stages:
                 narrator.note(f"{where}: is done.")
                 continue
-            narrator.note(f"{where}: lvlora {stage.command}, {priced.what}.")
+            narrator.note(f"{where}: lvlora {stage.command}, {planned.what}.")
             result = _make(stage, record, work, narrator, observer)
             record = record.with_result(stage, work.data_sha256, result)
             record.write(folder)
@@ -130,32 +126,7 @@ def plan_experiment(
     sources: Mapping[str, Source],
 ) -> ExperimentPlan:
     """Return what `run_experiment` would do and cost at most; nothing is charged or left."""
-    work = _prepare(settings, read, config, sources)
-    record, entries, budget = work.record(), work.entries(), work.budget
-    known = [*ledger_entries(work.folder.parent), *entries]
-    stages = [
-        PlannedStage(
-            name=p.stage.name,
-            command=p.stage.command,
-            what=p.what,
-            done=p.stage.name in record.stages,
-            flops_at_most=p.at_most,
-            seconds=0.0 if p.stage.name in record.stages else p.seconds(known),
-        )
-        for p in work.priced
-    ]
-    seconds = [stage.seconds for stage in stages if stage.seconds is not None]
-    return ExperimentPlan(
-        folder=str(work.folder),
-        model=settings.model,
-        stages=stages,
-        flops_at_most=sum((p.at_most for p in work.priced), NOTHING),
-        charged=charged(entries),
-        budget=None if budget is None else budget.flops,
-        convention=work.convention,
-        share_of_budget=None if budget is None else sum(work.at_most(record)) / budget.flops,
-        seconds=sum(seconds) if len(seconds) == len(stages) else None,
-    )
+    return _prepare(settings, read, config, sources).plan
 
 
 def _prepare(
@@ -167,27 +138,31 @@ def _prepare(
     folder, stages = read_stages(settings, sources, config)
     dataset = read()
     data_sha256 = dataset.sha256()
-    Record.read(folder, stages, data_sha256)  # refused before anything is priced
+    record = Record.read(folder, stages, data_sha256)  # refused before anything is priced
     devices.set_threads(settings.threads)
+    entries = ledger_entries(folder)
     budget = Budget.after(settings.budget, settings.convention)
     if settings.budget is None and (folder / FILE_NAME).exists():
         with Ledger.for_runs(folder, create=False, reading=True) as ledger:
             budget = ledger.budget()
-    return _Work(settings, folder, dataset, data_sha256, price_stages(stages, dataset), budget)
-
-
-def _check_budget(work: _Work) -> None:
-    if work.budget is None:
-        return
-    spent, remaining = work.at_most(work.record())
-    limit = work.budget.flops
-    if spent + remaining > limit:
-        raise BudgetError(
-            f"the stages that are left may cost {remaining:,} FLOPs ({work.convention}); "
-            f"{max(0, limit - spent):,} of the budget of {limit:,} are there",
-            "--dry-run shows what each may cost; a smaller --scale, if the file has one, or "
-            "another --budget helps.",
-        )
+    planned = price_stages(stages, dataset, record, [*ledger_entries(folder.parent), *entries])
+    rest = [stage for stage in planned if not stage.done]
+    begun = sum((charged(entries_of(stage.name, entries)) for stage in rest), NOTHING)
+    at_most = charged(entries) - begun + sum((s.flops_at_most for s in rest), NOTHING)
+    convention = settings.convention if budget is None else budget.convention
+    seconds = [stage.seconds for stage in planned if stage.seconds is not None]
+    plan = ExperimentPlan(
+        folder=str(folder),
+        model=settings.model,
+        stages=planned,
+        flops_at_most=sum((stage.flops_at_most for stage in planned), NOTHING),
+        charged=charged(entries),
+        budget=None if budget is None else budget.flops,
+        convention=convention,
+        share_of_budget=None if budget is None else at_most.of(convention) / budget.flops,
+        seconds=sum(seconds) if len(seconds) == len(planned) else None,
+    )
+    return _Work(settings, dataset, data_sha256, stages, plan, at_most)
 
 
 def _make(
@@ -263,34 +238,33 @@ def _adapter(name: str, folder: Path, record: Record) -> str:
 
 
 def _answer(work: _Work, record: Record) -> Experiment:
-    entries, budget = work.entries(), work.budget
+    plan, entries = work.plan, ledger_entries(work.folder)
     stages = []
-    for priced in work.priced:
-        stage = priced.stage
-        if stage.name not in record.stages:
+    for planned in plan.stages:
+        if planned.name not in record.stages:
             continue
-        own = entries_of(stage.name, entries)
-        share = None if budget is None else charged(own).of(budget.convention) / budget.flops
+        own = entries_of(planned.name, entries)
+        flops = charged(own)
         stages.append(
             StageResult(
-                name=stage.name,
-                command=stage.command,
-                flops_at_most=priced.at_most,
-                flops=charged(own),
-                share_of_budget=share,
+                name=planned.name,
+                command=planned.command,
+                flops_at_most=planned.flops_at_most,
+                flops=flops,
+                share_of_budget=plan.budget and flops.of(plan.convention) / plan.budget,
                 seconds=sum(row.seconds for row in own),
-                result=record.stages[stage.name].result,
+                result=record.stages[planned.name].result,
             )
         )
     total = charged(entries)
     return Experiment(
-        folder=str(work.folder),
+        folder=plan.folder,
         scale=work.settings.scale,
         stages=stages,
         others=total - sum((stage.flops for stage in stages), NOTHING),
         flops=total,
-        budget=None if budget is None else budget.flops,
-        convention=work.convention,
-        left=None if budget is None else budget.flops - total.of(budget.convention),
+        budget=plan.budget,
+        convention=plan.convention,
+        left=None if plan.budget is None else plan.budget - total.of(plan.convention),
         files=[str(work.folder / PAGE)],
     )

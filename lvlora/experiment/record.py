@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, ValidationError
 
@@ -13,7 +13,7 @@ from lvlora.answers import NOTHING, Answer, Number, Price, Shape
 from lvlora.errors import DataError, SettingsError
 from lvlora.experiment.settings import Command, Stage
 from lvlora.flops.rows import Row
-from lvlora.settings.base import Convention
+from lvlora.settings.base import Convention, differences
 
 FILE = "experiment.json"
 
@@ -109,7 +109,6 @@ class FinishedStage(Shape):
 class Record(Shape):
     """The content of experiment.json: the stages that are done."""
 
-    schema_version: Literal[1] = 1
     stages: dict[str, FinishedStage] = Field(default_factory=dict)
 
     @classmethod
@@ -131,12 +130,8 @@ class Record(Shape):
             raise DataError(f"{file}: {place}: {wrong['msg']}", hint) from None
         for stage in stages:
             if stage.name in record.stages:
-                then, now = record.stages[stage.name].settings, deciding(stage, data_sha256)
-                different = [
-                    f"{name} ({then.get(name)} then, {now.get(name)} now)"
-                    for name in {**then, **now}
-                    if then.get(name) != now.get(name)
-                ]
+                now = deciding(stage, data_sha256)
+                different = differences(record.stages[stage.name].settings, now)
                 if different:
                     raise SettingsError(
                         f"stage {stage.name} is done with other settings: {', '.join(different)}",

@@ -7,7 +7,7 @@ exists, is checked and is explained in exactly one place.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
@@ -71,6 +71,15 @@ class Settings(BaseModel):
     def deciding(self, *kinds: Affects) -> dict[str, Any]:
         """The settings that affect one of these, as JSON: for identities and records."""
         return self.model_dump(mode="json", include=set(self.affecting(*kinds)))
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return a phrase for each setting that is not as it was."""
+    return [
+        f"{name} (was {before.get(name)}, not {now.get(name)})"
+        for name in {**before, **now}
+        if before.get(name) != now.get(name)
+    ]
 
 
 def option(

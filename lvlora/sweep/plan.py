@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 import numpy as np
@@ -29,7 +29,7 @@ gives a twentieth; trials are compared by nothing else."""
 
 @dataclass(frozen=True)
 class Stage:
-    """Trials that are compared with each other.
+    """Trials that are compared with each other, and what each of them gets.
 
     Attributes:
         space: the settings that are searched here.
@@ -37,6 +37,11 @@ class Stage:
         percent: of the limit, for all its trials together.
         times: its steps are this many times those of a search.
         follows: it starts from the best of the stage before.
+        steps: optimiser steps of a trial; None: as many as ``caps`` buy.
+        caps: convention → FLOPs that a trial may cost.
+        validations: of each trial, where the settings do not say.
+        at_most: the price bound of one trial; together: of all of them.
+        fewest, largest: steps of the dearest and the cheapest trial.
     """
 
     name: str
@@ -46,32 +51,18 @@ class Stage:
     percent: int
     times: int = 1
     follows: bool = False
-
-
-QUICK = Space({"learning_rate": (3e-4, 1e-3, 3e-3), "rank": (2, 8)})
-COURSEWORK = Space({"learning_rate": (1e-5, 5e-5, 1e-4), "rank": (2, 4, 8)})
-COURSEWORK_CONTEXT = Space({"seq_len": (128, 512, 768)})
-
-
-@dataclass(frozen=True)
-class Allotment:
-    """FLOPs and steps of each trial of a stage.
-
-    Attributes:
-        steps: its optimiser steps; None: as many as ``caps`` buy.
-        caps: convention → FLOPs that a trial may cost.
-        at_most: the price bound of one trial; together: of all of them.
-        fewest, largest: steps of the dearest and the cheapest trial.
-        validations: of each trial, where the settings do not say.
-    """
-
-    steps: int | None
-    caps: dict[str, int]
-    at_most: Price
-    together: Price
-    fewest: int
-    largest: int
+    steps: int | None = None
+    caps: dict[str, int] = field(default_factory=dict)
     validations: Validations = USUAL
+    at_most: Price = NOTHING
+    together: Price = NOTHING
+    fewest: int = 0
+    largest: int = 0
+
+    @property
+    def subject(self) -> tuple[object, ...]:
+        """What is searched, whatever it may cost."""
+        return self.name, self.space, self.n_trials, self.points
 
     def steps_of(self, settings: TrainSettings, cost: Cost) -> int:
         """Return the steps of a trial with these settings."""
@@ -81,22 +72,26 @@ class Allotment:
         return min(cost.steps_within(settings, cap, c) for c, cap in self.caps.items())
 
 
+QUICK = Space({"learning_rate": (3e-4, 1e-3, 3e-3), "rank": (2, 8)})
+COURSEWORK = Space({"learning_rate": (1e-5, 5e-5, 1e-4), "rank": (2, 4, 8)})
+COURSEWORK_CONTEXT = Space({"seq_len": (128, 512, 768)})
+
+
 @dataclass(frozen=True)
 class SearchPlan:
-    """The stages in their order, and what each gets."""
+    """The stages in their order."""
 
-    stages: tuple[Stage, ...]
-    allotments: Annotated[tuple[Allotment, ...], Field(min_length=1)]
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
 
     @property
     def at_most(self) -> Price:
         """The most that the whole sweep costs, without repeats."""
-        return sum((a.together for a in self.allotments), NOTHING)
+        return sum((stage.together for stage in self.stages), NOTHING)
 
     @property
     def validations(self) -> Validations:
         """Those of every trial, so that trials can be compared."""
-        return self.allotments[0].validations
+        return self.stages[0].validations
 
     @property
     def n_trials(self) -> int:
@@ -194,17 +189,20 @@ def make_plan(
         trials = [with_params(usual, p) for p in points_to_price(stages[:1])[0]]
         how = _affordable(choices, trials, _caps(stages[0], limits), cost_of)
     base = base.model_copy(update={"validation_series": how.series})
-    allotments = []
+    planned = []
     for index, stage in enumerate(stages):
-        caps = _caps(stage, limits) if derived else {}
-        steps = None if derived else stage.times * (settings.max_steps or DEFAULT_STEPS)
-        points, exact = points_to_price(stages[: index + 1])
         for point in [*(stage.points or ()), *stage.space.corners()]:
             with_params(base, point)  # says what does not go together, of all points
-        trials = [with_params(base, p) for p in points]
-        draft = Allotment(steps, caps, NOTHING, NOTHING, 0, 0, how)
-        allotments.append(_allot(stage, draft, trials, exact, cost_of))
-    plan = SearchPlan(tuple(stages), tuple(allotments))
+        points, exact = points_to_price(stages[: index + 1])
+        draft = replace(
+            stage,
+            steps=None if derived else stage.times * (settings.max_steps or DEFAULT_STEPS),
+            caps=_caps(stage, limits) if derived else {},
+            validations=how,
+        )
+        trials = [with_params(base, point) for point in points]
+        planned.append(_priced(draft, trials, exact, cost_of))
+    plan = SearchPlan(tuple(planned))
     for convention, limit in limits.items():
         if plan.at_most.of(convention) > limit:
             raise BudgetError(
@@ -257,20 +255,23 @@ def points_to_price(stages: Sequence[Stage]) -> tuple[list[Params], bool]:
     return merged(before).corners(), False
 
 
-def _allot(
+def _priced(
     stage: Stage,
-    draft: Allotment,
     trials: Sequence[TrainSettings],
     exact: bool,
     cost_of: Callable[[TrainSettings], Cost],
-) -> Allotment:
-    """Return the draft with its prices."""
+) -> Stage:
+    """Return a stage with its prices.
+
+    Args:
+        trials: among which its dearest is; exact: they are its trials themselves.
+    """
     counts, prices = [], []
     for trial in trials:
-        cost = replace(cost_of(trial), times=draft.validations.times)
-        n_steps = draft.steps_of(trial, cost)
+        cost = replace(cost_of(trial), times=stage.validations.times)
+        n_steps = stage.steps_of(trial, cost)
         if n_steps < 1:
-            convention, cap = min(draft.caps.items(), key=lambda item: item[1])
+            convention, cap = min(stage.caps.items(), key=lambda item: item[1])
             needed = cost.of_run(trial, 1).of(convention)
             raise BudgetError(
                 f"stage {stage.name}: each of its trials gets {cap:,} FLOPs ({convention}); one "
@@ -284,8 +285,8 @@ def _allot(
     for one in prices:
         at_most = at_most | one
     if not exact:  # what lies between the corners may fill its caps better than they do
-        at_most = at_most | Price(**{**NOTHING.to_dict(), **draft.caps})
+        at_most = at_most | Price(**{**NOTHING.to_dict(), **stage.caps})
     together = sum(prices, NOTHING) if exact else stage.n_trials * at_most
     return replace(
-        draft, at_most=at_most, together=together, fewest=min(counts), largest=max(counts)
+        stage, at_most=at_most, together=together, fewest=min(counts), largest=max(counts)
     )

@@ -15,7 +15,7 @@ from lvlora.settings.base import Convention
 from lvlora.settings.fields import read_fields
 from lvlora.sweep.plan import SearchPlan
 from lvlora.sweep.settings import SweepSettings
-from lvlora.sweep.space import Dimension, Space, merged, with_params
+from lvlora.sweep.space import Dimension, Params, Space, merged, with_params
 from lvlora.sweep.storage import folder_of, trial_folder
 from lvlora.sweep.study import SharedStudy, end_of, slot_of, state_of
 from lvlora.train.settings import TrainSettings
@@ -73,21 +73,6 @@ class TrialCounts(Shape):
     waiting: int
 
 
-Params = dict[str, bool | int | float | str | None]
-
-
-class Best(Shape):
-    """The best trial."""
-
-    params: Params
-    value: Number
-    """The minimum of the search."""
-    trial: int
-    mae: Number
-    loss: Number
-    folder: str
-
-
 class Trial(Shape):
     """One training."""
 
@@ -115,7 +100,7 @@ class Sweep(Answer):
     study: str
     finished: bool
     trials: TrialCounts
-    best: Best | None
+    best: Trial | None
     front: list[int]
     importances: dict[str, float]
     """Setting → share of the differences that come from it."""
@@ -157,13 +142,12 @@ def record_of(
     trials = [trial_of(study, trial, settings) for trial in study.by_slot().values()]
     front = _front(trials)
     trials = [t.model_copy(update={"front": True}) if t.trial in front else t for t in trials]
-    best_attempt, best, command = study.best(), None, None
-    if best_attempt is not None:
-        row = next(trial for trial in trials if trial.trial == slot_of(best_attempt))
-        best = Best(**row.model_dump(include=set(Best.model_fields)))
+    attempt, best, command = study.best(), None, None
+    if attempt is not None:
+        best = next(trial for trial in trials if trial.trial == slot_of(attempt))
         if in_file:
             # a longer run may well be validated more thoroughly than its trial was
-            command = command_of(with_params(shared_settings(settings, None), best_attempt.params))
+            command = command_of(with_params(shared_settings(settings, None), attempt.params))
     return Sweep(
         study=settings.study,
         finished=not study.unfinished(),
@@ -232,10 +216,10 @@ def plan_summary(plan: SearchPlan, settings: SweepSettings) -> PlanSummary:
             stage=stage.name,
             trials=stage.n_trials,
             space=dict(stage.space.dimensions),
-            steps=(allotment.fewest, allotment.largest),
-            flops_at_most=allotment.together,
+            steps=(stage.fewest, stage.largest),
+            flops_at_most=stage.together,
         )
-        for stage, allotment in zip(plan.stages, plan.allotments, strict=True)
+        for stage in plan.stages
     ]
     return PlanSummary(
         stages=stages,
@@ -295,7 +279,7 @@ def _seconds_left(study: SharedStudy) -> float | None:
     spent = sum(end["flops"]["executed"] for end in done.values())
     if not spent or not study.unfinished():
         return None
-    over = [study.plan.allotments[study.plan.stage_of(slot)].at_most.executed for slot in done]
+    over = [study.plan.stages[study.plan.stage_of(slot)].at_most.executed for slot in done]
     remaining = max(0, study.plan.at_most.executed - sum(over))
     return float(sum(end["seconds"] for end in done.values()) / spent * remaining)
 

@@ -62,7 +62,7 @@ def run_search(
             is reached later ends the search with its answer, whose ``stopped_by`` names it.)
         RunStopped: a signal came; everything is saved.
     """
-    dataset, facts, study = _prepare(settings, read, sources, narrator, space)
+    dataset, facts, study = prepare(settings, read, sources, narrator, space)
     parent = parent_of_this_worker()
     if show_plan is not None and parent is None:
         summary = plan_summary(facts.plan, settings)
@@ -98,7 +98,7 @@ def plan_search(
 
     One trial is measured, where there are weights; the others take as much time a FLOP.
     """
-    dataset, facts, _ = _prepare(settings, read, sources, narrator, None)
+    dataset, facts, _ = prepare(settings, read, sources, narrator, None)
     estimate: Estimate | None = None
     if has_weights(resolve(settings.model, settings.revision)):
         estimate = _measured(facts.plan, settings, dataset)
@@ -126,32 +126,17 @@ def search_status(settings: SweepSettings) -> Sweep:
         return record_of(study, study.facts.settings_as(settings))
 
 
-def laid_out(
-    settings: SweepSettings,
-    read: Callable[[], Dataset],
-    narrator: Narrator,
-    *,
-    sources: Mapping[str, str],
-) -> SearchPlan:
-    """Return the plan of a study, which need not be there yet; nothing is made.
-
-    Raises:
-        LvloraError: as `run_search`, before its first trial.
-    """
-    return _prepare(settings, read, sources, narrator, None)[1].plan
-
-
 def _measured(plan: SearchPlan, settings: SweepSettings, dataset: Dataset) -> Estimate:
     """Measure time and memory of all trials, one after the other, by steps of the largest."""
     base = shared_settings(settings, plan)
     trials = [
-        (with_params(base, point), allotment)
-        for i, allotment in enumerate(plan.allotments)
+        (with_params(base, point), stage)
+        for i, stage in enumerate(plan.stages)
         for point in points_to_price(plan.stages[: i + 1])[0]
     ]
-    largest, allotment = max(trials, key=lambda t: (t[0].batch_size * t[0].seq_len, t[0].rank))
+    largest, stage = max(trials, key=lambda t: (t[0].batch_size * t[0].seq_len, t[0].rank))
     begin = time.perf_counter()
-    loaded = load_run(plan_trial(largest, dataset, allotment))
+    loaded = load_run(plan_trial(largest, dataset, stage))
     loading = time.perf_counter() - begin
     one = estimate_run(loaded)
     seconds = one.seconds * plan.at_most.executed / loaded.plan.at_most().executed
@@ -162,14 +147,18 @@ def _measured(plan: SearchPlan, settings: SweepSettings, dataset: Dataset) -> Es
     )
 
 
-def _prepare(
+def prepare(
     settings: SweepSettings,
     read: Callable[[], Dataset],
     sources: Mapping[str, str],
     narrator: Narrator,
     space: Space | None,
 ) -> tuple[Dataset, StudyFacts, SharedStudy | None]:
-    """Return the data, and the study if there is one already, else what it will be about."""
+    """Return the data, the subject of a study, and the study if it is there; nothing is made.
+
+    Raises:
+        LvloraError: as `run_search`, before its first trial.
+    """
     check_installed(settings.tracker)
     stages = _stages(settings, sources, space)
     dataset = read()

@@ -46,23 +46,6 @@ class SweepSettings(LearningSettings):
         affects="result",
         ge=1,
     )
-    validate_every: int | None = option(
-        None,
-        "Steps between validations. Default: a quarter of a trial; less often where its steps "
-        "follow from a limit and validation would take more than a quarter of its FLOPs.",
-        "Training",
-        affects="result",
-        ge=1,
-    )
-    validation_series: int | None = option(
-        None,
-        "Series of the validation part that are scored each time. Default: 16; fewer, but at least "
-        "4, where a trial's steps follow from a limit and validation would take more than a "
-        "quarter of its FLOPs.",
-        "Training",
-        affects="result",
-        ge=1,
-    )
     preset: Literal["quick", "coursework"] = option(
         "quick",
         "What is searched: quick (learning rate by rank), or coursework (the same, then the "

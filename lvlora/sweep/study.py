@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 from lvlora.errors import LvloraError, SettingsError
 from lvlora.flops import process_lock
+from lvlora.settings.base import differences
 from lvlora.sweep.plan import SearchPlan, Stage
 from lvlora.sweep.settings import SweepSettings
 from lvlora.sweep.space import Params, merged
@@ -70,14 +71,11 @@ class StudyFacts(BaseModel):
         Raises:
             SettingsError: names the differences.
         """
-        before = self.settings
-        changed = [
-            f"--{name.replace('_', '-')} (was {before.get(name)}, not {now.get(name)})"
-            for name in {**before, **now}
-            if before.get(name) != now.get(name)
-        ]
-        changed += ["what is searched"] * (self.plan.stages != tuple(stages))
-        changed += ["the data"] * (self.data_sha256 != data_sha256)
+        changed = differences(self.settings, now)
+        if [stage.subject for stage in self.plan.stages] != [stage.subject for stage in stages]:
+            changed.append("what is searched")
+        if self.data_sha256 != data_sha256:
+            changed.append("the data")
         if changed:
             raise SettingsError(
                 f"study {study} is about something else: {', '.join(changed)}",

@@ -23,10 +23,10 @@ from lvlora.errors import (
 )
 from lvlora.flops.ledger import Limits
 from lvlora.narrator import Narrator
-from lvlora.sweep.plan import Allotment
+from lvlora.sweep.plan import Stage
 from lvlora.sweep.record import limit_of, outcome_of, shared_settings
 from lvlora.sweep.settings import SweepSettings
-from lvlora.sweep.space import ALPHA_PER_RANK, Params, show, with_params
+from lvlora.sweep.space import Params, show, with_params
 from lvlora.sweep.storage import TrialFolder, folder_of, trial_folder
 from lvlora.sweep.study import OVER, REACH, SharedStudy, state_of
 from lvlora.train import checkpoint
@@ -73,10 +73,10 @@ def plan_step(settings: TrainSettings, dataset: Dataset) -> Plan:
     return plan
 
 
-def plan_trial(settings: TrainSettings, dataset: Dataset, allotment: Allotment) -> Plan:
+def plan_trial(settings: TrainSettings, dataset: Dataset, stage: Stage) -> Plan:
     """Return the plan of a run with as many steps as the sweep's plan gives it."""
     plan = plan_step(settings, dataset)
-    n_steps = allotment.steps_of(settings, plan.cost)
+    n_steps = stage.steps_of(settings, plan.cost)
     if n_steps < 1:
         raise SettingsError(
             "not one step of it fits into what the plan gives a trial",
@@ -85,7 +85,7 @@ def plan_trial(settings: TrainSettings, dataset: Dataset, allotment: Allotment) 
     changes: dict[str, int] = {}
     if settings.save_every:
         changes["save_every"] = min(settings.save_every, max(1, n_steps // _SAVES))
-    times = allotment.validations.times
+    times = stage.validations.times
     if settings.validate_every is None and times != USUAL.times:
         # the run's own settings must say it: it can be repeated, and goes on, without its study
         changes["validate_every"] = steps_between_validations(settings, n_steps, times)
@@ -267,11 +267,11 @@ class TrialLoop:
 
         settings, study = self.settings, self.study
         index = study.plan.stage_of(slot)
-        allotment = study.plan.allotments[index]
+        stage = study.plan.stages[index]
         folder = trial_folder(folder_of(settings), slot)
         params: Params = dict(trial.params)
         plan = plan_trial(
-            with_params(shared_settings(settings, study.plan), params), self.dataset, allotment
+            with_params(shared_settings(settings, study.plan), params), self.dataset, stage
         )
         loaded = load_run(plan)
         self._check_base(loaded)
@@ -280,7 +280,7 @@ class TrialLoop:
             tracked(self.observer(), loaded, folder),
             # later stages have too few trials to judge one by
             trial if settings.pruner != "none" and index == 0 else None,
-            max(1, allotment.at_most.executed),
+            max(1, stage.at_most.executed),
             self.parent,
         )
         within = Limits(
@@ -293,7 +293,13 @@ class TrialLoop:
         resumes = _has_checkpoint_of(loaded, folder)
         if not resumes:
             _make_anew(folder)
-            folder.write_settings(plan, _sources_of(plan.settings, params, self.sources))
+            sources = {
+                name: "sweep"
+                if name in params or getattr(settings, name, value) != value
+                else self.sources.get(name, "default")
+                for name, value in plan.settings
+            }
+            folder.write_settings(plan, sources)
         run = Run(loaded, folder, watch, resume=resumes, within=within)
         if run.progress.step:
             watch.replay(read_metrics(folder.metrics))
@@ -352,23 +358,3 @@ def _make_anew(folder: TrialFolder) -> None:
         shutil.rmtree(folder.path)
     folder.path.mkdir(parents=True)
     folder.mark()
-
-
-def _sources_of(
-    settings: TrainSettings, params: Params, sources: Mapping[str, str]
-) -> dict[str, str]:
-    """Return where each setting of a trial came from.
-
-    Args:
-        params: the searched settings; sources: where the sweep's own settings came from.
-    """
-    planned = {*params, "max_steps", "max_flops", "save_every"}
-    for name in ("validation_series", "validate_every"):
-        if sources.get(name, "default") == "default" and getattr(settings, name) is not None:
-            planned.add(name)
-    if ALPHA_PER_RANK in planned:
-        planned.add("alpha")
-    return {
-        name: "sweep" if name in planned else sources.get(name, "default")
-        for name in TrainSettings.model_fields
-    }

@@ -169,7 +169,7 @@ class LearningSettings(
     validate_every: int | None = option(
         None,
         "Steps between validations. Default: a quarter of the run; less often where even 4 series "
-        "would take more than a twentieth of its FLOPs.",
+        "would take more than a twentieth of its FLOPs (a quarter, of a sweep's trial).",
         "Training",
         affects="result",
         ge=1,
@@ -178,7 +178,7 @@ class LearningSettings(
         None,
         "Series of the validation part that are scored each time. Default: 16; fewer, but at least "
         "4, where all validations would take more than a twentieth of the run's FLOPs (or 2e12, "
-        "if that is more).",
+        "if that is more; of a sweep's trial, a quarter).",
         "Training",
         affects="result",
         ge=1,

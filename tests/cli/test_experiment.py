@@ -259,14 +259,14 @@ def test_more_than_the_budget_has_is_refused_before_anything(done, run_lvlora, a
     most = sum(stage["flops_at_most"]["executed"] for stage in done["stages"])
     place = [*args[:-3], tmp_path / "other", "--threads", "1"]
     ran = run_lvlora([*place, "--budget", str(most - 1)], code=3)
-    assert f"the stages that are left may cost {most:,} FLOPs" in ran.stderr
+    assert f"may cost {most:,} FLOPs" in ran.stderr
     assert not (tmp_path / "other").exists()
 
 
 def test_a_stage_that_is_done_keeps_its_settings(done, run_lvlora, args, file):
     file.write_text(file.read_text().replace("learning_rate = 1e-2", "learning_rate = 2e-2"))
     ran = run_lvlora(args, code=2)
-    assert "learning_rate (0.01 then, 0.02 now)" in " ".join(ran.stderr.split())
+    assert "learning_rate (was 0.01, not 0.02)" in " ".join(ran.stderr.split())
 
 
 @pytest.mark.parametrize(

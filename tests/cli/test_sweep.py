@@ -351,57 +351,26 @@ def test_pruned_trials_are_whole_runs(run_lvlora, args, tmp_path, plain):
     assert ran.json["best"]["trial"] == 0
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("sampler", ["random", "tpe"])
-def test_sampled_searches_repeat_themselves(run_lvlora, args, tmp_path, plain, sampler):
-    (tmp_path / "space.toml").write_text(
-        "learning_rate = {low = 1e-4, high = 1e-1, log = true}\nalpha_per_rank = [1, 2]\n"
-    )
-    several = [*args, "--sampler", sampler, "--trials", "3", "--max-steps", "1", "--json"]
-    one = run_lvlora(several, code=0)
-    two = run_lvlora([*several, "--runs", tmp_path / "again"])
-    assert table(one.json) == table(two.json)
-    assert len({row["params"]["learning_rate"] for row in one.json["table"]}) == 3
-
-
-@pytest.mark.slow
-def test_the_coursework_preset_goes_through_its_stages(run_lvlora, args, plain):
-    given = without(without(args, "--space"), "--seq-len")
-    ran = run_lvlora([*given, "--preset", "coursework", "--max-steps", "1", "--json"], code=0)
-    stages = [row["stage"] for row in ran.json["table"]]
-    assert stages == ["search"] * 9 + ["context"] * 3 + ["final"]
-    contexts = ran.json["table"][9:12]
-    assert [row["params"]["seq_len"] for row in contexts] == [128, 512, 768]
-    first = min(ran.json["table"][:9], key=lambda row: row["value"])["params"]
-    assert all(row["params"].items() >= first.items() for row in contexts)
-    final = ran.json["table"][12]
-    assert final["params"] == min(contexts, key=lambda row: row["value"])["params"]
-    assert final["steps"] == 4
-
-
 @pytest.mark.parametrize(
-    ("given", "code", "sentence"),
+    ("options", "code", "name"),
     [
-        (["--no-validation"], 2, "a sweep compares trials by their validation error"),
-        (["--rank", "3"], 2, "--rank: is searched"),
-        (["--preset", "quick"], 2, "--preset and --space both say"),
-        (["--study", "a/b"], 2, "--study a/b: is no name for a study"),
-        (["--space", "nowhere.toml"], 4, "nowhere.toml: there is no such file"),
-        (["--targets", "w_proj"], 2, "the model has no such linear layer"),
-        (["--storage", "a/folder"], 2, "--storage (no URL): is not the URL of a database"),
-        (["--seq-len", "4"], 2, "--seq-len: should be at least 8"),
+        (["--rank", "3"], 2, "--rank"),
+        (["--space", "nowhere.toml"], 4, "nowhere.toml"),
+        (["--targets", "w_proj"], 2, "w_proj"),
+        (["--storage", "a/folder"], 2, "--storage (no URL)"),
+        (["--seq-len", "4"], 2, "--seq-len"),
     ],
 )
-def test_what_cannot_be_is_refused(run_lvlora, args, tmp_path, given, code, sentence):
-    ran = run_lvlora([*args, *given], code=code)
-    assert sentence in ran.stderr
+def test_what_cannot_be_is_refused(run_lvlora, args, tmp_path, options, code, name):
+    ran = run_lvlora([*args, *options], code=code)
+    assert name in ran.stderr
     assert "Hint:" in ran.stderr
     assert not (tmp_path / "runs" / "sweep" / "trial-0000").exists()
 
 
 def test_a_study_goes_on_only_with_what_it_is_about(run_lvlora, args, tmp_path, done):
     changed = run_lvlora([*args, "--dropout", "0.1"], code=2)
-    assert "--dropout (was 0.0, not 0.1)" in changed.stderr
+    assert "dropout (was 0.0, not 0.1)" in changed.stderr
     (tmp_path / "space.toml").write_text("rank = [2, 3]")
     other = run_lvlora(args, code=2)
     assert "what is searched" in other.stderr
@@ -423,7 +392,7 @@ def test_few_series_are_searched_by_their_last_steps(run_lvlora, args, tmp_path)
     assert "validation_steps = 10" in (runs[0] / "config.toml").read_text()
     assert "nothing is left to do" in run_lvlora(words).stderr
     other = run_lvlora([*words, "--validation-steps", 0])
-    assert "--validation-steps (was 10, not 0)" in other.stderr
+    assert "validation_steps (was 10, not 0)" in other.stderr
 
 
 # --- processes of their own -----------------------------------------------------------------------

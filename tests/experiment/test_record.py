@@ -42,7 +42,6 @@ def test_other_settings_are_refused_by_name(folder, stage, data, name):
     ("key", "value"),
     [
         ("stages", []),
-        ("schema_version", 2),
         ("stages.first", "x"),
         ("stages.first.result.mae", {"x": 1}),
         ("stages.first.result.steps", 2.5),

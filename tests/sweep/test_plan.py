@@ -64,25 +64,25 @@ def test_the_coursework_is_nine_then_three_then_one():
 
 def test_without_a_limit_steps_are_as_given_and_the_final_run_is_longer():
     plan = plan_of(preset="coursework", max_steps=30)
-    assert [a.steps for a in plan.allotments] == [30, 30, 120]
-    assert plan_of(preset="coursework").allotments[0].steps == 200
+    assert [a.steps for a in plan.stages] == [30, 30, 120]
+    assert plan_of(preset="coursework").stages[0].steps == 200
 
 
 def test_the_price_of_a_grid_is_the_sum_of_its_trials():
     plan = plan_of(own=Space({"rank": (2, 10)}), max_steps=4)
-    (allotment,) = plan.allotments
+    (stage,) = plan.stages
     # four steps, a validation after each, and one before the first
     prices = [4 * cost(BASE.model_copy(update={"rank": r})).per_step.executed for r in (2, 10)]
-    assert allotment.together.executed == sum(prices) + 2 * 5 * 100_000
-    assert allotment.at_most.executed == prices[1] + 5 * 100_000
-    assert plan.at_most == allotment.together
+    assert stage.together.executed == sum(prices) + 2 * 5 * 100_000
+    assert stage.at_most.executed == prices[1] + 5 * 100_000
+    assert plan.at_most == stage.together
 
 
 def test_later_stages_are_priced_at_their_dearest():
     plan = plan_of(preset="coursework", max_steps=30)
     dearest = cost(BASE.model_copy(update={"rank": 8, "seq_len": 768})).per_step.executed
-    assert plan.allotments[1].at_most.executed == 30 * dearest + 5 * 100_000
-    assert plan.allotments[1].together.executed == 3 * plan.allotments[1].at_most.executed
+    assert plan.stages[1].at_most.executed == 30 * dearest + 5 * 100_000
+    assert plan.stages[1].together.executed == 3 * plan.stages[1].at_most.executed
 
 
 @given(
@@ -95,23 +95,23 @@ def test_the_whole_fits_into_any_limit(limit, preset, every):
     base = BASE.model_copy(update={"validate_every": every})
     plan = make_plan(stages_of(chosen, None), chosen, base, {"executed": limit}, cost)
     assert plan.at_most.executed <= limit
-    for allotment in plan.allotments:
-        assert 1 <= allotment.fewest <= allotment.largest
-        how = allotment.validations
+    for stage in plan.stages:
+        assert 1 <= stage.fewest <= stage.largest
+        how = stage.validations
         for rank, seq_len in ((2, 128), (8, 768)):
             trial = base.model_copy(
                 update={"rank": rank, "seq_len": seq_len, "validation_series": how.series}
             )
             one = replace(cost(trial), times=how.times)
-            n_steps = allotment.steps_of(trial, one)
-            assert one.of_run(trial, n_steps).executed <= allotment.caps["executed"]
+            n_steps = stage.steps_of(trial, one)
+            assert one.of_run(trial, n_steps).executed <= stage.caps["executed"]
             one_more = one.of_run(trial, n_steps + 4).executed
-            assert one_more > allotment.caps["executed"]  # nothing much is left unused
+            assert one_more > stage.caps["executed"]  # nothing much is left unused
 
 
 def test_trials_of_a_stage_get_the_same_flops_and_short_contexts_more_steps():
     plan = plan_of({"executed": 10**12}, preset="coursework", max_flops=10**12)
-    context = plan.allotments[1]
+    context = plan.stages[1]
     short, long = (
         context.steps_of(t, cost(t))
         for t in (BASE.model_copy(update={"seq_len": n}) for n in (128, 768))
@@ -125,8 +125,8 @@ def test_a_tight_limit_buys_training_not_validations():
     found = {}
     for limit in (10**10, 3 * 10**7, 10**7, 5 * 10**6):
         plan = plan_of({"executed": limit}, preset="coursework", max_flops=limit)
-        assert all(a.validations == plan.validations for a in plan.allotments)
-        cap = plan.allotments[0].caps["executed"]
+        assert all(a.validations == plan.validations for a in plan.stages)
+        cap = plan.stages[0].caps["executed"]
         how = plan.validations
         share = (1 + how.times) * 6_250 * how.series / cap
         assert share <= 0.25 or (how.series, how.times) == (4, 1)
@@ -169,7 +169,7 @@ def test_few_series_are_not_taken_for_sixteen():
     limit = 5 * 10**6
     chosen = SweepSettings(preset="coursework", max_flops=limit)
     plan = make_plan(stages_of(chosen, None), chosen, BASE, {"executed": limit}, few)
-    cap = plan.allotments[0].caps["executed"]
+    cap = plan.stages[0].caps["executed"]
     assert (1 + plan.validations.times) * 4 * 6_250 <= 0.25 * cap
     assert plan.validations.times == 1
 
@@ -199,7 +199,7 @@ def test_what_does_not_fit_is_refused_with_the_numbers():
 
 def test_a_recorded_budget_limits_but_gives_no_steps():
     plan = plan_of({"coursework": 10**15})
-    assert plan.allotments[0].steps == 200
+    assert plan.stages[0].steps == 200
     with pytest.raises(BudgetError):
         plan_of({"coursework": 10**6})
 

@@ -29,7 +29,7 @@ def test_a_study_is_found_again_with_its_facts(settings):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"allotments": []}, {"allotments": "a"}, {"stages": [{"name": 3}]}, {"x": 1}]
+    "changes", [{"stages": []}, {"stages": "a"}, {"stages": [{"name": 3}]}, {"x": 1}]
 )
 def test_a_plan_that_cannot_be_is_damage(settings, changes):
     study = made(settings).study

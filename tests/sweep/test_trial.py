@@ -6,8 +6,8 @@ import pytest
 import tiny_models
 import tiny_runs
 
-from lvlora.answers import NOTHING
-from lvlora.sweep.plan import Allotment
+from lvlora.sweep.plan import Stage
+from lvlora.sweep.space import Space
 from lvlora.sweep.trial import Watch, plan_step, plan_trial
 from lvlora.train.process import StopRequest
 from lvlora.train.record import Observer, StepRecord
@@ -29,8 +29,8 @@ def test_the_plan_and_the_run_have_one_price(weightless, tmp_path):
         )
         cost = plan_step(settings, dataset).cost
         for n_steps in (1, 5, 7):
-            allotment = Allotment(n_steps, {}, cost.per_step, cost.per_step, 1, 1)
-            plan = plan_trial(settings, dataset, allotment)
+            stage = Stage("search", Space({}), 1, None, 100, steps=n_steps)
+            plan = plan_trial(settings, dataset, stage)
             assert plan.at_most() == cost.of_run(settings, n_steps)
             assert plan.n_steps == n_steps
 
@@ -39,8 +39,8 @@ def test_a_trial_is_compiled_if_its_own_steps_say_so(weightless, tmp_path):
     settings = tiny_runs.settings(weightless, tmp_path)
     dataset = tiny_runs.dataset(n_series=24)
     for n_steps, compiles in ((10, False), (499, False), (500, True)):
-        allotment = Allotment(n_steps, {}, NOTHING, NOTHING, n_steps, n_steps)
-        plan = plan_trial(settings, dataset, allotment)
+        stage = Stage("search", Space({}), 1, None, 100, steps=n_steps)
+        plan = plan_trial(settings, dataset, stage)
         assert (plan.n_steps, plan.compiles) == (n_steps, compiles)
 
 
