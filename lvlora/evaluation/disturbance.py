@@ -103,13 +103,13 @@ def without(dataset: Dataset, hidden: Sequence[str]) -> Dataset:
                 f"--hide {name}: {dataset.source} has no such variable",
                 f"{meant(name, dataset.variables)}It has {', '.join(dataset.variables)}.",
             )
-    kept = [v for v, name in enumerate(dataset.variables) if name not in hidden]
-    if not kept:
+    shown = [v for v, name in enumerate(dataset.variables) if name not in hidden]
+    if not shown:
         raise DataError("--hide: leaves no variable to forecast", "Hide fewer of them.")
-    if len(kept) == len(dataset.variables):
+    if len(shown) == len(dataset.variables):
         return dataset
     return replace(
         dataset,
-        variables=tuple(dataset.variables[v] for v in kept),
-        series=tuple(replace(s, values=s.values[:, kept].copy()) for s in dataset),
+        variables=tuple(dataset.variables[v] for v in shown),
+        series=tuple(replace(s, values=s.values[:, shown].copy()) for s in dataset),
     )

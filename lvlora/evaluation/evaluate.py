@@ -72,7 +72,7 @@ def evaluate(
 
     Args:
         read: gives all of the data; it is split by its series' names.
-        narrator: told what happens; None tells nobody.
+        narrator: shows progress and notes; None for nobody.
         stage: of an experiment, which the ledger's entries name.
 
     Raises:
@@ -205,7 +205,7 @@ def _score_models(
         scoring = Scoring(forecaster, task, sampling, job.folder.pieces(name, identity))
         warn_of_reading(
             forecaster,
-            [task.histories[i] for i in scoring.left],
+            [task.histories[i] for i in scoring.unfinished],
             scoring.planned.readings,
             task.protocol.horizon,
             narrator,
@@ -213,8 +213,8 @@ def _score_models(
             known=job.data.known,
             shown=notes,
         )
-        if len(scoring.left) < len(task.ids):
-            n_finished = len(task.ids) - len(scoring.left)
+        if len(scoring.unfinished) < len(task.ids):
+            n_finished = len(task.ids) - len(scoring.unfinished)
             narrator.note(f"{name}: {n_finished} series were finished before.")
         if i == 0:
             decimals, scale = forecaster.decimals, forecaster.scale
@@ -250,7 +250,7 @@ def _reserved(
     narrator: Narrator,
     stage: str,
 ) -> Iterator[Callable[[int], None] | None]:
-    """Reserve what a model's work costs at most and count it; neither where nothing is left of it.
+    """Reserve what a model's work costs at most and count it; neither where all is finished.
 
     Args:
         spent: by all models so far, out of one --max-flops.
@@ -258,20 +258,15 @@ def _reserved(
     if not work.n_units:
         yield None
         return
-    limits = _left_of(job.settings, spent)
+    settings = job.settings
+    if settings.max_flops is not None:  # the limit of all models together
+        already = sum(spent.values(), NOTHING).of(settings.convention)
+        settings = settings.model_copy(update={"max_flops": settings.max_flops - already})
     with (
-        reserved(limits, forecaster, work.price_bound, command=job.settings.command, stage=stage),
+        reserved(settings, forecaster, work.price_bound, command=settings.command, stage=stage),
         narrator.counted(title, work.n_units) as advance,
     ):
         yield advance
-
-
-def _left_of(settings: EvaluateSettings, spent: Mapping[str, Price]) -> EvaluateSettings:
-    """The settings with what other models have left of --max-flops, which is that of all."""
-    if settings.max_flops is None:
-        return settings
-    already = sum(spent.values(), NOTHING).of(settings.convention)
-    return settings.model_copy(update={"max_flops": settings.max_flops - already})
 
 
 def _score_rivals(job: Job, narrator: Narrator) -> list[Entry]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -36,38 +36,40 @@ _SKETCHED = 4  # variables in a terminal
 def pictures_of(record: EvaluationRecord) -> dict[str, Picture]:
     """Every picture of the page, by its name; nothing is drawn yet."""
     rows, metric = record.forecasters, record.led_by
+    models = [f for f in rows if f.kind == "model"]
+    others = [f for f in rows if f.kind != "model" and _value(f, metric) is not None]
+    others.sort(key=lambda f: _value(f, metric) or 0.0)
+    shown, names = [*models, *others[:_RIVALS_BY_STEP]], [f.name for f in models]
+
+    def picture(name: str, draw: Callable[..., Figure], alt: str, caption: str = "") -> Picture:
+        return Picture(alt, draw, caption, narrow=partial(draw, narrow=True), name=name)
+
     pictures = [
-        Picture(
-            f"{metric_name(metric).capitalize()} of each forecaster",
+        picture(
+            "errors",
             partial(errors_figure, bars(rows, metric), metric),
-            narrow=partial(errors_figure, bars(rows, metric), metric, narrow=True),
-            name="errors",
+            f"{metric_name(metric).capitalize()} of each forecaster",
         )
     ]
     if record.drawn is not None and record.drawn.series:
         pictures.append(_forecasts(record, record.drawn))
-    shown, models = _shown(rows, metric)
-    steps = {f.name: _array(f.mae_by_step) for f in shown}
-    by_step = partial(error_by_step_figure, steps, record.variables, models)
+    errors = {f.name: _array(f.mae_by_step) for f in shown}
     pictures.append(
-        Picture(
+        picture(
+            "error-by-step",
+            partial(error_by_step_figure, errors, record.variables, names),
             f"{metric_name('mae').capitalize()} by steps ahead, for each variable",
-            by_step,
             "Models and the best rivals.",
-            narrow=partial(by_step, narrow=True),
-            name="error-by-step",
         )
     )
     shares = {f.name: _array(f.valid_by_step) for f in shown if f.valid_by_step[0] is not None}
     if shares:
-        valid = partial(valid_time_figure, shares, models)
         pictures.append(
-            Picture(
+            picture(
+                "valid-time",
+                partial(valid_time_figure, shares, names),
                 "Series whose forecast is still valid",
-                valid,
                 "Until sMAPE (0 to 100) first exceeds 30. Models and the best rivals.",
-                narrow=partial(valid, narrow=True),
-                name="valid-time",
             )
         )
     return {picture.name: picture for picture in [*pictures, *_costs(rows, metric)]}
@@ -177,14 +179,6 @@ def _sketch(series: DrawnSeries, v: int, name: str, forecaster: str, ascii_only:
 
 def _array(values: Sequence[object]) -> NDArray[np.float64]:
     return np.array(values, dtype=np.float64)  # None becomes NaN
-
-
-def _shown(rows: Sequence[Row], metric: str) -> tuple[list[Row], list[str]]:
-    """Rows of the models and of the best others; names of the models."""
-    models = [f for f in rows if f.kind == "model"]
-    others = [f for f in rows if f.kind != "model" and _value(f, metric) is not None]
-    others.sort(key=lambda f: _value(f, metric) or 0.0)
-    return [*models, *others[:_RIVALS_BY_STEP]], [f.name for f in models]
 
 
 def valid_time_figure(

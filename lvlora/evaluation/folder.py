@@ -1,7 +1,7 @@
 """The folder of an evaluation: what is finished, its record, its tables.
 
-What a forecaster has finished is kept piece by piece in a file of JSON lines, so that a killed
-evaluation goes on from there. The first line says what was forecast by whom; a file whose first
+A file of JSON lines holds the finished pieces of a forecaster, so that a killed evaluation goes on
+from there. The first line says what was forecast by whom; a file whose first
 line differs is begun again. Each further line is a piece with its hash. A line that a kill tore, or
 that was altered, is left out, and its series are done again.
 """
@@ -36,7 +36,7 @@ _HASH = ', "sha256": "'
 
 
 def key_of(task: Task, data_sha256: str, split_sha256: str) -> str:
-    """A hash of what is forecast from what: the same for every forecaster of an evaluation."""
+    """A hash of the task and its data: the same for every forecaster of an evaluation."""
     protocol = task.protocol
     facts: list[Any] = [data_sha256, split_sha256, task.ids, protocol.context, protocol.horizon]
     if protocol.windows is not None:
@@ -105,11 +105,11 @@ class EvaluationFolder:
         """
         if self.path is None:
             return Pieces()
-        whole = {"lvlora": __version__, "evaluation": self.key, "name": name, **identity}
-        digest = durable.sha256_of_json(whole)
+        head = {"lvlora": __version__, "evaluation": self.key, "name": name, **identity}
+        digest = durable.sha256_of_json(head)
         words = re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.")[:60]
         file = self.path / _FORECASTS / f"{words}-{digest[:10]}.jsonl"
-        return Pieces(file, whole, fresh=self._fresh)
+        return Pieces(file, head, fresh=self._fresh)
 
     def write(self, record: EvaluationRecord, files: Mapping[str, str]) -> list[Path]:
         """Write tables and record, the record last: where it is, the others are.

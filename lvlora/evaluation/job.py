@@ -1,4 +1,4 @@
-"""One evaluation before its work: do its settings go together, what is scored, and where to?"""
+"""An evaluation before its work: its data, its models, its folder."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Candidate:
         )
 
     def identity(self, forecaster: LanguageModel, sampling: Sampling) -> dict[str, Any]:
-        """All that decides its forecasts of given histories, as JSON."""
+        """Facts that decide its forecasts of a history, as JSON."""
         info, base = self.choice.info, forecaster.base
         files = [] if info is None else sorted(info.folder.glob("adapter_*"))
         return {
@@ -128,9 +128,9 @@ def candidates(settings: EvaluateSettings, data: Dataset, narrator: Narrator) ->
     for choice in chosen if settings.zero_shot else ():
         if choice.info is not None:
             # written as by the adapter, so that both are compared on the same text
-            decimals, own = settings.decimals, choice.info.facts.get("decimals")
-            if decimals is None and isinstance(own, int):
-                decimals = own
+            decimals, stored = settings.decimals, choice.info.facts.get("decimals")
+            if decimals is None and isinstance(stored, int):
+                decimals = stored
             candidate = Candidate(Choice(choice.source, None), decimals)
             models.setdefault(candidate.key, candidate)
     return list(models.values())
@@ -184,7 +184,7 @@ def begin(
     """All that is before the first forecast: the job, and the models that will be scored.
 
     Args:
-        read: gives all of the data, once the settings were found to go together.
+        read: gives all of the data.
         has_folder: see `prepare`.
     """
     data = read()
@@ -204,7 +204,7 @@ def prepare(
     *,
     has_folder: bool = True,
 ) -> Job:
-    """Cut the data as the settings ask; what a reader of the table should know is said.
+    """Cut the data by the settings; note what a reader of the table should know.
 
     Args:
         has_folder: without --out, an evaluation has a folder of its own among the runs.

@@ -56,27 +56,22 @@ class Task:
     Attributes:
         histories: n series as forecasters see them; ids differ, those of windows too.
         futures: n series of ``horizon`` steps; truth (n, H, V).
+        clean: n series before a disturbance, by which errors are scaled.
         left_out: series that are too short.
         disturbance: what was done to the histories.
-        undisturbed: the histories before that, by which errors are scaled.
         of_series: n ids of the series that the histories are of.
         season: of the histories, or how it is seen.
     """
 
     protocol: Protocol
     variables: tuple[str, ...]
+    clean: list[Series]
     histories: list[Series]
     futures: list[Series]
     left_out: int
     disturbance: Disturbance = NO_DISTURBANCE
-    undisturbed: list[Series] | None = None
     of_series: tuple[str, ...] = ()
     season: Season = "auto"
-
-    @property
-    def clean(self) -> list[Series]:
-        """The histories as the data have them."""
-        return self.histories if self.undisturbed is None else self.undisturbed
 
     @property
     def context(self) -> int:
@@ -84,15 +79,17 @@ class Task:
         return min(len(history) for history in self.histories)
 
     def learnable(self, train: Dataset) -> Dataset:
-        """Return the series to learn from: as disturbed, and no future of what is scored."""
+        """Return the series to learn from: as disturbed, without the futures that are scored."""
         seen = without(train, self.disturbance.hidden)
         if self.disturbance:
             seen = self.disturbance.of_training(seen)
-        own = [replace(h, id=name) for h, name in zip(self.histories, self.of_series, strict=True)]
+        scored = [
+            replace(h, id=name) for h, name in zip(self.histories, self.of_series, strict=True)
+        ]
         # where forecasts go back from the end, nobody learns from the times that are scored
         rolling = self.protocol.windows is not None
         before = min(float(f.time[0]) for f in self.futures) if rolling else None
-        return histories.learnable(seen, own, before)
+        return histories.learnable(seen, scored, before)
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -156,11 +153,11 @@ def task(
     return Task(
         protocol,
         part.variables,
+        clean,
         seen,
         futures,
         len(part) - len(set(names)),
         disturbance,
-        clean if disturbance else None,
         tuple(names),
         season,
     )

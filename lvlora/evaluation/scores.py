@@ -145,7 +145,7 @@ class Scoring:
     ends with the very numbers of one that was not: sums in a larger batch are rounded otherwise.
 
     Attributes:
-        left: positions of the histories without a forecast.
+        unfinished: positions of the histories without a forecast.
         planned: their forecasts.
     """
 
@@ -161,12 +161,12 @@ class Scoring:
         Args:
             pieces: what is finished already, and where to keep what will be.
         """
-        self.forecaster, self._given, self._sampling = forecaster, task, sampling
+        self.forecaster, self._task, self._sampling = forecaster, task, sampling
         self._pieces = Pieces() if pieces is None else pieces
-        self.left = [i for i, name in enumerate(task.ids) if not self._pieces.has([name])]
+        self.unfinished = [i for i, name in enumerate(task.ids) if not self._pieces.has([name])]
         self.planned = forecaster.planned(
-            [task.histories[i] for i in self.left],
-            [task.protocol.horizon] * len(self.left),
+            [task.histories[i] for i in self.unfinished],
+            [task.protocol.horizon] * len(self.unfinished),
             sampling,
             at_a_time=group_size(sampling.n_futures),
         )
@@ -190,8 +190,8 @@ class Scoring:
             progress: called with the number of units that were finished.
             name: for the table, if not the forecaster's own.
         """
-        task, forecaster = self._given, self.forecaster
-        if self.left:
+        task, forecaster = self._task, self.forecaster
+        if self.unfinished:
             self._pieces.begin()
         for part in self.planned.parts(progress):
             begin, nll, price = time.perf_counter(), None, part.price
@@ -204,7 +204,7 @@ class Scoring:
             forecasts, is_greedy = part.forecasts, self._sampling.greedy or not part.forecasts
             self._pieces.add(
                 Piece(
-                    series=tuple(task.ids[self.left[place]] for place in part.places),
+                    series=tuple(task.ids[self.unfinished[place]] for place in part.places),
                     point=np.stack([f.median for f in forecasts]) if forecasts else np.empty(0),
                     samples=None if is_greedy else np.stack([f.samples for f in forecasts]),
                     seconds=part.seconds + time.perf_counter() - begin,
@@ -229,8 +229,8 @@ class Scoring:
         )
 
     def _at(self, places: Sequence[int]) -> tuple[list[Series], list[Series]]:
-        """Histories and futures at places of what is left."""
-        task, chosen = self._given, [self.left[place] for place in places]
+        """Histories and futures at places among the unfinished."""
+        task, chosen = self._task, [self.unfinished[place] for place in places]
         return [task.histories[i] for i in chosen], [task.futures[i] for i in chosen]
 
 
@@ -277,16 +277,16 @@ class Hindsight:
         sampling: Sampling,
         pieces: Pieces | None = None,
     ) -> None:
-        self._given, self._pieces = task, Pieces() if pieces is None else pieces
+        self._task, self._pieces = task, Pieces() if pieces is None else pieces
         self._planned = []
         self._from_origins = by_origin(task.histories, task.protocol.horizon)
         for forecaster, every in zip(forecasters, self._from_origins, strict=True):
-            left = [origin for origin in every if not self._pieces.has([self._key(origin)])]
+            unfinished = [origin for origin in every if not self._pieces.has([self._key(origin)])]
             self._planned.append(
                 Hindcasts.plan(
                     forecaster,
                     task.histories,
-                    left,
+                    unfinished,
                     sampling,
                     at_a_time=group_size(sampling.n_futures),
                 )
@@ -300,7 +300,7 @@ class Hindsight:
         Args:
             progress: called with the number of units that were finished.
         """
-        task, pieces = self._given, self._pieces
+        task, pieces = self._task, self._pieces
         for hindcasts in self._planned:
             for part, of_part in hindcasts.losses(progress):
                 losses = np.array(list(of_part.values()))
@@ -321,7 +321,7 @@ class Hindsight:
         return Past(losses, pieces.seconds, pieces.price)
 
     def _key(self, origin: Origin) -> str:
-        return f"{origin.which} {self._given.ids[origin.place]}"
+        return f"{origin.which} {self._task.ids[origin.place]}"
 
 
 def learnable(task: Task, train: Dataset) -> list[Dataset]:

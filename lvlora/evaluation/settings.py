@@ -48,13 +48,13 @@ class EvaluateSettings(
 
     protocol: Literal["A", "B"] = option(
         "A",
-        "Steps given and asked for. A: 50 from 50; B: 20 from 80.",
+        "Steps of history and steps to forecast. A: 50 and 50; B: 80 and 20.",
         "Forecast",
         affects="result",
     )
     context: int | None = option(
         None,
-        "Steps of history given to each forecaster. Default: the protocol's; half of the "
+        "Steps of history for each forecaster. Default: the protocol's; half of the "
         "series where all are too short for it.",
         "Forecast",
         affects="result",
@@ -110,7 +110,7 @@ class EvaluateSettings(
     )
     history_gaps: float = option(
         0.0,
-        "Take this share of the values that forecasters see away.",
+        "Remove this share of the values that forecasters see.",
         "Data",
         affects="result",
         ge=0,
@@ -125,7 +125,7 @@ class EvaluateSettings(
     )
     hide: Names | None = option(
         None,
-        "Variables that no forecaster sees; they are not scored either (comma-separated).",
+        "Variables that no forecaster sees and that are not scored (comma-separated).",
         "Data",
         affects="result",
     )

@@ -238,5 +238,4 @@ def test_what_is_drawn_in_a_history_depends_on_its_series() -> None:
     np.testing.assert_array_equal(
         several.histories[1].values[:14], several.histories[0].values[:14]
     )
-    assert several.undisturbed is not None
-    assert [h.id for h in several.undisturbed] == ["s0@14", "s0@16"]
+    assert [h.id for h in several.clean] == ["s0@14", "s0@16"]
