@@ -168,7 +168,7 @@ def _largest(errors: NDArray[np.float64]) -> float:
 def _scale(settings: TokenizeSettings, dataset: Dataset) -> scaling.Scale:
     """As in training: of the training part of a data set, or of a lone series."""
     if settings.scale is not None:
-        return scaling.given(settings.scale, len(dataset.variables))
+        return scaling.Scale((settings.scale,) * len(dataset.variables), "given")
     if len(dataset) == 1:
         return scaling.of_history(dataset.series[0])
     return scaling.of_dataset(dataset.select(split_ids(dataset, seed=0).train))

@@ -25,7 +25,6 @@ from lvlora.errors import ModelError
 SYMBOLS = "0123456789.,;-?"
 """Every symbol of the text form; a symbol's index here is its class in the restricted head."""
 
-DIGITS = slice(0, 10)
 INDEX = {symbol: i for i, symbol in enumerate(SYMBOLS)}
 _PROBES = ("1.23", "0.25,1.50;0.27,1.47;", "10.07,999.80;")
 _USABLE = re.compile(

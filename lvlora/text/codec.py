@@ -126,66 +126,35 @@ class Codec:
         return [VALUE_SEPARATOR.join(self.number(v) for v in row) + STEP_SEPARATOR for row in rows]
 
     def decode(self, text: str) -> FloatArray:
-        """The complete steps of a text, (T, V); an unfinished last step is left out.
-
-        A last step without its ";" counts as complete when nothing can be missing from it: all
-        variables there and the last one with all its decimals (without a point it can't be told).
+        """The numbers of a text of whole steps, (T, V).
 
         Raises:
             DataError: the text holds something that is no number, a number beyond float64, or a
                 step of another width.
         """
-        *finished, rest = text.split(STEP_SEPARATOR)
-        rows = [self._step(step, index) for index, step in enumerate(finished)]
-        rest = VALUE_SEPARATOR.join(field.strip() for field in rest.split(VALUE_SEPARATOR))
-        if rest:
-            if self._is_complete(rest):
-                rows.append(self._step(rest, len(rows)))
-            elif not self._could_go_on(rest):
-                self._step(rest, len(rows))  # says what is wrong with it
+        *steps, rest = text.split(STEP_SEPARATOR)
+        if rest.strip():
+            raise self._malformed(len(steps), f"{rest[:60]!r} has no {STEP_SEPARATOR!r} at its end")
+        rows = [self._step(step, index) for index, step in enumerate(steps)]
         return np.array(rows, dtype=np.float64).reshape(len(rows), self.n_variables)
 
-    def _number_pattern(self) -> str:
-        fraction = rf"\.[0-9]{{{self.decimals}}}" if self.fraction_digits else ""
-        return rf"(?:-?[0-9]+{fraction}|\?)"
-
     def _step(self, step: str, index: int) -> list[float]:
-        fields = [f.strip() for f in step.split(VALUE_SEPARATOR)]
+        fields = [field.strip() for field in step.split(VALUE_SEPARATOR)]
         if len(fields) != self.n_variables:
-            raise DataError(
-                f"step {index + 1} of the text has {len(fields)} values, not {self.n_variables}: "
-                f"{step[:60]!r}",
-                _FORMS[self.number_format],
-            )
-        pattern = re.compile(self._number_pattern())
-        for text in fields:
-            if not pattern.fullmatch(text):
-                kind = f"number with {self.decimals} decimals"
-                raise DataError(
-                    f"step {index + 1} of the text: {text[:40]!r} is not a "
-                    + (kind if self.number_format == "point" else "whole number"),
-                    _FORMS[self.number_format],
-                )
-        values = [self.value(f) for f in fields]
-        if any(math.isinf(v) for v in values):
-            raise DataError(
-                f"step {index + 1} of the text holds a number beyond float64",
-                _FORMS[self.number_format],
-            )
+            has = f"{len(fields)} values, not {self.n_variables}: {step[:60]!r}"
+            raise self._malformed(index, has)
+        fraction = rf"\.[0-9]{{{self.decimals}}}" if self.fraction_digits else ""
+        pattern = re.compile(rf"-?[0-9]+{fraction}|\?")
+        kind = "whole number"
+        if self.number_format == "point":
+            kind = f"number with {self.decimals} decimals"
+        for field in fields:
+            if not pattern.fullmatch(field):
+                raise self._malformed(index, f"{field[:40]!r} is not a {kind}")
+        values = [self.value(field) for field in fields]
+        if any(map(math.isinf, values)):
+            raise self._malformed(index, "a number is beyond float64")
         return values
 
-    def _is_complete(self, rest: str) -> bool:
-        number = self._number_pattern()
-        full = rf"(?:{number},){{{self.n_variables - 1}}}{number}"
-        open_ended = self.fraction_digits == 0 and not rest.endswith(MISSING)
-        return not open_ended and re.fullmatch(full, rest) is not None
-
-    def _could_go_on(self, rest: str) -> bool:
-        """Whether more text could make this the beginning of a step."""
-        *whole, last = rest.split(VALUE_SEPARATOR)
-        if len(whole) >= self.n_variables:
-            return False
-        number = re.compile(self._number_pattern())
-        fraction = rf"(?:(?<=[0-9])\.[0-9]{{0,{self.decimals}}})?" if self.fraction_digits else ""
-        beginning = rf"-?[0-9]*{fraction}|\?"
-        return all(number.fullmatch(w) for w in whole) and bool(re.fullmatch(beginning, last))
+    def _malformed(self, index: int, what: str) -> DataError:
+        return DataError(f"step {index + 1} of the text: {what}", _FORMS[self.number_format])

@@ -105,11 +105,7 @@ class Scale:
 
     def times(self, factor: float) -> Scale:
         """The divisors multiplied by a factor; the numbers in the text become so much smaller."""
-        return (
-            self
-            if factor == 1.0
-            else replace(self, divisors=tuple(factor * d for d in self.divisors))
-        )
+        return replace(self, divisors=tuple(factor * d for d in self.divisors))
 
     def of_variables(self, n_variables: int) -> Scale | None:
         """The same for so many variables; None where it has several divisors for others."""
@@ -148,42 +144,37 @@ def joined(known: Sequence[Scale], scale: Scale) -> Scale:
     )
 
 
-def given(divisor: float, n_variables: int) -> Scale:
-    """A scale the user chose."""
-    return Scale((divisor,) * n_variables, "given")
-
-
 def of_dataset(train: Dataset) -> Scale:
     """From the training part: of its known columns, each its own, and of its variables.
 
     Raises:
         DataError: there is no value in it.
     """
-    sizes = _sizes([s.values for s in train], DATASET_PERCENTILE)
-    if sizes is None:
+    scale = _of_values([s.values for s in train])
+    if scale is None:
         raise DataError(
             f"{train.source or 'the data'}: every value is missing",
             "At least one value must be known.",
         )
-    scale = _shared_where_possible(sizes, DATASET_TARGET, "dataset", "dataset")
-    known = [s.known for s in train if s.known is not None]
-    return (
-        joined([_of_column(known, k) for k in range(known[0].shape[1])], scale) if known else scale
-    )
+    parts = [s.known for s in train if s.known is not None]
+    if not parts:
+        return scale
+    known = [_of_values([part[:, [k]] for part in parts]) for k in range(parts[0].shape[1])]
+    return joined([one or Scale((1.0,), "dataset") for one in known], scale)
+
+
+def _of_values(values: Sequence[FloatArray]) -> Scale | None:
+    """The scale of a data set with these values; None without any."""
+    sizes = _sizes(values, DATASET_PERCENTILE)
+    if sizes is None:
+        return None
+    return _shared_where_possible(sizes, DATASET_TARGET, "dataset", "dataset")
 
 
 def sizes_of(dataset: Dataset) -> tuple[float, ...]:
     """(V,) the 99.7th percentile of |value| of each variable; 0 for one without a value."""
     sizes = _sizes([s.values for s in dataset], DATASET_PERCENTILE)
     return (0.0,) * len(dataset.variables) if sizes is None else tuple(sizes.top.tolist())
-
-
-def _of_column(known: Sequence[FloatArray], k: int) -> Scale:
-    """Return the divisor of one known column of a data set; 1 for one without a value."""
-    sizes = _sizes([part[:, [k]] for part in known], DATASET_PERCENTILE)
-    if sizes is None:
-        return Scale((1.0,), "dataset")
-    return _shared_where_possible(sizes, DATASET_TARGET, "dataset", "dataset")
 
 
 def of_history(history: Series) -> Scale:
@@ -368,10 +359,10 @@ def _alone(sizes: _Sizes, variable: int, target: float) -> tuple[float, float]:
 
 def _keeps(divisor: float, sizes: _Sizes, variable: int, most_lost: float) -> bool:
     """Whether the text loses no more of a variable's spread with this divisor."""
+    unit = sizes.unit[[variable]]
     with np.errstate(over="ignore"):  # a divisor for 1e300, and a variable of 1e-200
-        divisors = np.array([divisor]) / sizes.unit[variable]
-    spread = sizes.spread[[variable]] / sizes.unit[variable]
-    return bool(_lost(divisors, spread, _DECIMALS)[0] <= most_lost)
+        shares = _lost(divisor / unit, sizes.spread[[variable]] / unit, _DECIMALS)
+    return bool(shares[0] <= most_lost)
 
 
 def _lost(divisors: FloatArray, spread: FloatArray, decimals: int) -> FloatArray:
@@ -390,9 +381,8 @@ def rounding_losses(
     series: Sequence[Series], scales: Sequence[Scale], decimals: int, variables: Sequence[str]
 ) -> str:
     """A sentence where the text of series at these scales loses more than 1 % of a spread."""
-    return rounding_sentence(
-        lost([s.values for s in series], scales, decimals), decimals, variables
-    )
+    shares = lost([s.values for s in series], scales, decimals)
+    return rounding_sentence(shares, decimals, variables)
 
 
 def rounding_sentence(shares: Iterable[float], decimals: int, variables: Sequence[str]) -> str:
@@ -404,12 +394,7 @@ def rounding_sentence(shares: Iterable[float], decimals: int, variables: Sequenc
     ]
     if not much:
         return ""
-    return (
-        f"With {decimals} decimal{'' if decimals == 1 else 's'} the text loses {_listed(much)} by "
-        "rounding."
-    )
-
-
-def _listed(words: Sequence[str]) -> str:
-    shown = [*words[:3], *([f"{len(words) - 3} more"] if len(words) > 3 else [])]
-    return ", ".join(shown[:-1]) + (" and " if len(shown) > 1 else "") + shown[-1]
+    words = [*much[:3], *([f"{len(much) - 3} more"] if len(much) > 3 else [])]
+    listed = " and ".join([*([", ".join(words[:-1])] if words[1:] else []), words[-1]])
+    decimal = "decimal" if decimals == 1 else "decimals"
+    return f"With {decimals} {decimal} the text loses {listed} by rounding."

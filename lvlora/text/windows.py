@@ -20,6 +20,8 @@ from lvlora.text.alphabet import Ids, TokenAlphabet
 from lvlora.text.codec import VALUE_SEPARATOR, Codec
 from lvlora.text.scaling import Scale, of_beginning, of_dataset
 
+Marks = NDArray[np.bool_]
+
 IGNORED = -100
 """The class of a position that is no target (padding)."""
 _SHORTEST_HISTORY = 8
@@ -31,12 +33,12 @@ _LONGEST_HISTORY = 0.75
 class TokenSeries:
     """One series as tokens: (N,) ids, and where each time step begins in them, (T + 1,).
 
-    ``given``, (N,), marks those of known columns, which are no targets.
+    ``known``, (N,), marks those of known columns, which are no targets.
     """
 
     ids: Ids
     starts: NDArray[np.int64]
-    given: NDArray[np.bool_]
+    known: Marks
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def tokenize_series(
     return TokenSeries(np.concatenate(ids), starts, np.concatenate(is_known))
 
 
-def collate(rows: Sequence[Ids], known: Sequence[NDArray[np.bool_]] = ()) -> Batch:
+def collate(rows: Sequence[Ids], known: Sequence[Marks] = ()) -> Batch:
     """Rows of consecutive tokens to inputs and next-token targets, padded on the right.
 
     Padding comes after the real tokens, so causal attention never sees it, and it is no target.
@@ -87,6 +89,10 @@ def collate(rows: Sequence[Ids], known: Sequence[NDArray[np.bool_]] = ()) -> Bat
         inputs[i, n:] = row[-1]  # any valid id
         targets[i, :n] = np.where(known[i][1:], IGNORED, row[1:]) if known else row[1:]
     return Batch(inputs, targets)
+
+
+def _collated(rows: Sequence[tuple[Ids, Marks]]) -> Batch:
+    return collate([ids for ids, _ in rows], [is_known for _, is_known in rows])
 
 
 class Windows:
@@ -174,8 +180,7 @@ class Windows:
     def batch(self, index: int) -> Batch:
         """The ``index``-th batch of the run."""
         first = index * self.batch_size
-        rows = [self._row(first + i) for i in range(self.batch_size)]
-        return collate([ids for ids, _ in rows], [known for _, known in rows])
+        return _collated([self._row(first + i) for i in range(self.batch_size)])
 
     def ends_of(self, dataset: Dataset, n_steps: int) -> list[Batch]:
         """Return batches of rows that each end with a series, alike in every run.
@@ -189,30 +194,20 @@ class Windows:
             dataset: other series, or longer parts of the same.
             n_steps: whose tokens are targets.
         """
-        rows, known, firsts = [], [], []
+        rows = []
         for series in dataset:
             read = _as_read(series, known=len(series) - n_steps)
             before = max(len(series) - n_steps, 1)
             tokens = self._tokenize(read, self.scale or of_beginning(read, before))
-            room = self.width + 1 - len(self.start)
-            fitting = int(np.searchsorted(tokens.starts, len(tokens.ids) - room))
+            fitting = int(np.searchsorted(tokens.starts, len(tokens.ids) - self._room))
             begin = min(fitting, len(series) - 1)
-            ids, marks = (x[tokens.starts[begin] :][:room] for x in (tokens.ids, tokens.given))
-            skipped = tokens.starts[max(len(series) - n_steps, begin)] - tokens.starts[begin]
-            rows.append(np.concatenate([np.array(self.start, dtype=np.int64), ids]))
-            known.append(np.concatenate([np.zeros(len(self.start), dtype=bool), marks]))
-            firsts.append(max(int(skipped) + len(self.start) - 1, 0))
-        kept_rows = [
-            (r, g, f) for r, g, f in zip(rows, known, firsts, strict=True) if f < len(r) - 1
-        ]
-        batches = []
-        for place in range(0, len(kept_rows), self.batch_size):
-            part = kept_rows[place : place + self.batch_size]
-            batch = collate([row for row, _, _ in part], [marks for _, marks, _ in part])
-            for targets, (_, _, first) in zip(batch.targets, part, strict=True):
-                targets[:first] = IGNORED
-            batches.append(batch)
-        return batches
+            ids, is_known = self._cut(tokens, begin)
+            first = tokens.starts[max(len(series) - n_steps, begin)] - tokens.starts[begin]
+            is_known[: int(first) + len(self.start)] = True
+            if not is_known[1:].all():
+                rows.append((ids, is_known))
+        begins = range(0, len(rows), self.batch_size)
+        return [_collated(rows[begin : begin + self.batch_size]) for begin in begins]
 
     def origins(self, index: int) -> list[tuple[str, int]]:
         """The series and the time step at which each row of the ``index``-th batch begins."""
@@ -220,17 +215,22 @@ class Windows:
         places = (self._place(first + i) for i in range(self.batch_size))
         return [(series.id, step) for series, _, step in places]
 
-    def _row(self, sample: int) -> tuple[Ids, NDArray[np.bool_]]:
+    def _row(self, sample: int) -> tuple[Ids, Marks]:
         """The ids of a row, and which of them are no targets."""
         series, tokens, step = self._place(sample)
         if self.scale is None:
             tokens, step = self._scaled_by_itself(series, tokens, step, sample), 0
-        begin = int(tokens.starts[step])
-        # with jitter a number may be longer than any in the data: no row is wider than planned
-        part = slice(begin, begin + self._room)
+        return self._cut(tokens, step)
+
+    def _cut(self, tokens: TokenSeries, step: int) -> tuple[Ids, Marks]:
+        """A row from a step on, after the start token, and which of its ids are known.
+
+        With jitter a number may be longer than any in the data: no row is wider than planned.
+        """
+        part = slice(int(tokens.starts[step]), int(tokens.starts[step]) + self._room)
         return (
             np.concatenate([np.array(self.start, dtype=np.int64), tokens.ids[part]]),
-            np.concatenate([np.zeros(len(self.start), dtype=bool), tokens.given[part]]),
+            np.concatenate([np.zeros(len(self.start), dtype=bool), tokens.known[part]]),
         )
 
     @property
@@ -254,8 +254,8 @@ class Windows:
             series, tokens = self._originals[chosen], self.series[chosen]
             if self._jitter and self.scale is not None:
                 tokens = self._jittered(series, self.scale, sample)
-        wanted = self.seq_len + 1 - len(self.start)
-        fitting = int(np.searchsorted(tokens.starts, len(tokens.ids) - wanted, side="right"))
+        room = self.seq_len + 1 - len(self.start)
+        fitting = int(np.searchsorted(tokens.starts, len(tokens.ids) - room, side="right"))
         rng = np.random.default_rng((self.seed, 1, sample))
         return series, tokens, int(rng.integers(max(fitting, 1)))
 
@@ -279,7 +279,7 @@ class Windows:
             history = min(longest, int(drawn))
         row_in_tokens = self._jittered(row, of_beginning(row, history), sample)
         # where jitter has made numbers so long that nothing else fits, the last token is a target
-        row_in_tokens.given[: min(int(row_in_tokens.starts[history]), self._room - 1)] = True
+        row_in_tokens.known[: min(int(row_in_tokens.starts[history]), self._room - 1)] = True
         return row_in_tokens
 
     def _chosen(self, sample: int) -> int:
@@ -294,15 +294,13 @@ class Windows:
         return tokenize_series(series, scale, self.codec, self._alphabet)
 
     def _jittered(self, original: Series, scale: Scale, sample: int) -> TokenSeries:
-        factor = np.exp(
-            self._jitter * np.random.default_rng((self.seed, 2, sample)).standard_normal()
-        )
+        drawn = np.random.default_rng((self.seed, 2, sample)).standard_normal()
+        factor = np.exp(self._jitter * drawn)
         # (factor · value - factor · offset) / divisor
         n_known, offsets = original.n_known, scale.offsets
-        moved = replace(
-            scale, offsets=(*offsets[:n_known], *(factor * o for o in offsets[n_known:]))
-        )
-        return self._tokenize(replace(original, values=original.values * factor), moved)
+        moved = (*offsets[:n_known], *(factor * offset for offset in offsets[n_known:]))
+        series = replace(original, values=original.values * factor)
+        return self._tokenize(series, replace(scale, offsets=moved))
 
 
 def _as_read(series: Series, known: int) -> Series:

@@ -40,7 +40,7 @@ def test_every_crafted_file_is_refused(name, tmp_path, monkeypatch):
         with pytest.raises(LvloraError) as caught:
             read(content)
         assert caught.value.exit_code in (2, 4), caught.value.message
-        assert reason in caught.value.message
+        assert reason in f"{caught.value.message} {caught.value.hint}"
         raise caught.value
 
     found = prison.judge(range(len(cases)), refuse)

@@ -89,17 +89,13 @@ def test_every_step_is_one_string_and_ends_with_a_semicolon(case):
 
 
 @given(codec_and_values())
-def test_cut_anywhere_it_decodes_to_its_complete_steps(case):
+def test_a_step_without_its_end_is_refused(case):
     codec, values = case
     text = codec.encode(values)
-    whole = codec.decode(text)
-    ends = [i for i, symbol in enumerate(text) if symbol == ";"]
-    for cut in range(len(text) + 1):
-        finished = sum(end < cut for end in ends)
-        # just before its ";" a last step lacks nothing, unless more digits could follow
-        lacks_nothing = cut in ends and (codec.fraction_digits > 0 or text[cut - 1] == "?")
-        back = codec.decode(text[:cut])
-        assert np.array_equal(back, whole[: finished + lacks_nothing], equal_nan=True), text[:cut]
+    for cut in range(1, len(text)):
+        if text[cut - 1] != ";":
+            with pytest.raises(DataError):
+                codec.decode(text[:cut])
 
 
 @pytest.mark.parametrize(
@@ -173,11 +169,8 @@ def test_without_decimals_a_point_is_malformed():
         Codec(0, 1).decode("1.")
 
 
-def test_white_space_around_numbers_is_read_over_wherever_the_text_ends():
-    expected = [[1.0, 2.0], [3.0, 4.0]]
-    assert Codec().decode(" 1.00, 2.00;\n3.00, 4.00;\n").tolist() == expected
-    assert Codec().decode(" 1.00, 2.00;\n3.00, 4.00\n").tolist() == expected
-    assert Codec().decode(" 1.00, 2.00;\n3.00, 4.0").tolist() == expected[:1]
+def test_white_space_around_numbers_is_read_over():
+    assert Codec().decode(" 1.00, 2.00;\n3.00, 4.00;\n").tolist() == [[1.0, 2.0], [3.0, 4.0]]
 
 
 def test_infinity_has_no_text():

@@ -200,10 +200,6 @@ def test_the_future_changes_nothing():
     assert scaling.of_history(whole.steps(0, 50)) == scaling.of_history(changed.steps(0, 50))
 
 
-def test_given():
-    assert scaling.given(2.5, 3) == Scale((2.5, 2.5, 2.5), "given")
-
-
 def test_of_other_numbers_of_variables():
     assert Scale((2.0, 2.0), "dataset").of_variables(3) == Scale((2.0,) * 3, "dataset")
     assert Scale((2.0, 2.0), "dataset", (0.0, 1.0)).of_variables(3) is None

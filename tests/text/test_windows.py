@@ -41,6 +41,11 @@ def rows(batch):
         yield inputs[:n], targets[:n]
 
 
+def whole_steps(text, codec=CODEC):
+    """The numbers of a text that may be cut within its last step."""
+    return codec.decode(text[: text.rindex(";") + 1])
+
+
 def test_tokens_of_a_series_and_where_steps_begin():
     (one,) = dataset([5])
     tokens = tokenize_series(one, SCALE, CODEC, ALPHABET)
@@ -189,7 +194,7 @@ def test_jittered_rows_are_the_series_at_another_scale():
             source.origins(index), rows(source.batch(index)), strict=True
         ):
             text = ALPHABET.decode([*inputs[1:].tolist(), int(targets[-1])])
-            found = CODEC.decode(text)[:-1]  # the row may be cut within its last step
+            found = whole_steps(text)
             given = plain[name][step : step + len(found)]
             factor = float((found / given)[given > 1].mean())
             assert np.abs(found - factor * given).max() < 0.02 + 0.02 * factor
@@ -213,10 +218,7 @@ def test_jitter_multiplies_the_numbers_of_the_text_whatever_is_taken_off():
             ALPHABET.decode(row.tolist()[1:]) for i in range(4) for row in source.batch(i).inputs
         ]
     for plain, moved in zip(made[0.0], made[30.0], strict=True):
-        ours, theirs = (
-            CODEC.decode(plain[: plain.rindex(";") + 1]),
-            CODEC.decode(moved[: moved.rindex(";") + 1]),
-        )
+        ours, theirs = whole_steps(plain), whole_steps(moved)
         assert np.abs(ours[: len(theirs)] - theirs[: len(ours)]).max() <= 0.011
 
 
@@ -247,7 +249,7 @@ def test_a_simulated_window_is_at_the_scale_of_a_data_set_of_its_own():
     (own, made) = source.origins(0)
     assert (own[0][0], made) == ("s", ("simulated 0", 0))
     (_, (inputs, targets)) = rows(source.batch(0))
-    found = CODEC.decode(ALPHABET.decode([*inputs[1:].tolist(), int(targets[-1])]))[:-1]
+    found = whole_steps(ALPHABET.decode([*inputs[1:].tolist(), int(targets[-1])]))
     given = simulated(0).values[: len(found)]
     divisor = np.percentile(np.abs(simulated(0).values), 99.7) / 10
     assert np.abs(found - given / divisor).max() < 0.006
@@ -362,7 +364,7 @@ def read_back(inputs, targets):
     text = ALPHABET.decode(ids)
     history = ALPHABET.decode(ids[: places[0]])
     assert history == "" or history.endswith(";")
-    return CODEC.decode(text[: text.rindex(";") + 1]), history.count(";")
+    return whole_steps(text), history.count(";")
 
 
 @pytest.mark.parametrize("jitter", [0.0, 0.3])
@@ -434,7 +436,7 @@ def test_simulated_rows_and_known_columns_have_scales_of_their_own_too():
     batch = source.batch(0)
     for inputs, targets in zip(batch.inputs, batch.targets, strict=True):
         text = ALPHABET.decode(inputs[1:].tolist())
-        numbers = codec.decode(text[: text.rindex(";") + 1])
+        numbers = whole_steps(text, codec)
         n = int(np.flatnonzero(targets != IGNORED)[0])
         history = numbers[: ALPHABET.decode(inputs[1 : n + 1].tolist()).count(";")]
         assert abs(np.abs(history[:, 0]).max() - 5) < 0.011  # what is known is not jittered

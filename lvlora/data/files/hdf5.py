@@ -90,33 +90,27 @@ class _File:
     def dataset(self, settings: InputSettings) -> Dataset:
         data = self._stored(TRAJECTORIES)
         if data is None:
+            names = [f"/{name[:60]}" for name in islice(self.file, 20)]
+            shown = ", ".join(name if name.isprintable() else ascii(name) for name in names)
             raise DataError(
-                f"{self.where}: no /{TRAJECTORIES}; it has {self._contents()}", _LAYOUT_HINT
+                f"{self.where}: no /{TRAJECTORIES}; it has {shown or 'nothing'}", _LAYOUT_HINT
             )
         self._check_storage(data, TRAJECTORIES, (3,))
         n_series, n_steps, n_variables = data.shape
-        if min(data.shape) == 0 or n_steps < 2:
+        if min(data.shape) == 0 or n_steps < 2 or n_variables > MAX_VARIABLES:
             raise DataError(
                 f"{self.where}: /{TRAJECTORIES} has the shape {data.shape} (series, time, "
                 "variables)",
-                SHORT_OF_ROWS,
-            )
-        if n_variables > MAX_VARIABLES:
-            raise DataError(
-                f"{self.where}: /{TRAJECTORIES} has {n_variables:,} variables; "
-                f"the limit is {MAX_VARIABLES:,}",
-                _LAYOUT_HINT,
+                f"{SHORT_OF_ROWS} A file has at most {MAX_VARIABLES:,} variables.",
             )
         names = self._variables(data)
         chosen = find_columns(settings.columns or names, names, self.where)
         ids = self._ids(settings.id_column, n_series)
-        times = self._times(settings.time_column, n_series, n_steps)
-        time_name, notes, calendar = settings.time_column or TIME, [], None
+        times, calendar = self._times(settings.time_column, n_series, n_steps)
+        time_name, notes = settings.time_column or TIME, []
         if times is None:
             times = np.arange(n_steps, dtype=np.float64)[None]
             notes.append(f"{self.where}: no /{TIME}; time counts steps from 0")
-        else:
-            times, calendar = self._as_dates(self.file[time_name], times)
         values = self._values(data)[:, :, chosen]
         series, n_sorted, has_own = [], 0, len(times) > 1
         for i, name in enumerate(ids):
@@ -131,13 +125,23 @@ class _File:
         dataset = Dataset(tuple(series), variables, self.where, time_name, notes=tuple(notes))
         return with_steps(dataset, insert=False)
 
-    def _stored(self, name: str) -> Any | None:
-        """The array at the top of the file; None if there is none of that name."""
+    def _stored(self, name: str, option: str = "") -> Any | None:
+        """The array of this name at the top of the file; None if there is none.
+
+        Args:
+            option: what named it; then there must be one.
+
+        Raises:
+            DataError: it is a link or no array.
+        """
         import h5py
 
-        if not self._is_there(name):
+        links = self.file.id.links
+        if not name or "/" in name or not links.exists(name.encode()):
+            if option:
+                find_column(name, list(islice(self.file, 1000)), option, self.where)
             return None
-        if not self._is_hard(name):
+        if links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
             raise DataError(
                 f"{self.where}: /{name} is a soft or external link",
                 "Store the numbers in the file itself.",
@@ -146,29 +150,6 @@ class _File:
         if not isinstance(item, h5py.Dataset):
             raise DataError(f"{self.where}: /{name} is not a dataset", _LAYOUT_HINT)
         return item
-
-    def _is_there(self, name: str) -> bool:
-        """Whether the top of the file has a link of this name; follows none."""
-        return bool(name) and "/" not in name and bool(self.file.id.links.exists(name.encode()))
-
-    def _is_hard(self, name: str) -> bool:
-        import h5py
-
-        return bool(self.file.id.links.get_info(name.encode()).type == h5py.h5l.TYPE_HARD)
-
-    def _contents(self) -> str:
-        """The names at the top of the file, for people."""
-        import h5py
-
-        names = []
-        for name in islice(self.file, 20):
-            hard = self._is_there(name) and self._is_hard(name)
-            item = self.file[name] if hard else None
-            kind = "/" if item else " (link)"
-            if isinstance(item, h5py.Dataset):
-                kind = f" {item.shape}"
-            names.append(f"/{name[:60]}{kind}" if name.isprintable() else ascii(name[:60]))
-        return ", ".join(names) + (", …" if len(self.file) > 20 else "") if names else "nothing"
 
     def _check_storage(
         self, data: Any, name: str, ranks: Sequence[int], kinds: str = "fiu"
@@ -256,20 +237,20 @@ class _File:
         return [f"v{i + 1}" for i in range(n_variables)]
 
     def _ids(self, chosen: str | None, n_series: int) -> list[str]:
-        name = chosen or next((n for n in ID_NAMES if self._is_there(n)), None)
-        if name is None:
+        for name in ID_NAMES if chosen is None else [chosen]:
+            data = self._stored(name, "" if chosen is None else "--id-column")
+            if data is not None:
+                break
+        else:
             return [str(i) for i in range(n_series)]
-        data = self._stored(name)
-        if data is None:
-            raise self._no_array(name, "--id-column")
-        if data.dtype.kind == "S" and n_series * data.dtype.itemsize > _BLOCK_BYTES:
-            raise DataError(f"{self.where}: /{name} has very long names", "Use short ids.")
         self._check_storage(data, name, (1,), kinds="iuSO")
         if data.shape != (n_series,):
             raise DataError(
                 f"{self.where}: /{name} has {data.shape[0]:,} ids for {n_series:,} series",
                 _LAYOUT_HINT,
             )
+        if data.dtype.kind == "S" and n_series * data.dtype.itemsize > _BLOCK_BYTES:
+            raise DataError(f"{self.where}: /{name} has very long names", "Use short ids.")
         self._check_strings(data)
         # many entries may share one stored string, so a small file could become a large list
         block = max(1, _BLOCK_BYTES // max(self.n_bytes, 1))
@@ -287,18 +268,14 @@ class _File:
                 raise DataError(f"{self.where}: {what} '{name}' is there twice", "Rename one.")
         return names
 
-    def _no_array(self, name: str, option: str) -> DataError:
-        find_column(name, list(islice(self.file, 1000)), option, self.where)
-        return DataError(f"{self.where}: /{name} is not at the top of the file", _LAYOUT_HINT)
-
-    def _times(self, chosen: str | None, n_series: int, n_steps: int) -> FloatArray | None:
-        """(1, T) or (n, T) times, None if there are none."""
+    def _times(
+        self, chosen: str | None, n_series: int, n_steps: int
+    ) -> tuple[FloatArray | None, Calendar | None]:
+        """(1, T) or (n, T) times, None if there are none; their calendar where they are dates."""
         name = chosen or TIME
-        data = self._stored(name)
+        data = self._stored(name, "--time-column" if chosen else "")
         if data is None:
-            if chosen is not None:
-                raise self._no_array(chosen, "--time-column")
-            return None
+            return None, None
         self._check_storage(data, name, (1, 2))
         if data.shape not in ((n_steps,), (n_series, n_steps)):
             raise DataError(
@@ -307,7 +284,8 @@ class _File:
                 _LAYOUT_HINT,
             )
         with np.errstate(invalid="ignore"):
-            return np.asarray(data[...], dtype=np.float64).reshape(-1, n_steps)
+            times = np.asarray(data[...], dtype=np.float64).reshape(-1, n_steps)
+        return self._as_dates(data, times)
 
     def _values(self, data: Any) -> FloatArray:
         """(n, T, V) float64, read block by block, no infinities."""
@@ -336,11 +314,11 @@ class _File:
         units = _UNITS.fullmatch(self._text(data, "units"))
         if units is None or self._text(data, "calendar").lower() not in _OUR_DAYS:
             return times, None
-        unit: Unit = units[1]  # type: ignore[assignment]  # the pattern has no others
         try:
-            first = datetime(int(units[2]), int(units[3]), int(units[4]))
+            first = datetime(*map(int, units.group(2, 3, 4)))
         except ValueError:
             return times, None
+        unit: Unit = units[1]  # type: ignore[assignment]  # the pattern has no others
         there = np.isfinite(times)
         start = (first - datetime(1970, 1, 1)).days * MICROSECONDS["day"]
         clock = times[there] * float(MICROSECONDS[unit]) + start
@@ -360,9 +338,8 @@ class _File:
         if name not in data.attrs:
             return ""
         attribute = data.attrs.get_id(name)
-        if attribute.shape != () or attribute.dtype.kind not in "SO":
-            return ""
-        if attribute.dtype.itemsize > _LONGEST_TEXT:
+        kind = attribute.dtype
+        if attribute.shape != () or kind.kind not in "SO" or kind.itemsize > _LONGEST_TEXT:
             return ""
         self._check_strings(attribute)
         return _strings(data.attrs[name])[0][:_LONGEST_TEXT]
