@@ -69,7 +69,7 @@ def csv_files() -> Iterator[Case]:
             "endless field": ("time,x\n0,1\n1," + "9" * 2_000_000, "row 3: longer than"),
             "long name": (f"time,{'x' * 300}\n0,1\n1,2\n", "300 characters"),
             "many columns": (",".join(f"x{i}" for i in range(20_000)) + "\n", "20,000 columns"),
-            "many variables": (",".join(f"x{i}" for i in range(2000)) + "\n", "1,000 variables"),
+            "many variables": (",".join(f"x{i}" for i in range(2000)) + "\n", "2,000 variables"),
             "open quote": ('time,x\n0,1\n1,"2\n', "row 3"),
             "after a quote": ('time,x\n0,1\n1,"2"3\n', "row 3"),
             "tab after a quote": ('time\tx\n0\t"1"2\n1\t2\n', "row 2"),

@@ -315,7 +315,7 @@ class _File:
         if units is None or self._text(data, "calendar").lower() not in _OUR_DAYS:
             return times, None
         try:
-            first = datetime(*map(int, units.group(2, 3, 4)))
+            first = datetime(int(units[2]), int(units[3]), int(units[4]))
         except ValueError:
             return times, None
         unit: Unit = units[1]  # type: ignore[assignment]  # the pattern has no others
