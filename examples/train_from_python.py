@@ -12,12 +12,12 @@ from __future__ import annotations
 import lvlora
 
 
-class Tell(lvlora.Silent):
+class Tell(lvlora.Observer):
     """An observer is told of every step, validation and note; this one prints the validations."""
 
     def validated(self, record: lvlora.ValidationRecord) -> None:
         """A validation was made."""
-        print(f"after step {record.step}: validation loss {record.loss:.3f}")
+        print(f"after step {record.step}: validation loss {record.loss}")
 
 
 def main(steps: int = 50, runs: str = "runs", series: int = 6) -> list[lvlora.Entry]:

@@ -180,7 +180,7 @@ class Loaded:
             last=last,
             accumulation=plan.settings.accumulation,
             clip_norm=plan.settings.clip_norm,
-            seed=plan.dropout_seed,
+            seed=plan.settings.seed if plan.settings.dropout else None,
             ranks=ranks,
         )
 

@@ -132,11 +132,6 @@ class Plan:
         s = self.settings
         return learning_rate(step, self.n_steps, s.learning_rate, s.warmup, s.schedule)
 
-    @property
-    def dropout_seed(self) -> int | None:
-        """The seed of dropout; None where nothing is drawn."""
-        return self.settings.seed if self.settings.dropout else None
-
     @cached_property
     def notes(self) -> tuple[str, ...]:
         """Return what a person should know before the run begins."""

@@ -75,7 +75,6 @@ class Run:
         with held or ExitStack() as resources:
             if held is None:
                 resources.enter_context(folder.held())
-            folder.keep_name()
             if resume:
                 self.progress = checkpoint.restore_run(loaded, folder, observer)
                 step, n_steps = self.progress.step, self.plan.n_steps

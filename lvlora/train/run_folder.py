@@ -76,16 +76,14 @@ class RunFolder:
 
     @property
     def name(self) -> str:
-        """Name of the run, also in the ledger: the name of its folder when it began."""
+        """Name of the run, also in the ledger: the name of its folder when it began.
+
+        The folder may be renamed, the account not.
+        """
         stored = ""
         with contextlib.suppress(OSError, UnicodeDecodeError):
             stored = durable.read_bounded(self.path / _NAME, _LONGEST_NAME).decode().strip()
         return stored or self.path.name
-
-    def keep_name(self) -> None:
-        """Write the name down, where it is not yet: the folder may be renamed, the account not."""
-        if not (self.path / _NAME).exists():
-            durable.write_text(self.path / _NAME, self.name + "\n")
 
     def mark(self) -> None:
         """Say that this folder is a run, and what may lie in it."""

@@ -14,13 +14,13 @@ N, T, H = 9, 12, 6
 ERRORS = [0.4, 0.1, 0.9, 0.2, 0.5, 0.3, 0.6, 0.7, 0.8]
 
 
-def file_of(found, path):
-    (path / "validation.json").write_text(json.dumps(found))
+def file_of(content, path):
+    (path / "validation.json").write_text(json.dumps(content))
     return ValidationFile.read(path / "validation.json")
 
 
 @pytest.fixture
-def found():
+def content():
     time = np.arange(T + H, dtype=float)
     values = np.stack([2 + np.sin(time / 2), 3 + np.cos(time / 2)], axis=1)
     point = [(values[T:] + error).tolist() for error in ERRORS]
@@ -46,8 +46,8 @@ def found():
     }
 
 
-def test_best_middle_and_worst(found, tmp_path):
-    pictures = _pictures(file_of(found, tmp_path))
+def test_best_middle_and_worst(content, tmp_path):
+    pictures = _pictures(file_of(content, tmp_path))
     assert [p.title for p in pictures] == [
         "s1: best, MAE 0.1",
         "s4: middle, MAE 0.5",
@@ -56,18 +56,18 @@ def test_best_middle_and_worst(found, tmp_path):
     assert np.allclose(pictures[2].median - pictures[2].truth, 0.9)
 
 
-def test_the_figure_says_what_is_what(found, tmp_path):
-    (block,) = _forecasts(file_of(found, tmp_path))
+def test_the_figure_says_what_is_what(content, tmp_path):
+    (block,) = _forecasts(file_of(content, tmp_path))
     assert isinstance(block, Picture)
     assert block.narrow
     assert "step 7" in block.caption
-    figure = forecast_figure(_pictures(file_of(found, tmp_path)))
+    figure = forecast_figure(_pictures(file_of(content, tmp_path)))
     words = {text.get_text() for legend in figure.legends for text in legend.get_texts()}
     assert {"forecast", "truth", "prey"} <= words
 
 
-def test_the_table_is_sorted_and_marks_the_model(found, tmp_path):
-    table, words = _rivals(file_of(found, tmp_path))
+def test_the_table_is_sorted_and_marks_the_model(content, tmp_path):
+    table, words = _rivals(file_of(content, tmp_path))
     assert isinstance(table, Table)
     assert [tuple(row) for row in table.rows] == [
         ("var on logs", 0.25),
@@ -92,11 +92,11 @@ def test_the_table_is_sorted_and_marks_the_model(found, tmp_path):
         lambda f: f.update(series_scored="x"),
     ],
 )
-def test_a_file_that_cannot_be_believed_is_none(found, tmp_path, change):
-    change(found)
-    assert file_of(found, tmp_path) is None
+def test_a_file_that_cannot_be_believed_is_none(content, tmp_path, change):
+    change(content)
+    assert file_of(content, tmp_path) is None
 
 
-def test_numbers_of_different_shapes_are_not_drawn(found, tmp_path):
-    found["series"][1]["history"] = []
-    assert _forecasts(file_of(found, tmp_path)) == []
+def test_numbers_of_different_shapes_are_not_drawn(content, tmp_path):
+    content["series"][1]["history"] = []
+    assert _forecasts(file_of(content, tmp_path)) == []

@@ -34,8 +34,8 @@ def step(base, targets=("q_proj", "v_proj")):
 
 def gradients(objective, parameters, batch):
     loss = objective.loss_sum(batch)
-    found = torch.autograd.grad(loss, list(parameters.values()))
-    return loss.detach(), dict(zip(parameters, found, strict=True))
+    restored = torch.autograd.grad(loss, list(parameters.values()))
+    return loss.detach(), dict(zip(parameters, restored, strict=True))
 
 
 def apart(one, other, kind):
@@ -98,8 +98,8 @@ class Saver(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, _):
-        Saver.found = ctx.saved_tensors
-        return (None,) * (1 + len(Saver.found))
+        Saver.restored = ctx.saved_tensors
+        return (None,) * (1 + len(Saver.restored))
 
 
 def brought_back(*saved, model=None):
@@ -107,24 +107,24 @@ def brought_back(*saved, model=None):
     with kept.in_half():
         out = Saver.apply(torch.ones((), requires_grad=True), *saved)
     out.backward()
-    return Saver.found
+    return Saver.restored
 
 
 @pytest.mark.parametrize("scale", [1e-44, 1e-38, 1e-9, 1.0, 1e9, 1e37])
 def test_values_of_any_size_come_back_with_eleven_bits(scale):
     x = torch.randn(7, 64, generator=torch.Generator().manual_seed(0)) * scale
     x[2, 3] = 3.0 * scale * (1e4 if scale < 1e30 else 1.0)  # and one that is far from all others
-    (found,) = brought_back(x)
+    (restored,) = brought_back(x)
     smallest = torch.finfo(torch.float32).tiny * 2.0**-14  # below it float32 itself ends
-    assert ((found - x).abs() <= x.abs() * 2.0**-11 + smallest).all()
-    assert scale < 1e-37 or not torch.equal(found, x)
+    assert ((restored - x).abs() <= x.abs() * 2.0**-11 + smallest).all()
+    assert scale < 1e-37 or not torch.equal(restored, x)
 
 
 def test_zeros_stay_and_what_is_not_finite_is_not_hidden():
     zeros, broken = torch.zeros(3, 4), torch.tensor([[1.0, float("inf")], [float("nan"), 0.1]])
-    found = brought_back(zeros, broken)
-    assert torch.equal(found[0], zeros)
-    assert torch.equal(found[1].nan_to_num(), broken.nan_to_num())
+    restored = brought_back(zeros, broken)
+    assert torch.equal(restored[0], zeros)
+    assert torch.equal(restored[1].nan_to_num(), broken.nan_to_num())
 
 
 def test_weights_other_dtypes_and_what_is_no_block_are_left_as_they_are():
@@ -135,9 +135,9 @@ def test_weights_other_dtypes_and_what_is_no_block_are_left_as_they_are():
         torch.arange(5),
         torch.randn(4, 1).expand(4, 3),
     )
-    for found, given in zip(brought_back(*saved, model=model), saved, strict=True):
-        assert torch.equal(found, given)
-        assert found.data_ptr() == given.data_ptr()
+    for restored, given in zip(brought_back(*saved, model=model), saved, strict=True):
+        assert torch.equal(restored, given)
+        assert restored.data_ptr() == given.data_ptr()
 
 
 def test_one_number_a_row_is_exact():
@@ -161,9 +161,9 @@ def test_a_step_takes_the_memory_of_the_last_one_but_not_while_it_is_needed():
 
 def test_strides_are_kept():
     heads = torch.randn(2, 5, 3, 4).transpose(1, 2)
-    (found,) = brought_back(heads)
-    assert found.stride() == heads.stride()
-    assert torch.allclose(found, heads, rtol=1e-3)
+    (restored,) = brought_back(heads)
+    assert restored.stride() == heads.stride()
+    assert torch.allclose(restored, heads, rtol=1e-3)
 
 
 def test_one_tensor_is_remembered_once_and_again_when_it_was_changed():

@@ -18,13 +18,13 @@ from lvlora.train.validation import Scored, add_rivals, held_out_steps, keep_for
 
 
 def data_of(*lengths):
-    made = tiny_runs.dataset(len(lengths), max(lengths, default=0))
-    series = tuple(s.steps(0, n) for s, n in zip(made, lengths, strict=True))
-    return replace(made, series=series)
+    waves = tiny_runs.dataset(len(lengths), max(lengths, default=0))
+    series = tuple(s.steps(0, n) for s, n in zip(waves, lengths, strict=True))
+    return replace(waves, series=series)
 
 
 @pytest.mark.parametrize(
-    ("lengths", "asked", "expected"),
+    ("lengths", "n_steps", "expected"),
     [
         ((60,), None, 15),
         ((60,), 0, 0),
@@ -38,8 +38,8 @@ def data_of(*lengths):
         ((10, 40, 400), None, 10),
     ],
 )
-def test_how_many_steps_are_held_out(tmp_path, lengths, asked, expected):
-    settings = tiny_runs.settings("bundled", tmp_path, validation_steps=asked)
+def test_how_many_steps_are_held_out(tmp_path, lengths, n_steps, expected):
+    settings = tiny_runs.settings("bundled", tmp_path, validation_steps=n_steps)
     assert held_out_steps(settings, data_of(*lengths)) == expected
     without = settings.model_copy(update={"validation": False, "validation_steps": None})
     assert held_out_steps(without, data_of(*lengths)) == 0
@@ -113,8 +113,8 @@ def test_a_run_on_one_series_spends_what_was_priced_and_repeats_itself(tiny_fold
     options = tiny_runs.settings(tiny_folder("qwen2"), tmp_path, mix=0.3).model_dump(
         exclude_defaults=True, exclude={"runs"}
     )
-    made = [fine_tune(data, runs=tmp_path / name, **options) for name in ("a", "b")]
-    one, other = made
+    results = [fine_tune(data, runs=tmp_path / name, **options) for name in ("a", "b")]
+    one, other = results
     assert one.validations == 3
     assert one.gain.of == "windows"
     assert one.gain.n == 6
@@ -133,9 +133,9 @@ def test_a_series_without_values_at_its_end_can_be_trained_on(tiny_folder, tmp_p
     values[-10:] = np.nan
     gone = Dataset((Series("a", data[0].time, values),), data.variables)
     loaded = tiny_runs.loaded(tiny_folder("qwen2"), tmp_path, gone, validation_steps=10)
-    found = loaded.validate()
-    assert found.errors.mae is None
-    assert np.isfinite(found.errors.loss)
+    result = loaded.validate()
+    assert result.errors.mae is None
+    assert np.isfinite(result.errors.loss)
 
 
 DATA = tiny_runs.dataset(n_series=6, n_steps=24)
@@ -147,8 +147,8 @@ def scored(data=DATA, horizon=8):
     return Scored(histories, futures, data.variables, "day")
 
 
-def truth(given):
-    return np.stack([f.values for f in given.futures])
+def truth(task):
+    return np.stack([f.values for f in task.futures])
 
 
 @pytest.fixture
@@ -157,19 +157,19 @@ def file(tmp_path):
 
 
 def test_what_is_kept_takes_the_place_of_what_was(file):
-    given = scored()
-    keep_forecasts(file, given, truth(given) + 2, "before", 0)
-    keep_forecasts(file, given, truth(given) + 1, "kept", 3)
-    keep_forecasts(file, given, truth(given) - np.arange(6)[:, None, None], "kept", 6)
-    found = json.loads(file.read_text())
-    assert found["before"]["mae"] == 2
-    assert (found["kept"]["step"], found["kept"]["mae"]) == (6, 2.5)
-    assert found["kept"]["series_mae"] == [0, 1, 2, 3, 4, 5]
-    assert np.allclose(found["kept"]["forecasts"][1], truth(given)[1] - 1)
-    assert found["time"] == "day"
-    assert found["series"][2]["id"] == "s2"
-    assert np.allclose(found["series"][2]["history"], given.histories[2].values)
-    assert found["series"][2]["time"] == list(given.futures[2].time)
+    task = scored()
+    keep_forecasts(file, task, truth(task) + 2, "before", 0)
+    keep_forecasts(file, task, truth(task) + 1, "kept", 3)
+    keep_forecasts(file, task, truth(task) - np.arange(6)[:, None, None], "kept", 6)
+    result = json.loads(file.read_text())
+    assert result["before"]["mae"] == 2
+    assert (result["kept"]["step"], result["kept"]["mae"]) == (6, 2.5)
+    assert result["kept"]["series_mae"] == [0, 1, 2, 3, 4, 5]
+    assert np.allclose(result["kept"]["forecasts"][1], truth(task)[1] - 1)
+    assert result["time"] == "day"
+    assert result["series"][2]["id"] == "s2"
+    assert np.allclose(result["series"][2]["history"], task.histories[2].values)
+    assert result["series"][2]["time"] == list(task.futures[2].time)
 
 
 def test_a_damaged_file_is_begun_again(file):
@@ -179,21 +179,21 @@ def test_a_damaged_file_is_begun_again(file):
 
 
 def test_rivals_forecast_the_same_futures(file):
-    given = scored()
-    keep_forecasts(file, given, truth(given), "kept", 3)
-    add_rivals(file, given, DATA)
+    task = scored()
+    keep_forecasts(file, task, truth(task), "kept", 3)
+    add_rivals(file, task, DATA)
     rows = {row["name"]: row["mae"] for row in json.loads(file.read_text())["rivals"]}
     for rival in (LastValue(), VectorAutoregression()):
         errors = [
             np.abs(rival.forecast(np.r_[h.time, f.time], h.values) - f.values)
-            for h, f in zip(given.histories, given.futures, strict=True)
+            for h, f in zip(task.histories, task.futures, strict=True)
         ]
         assert rows[rival.name] == pytest.approx(np.mean(errors), rel=1e-6)
     assert not any("fit" in name for name in rows), "they take seconds"
     assert set(rows) == {r.name for r in quick_rivals() if not r.refusal(DATA)}
     assert len(rows) >= 6
     before = file.read_bytes()
-    add_rivals(file, given, Dataset((), DATA.variables))  # a run that goes on finds them done
+    add_rivals(file, task, Dataset((), DATA.variables))  # a run that goes on finds them done
     assert file.read_bytes() == before
 
 
@@ -202,9 +202,9 @@ def test_a_rival_that_cannot_is_left_out(file, monkeypatch):
         raise np.linalg.LinAlgError("singular")
 
     monkeypatch.setattr(VectorAutoregression, "forecast", fail)
-    given = scored()
-    keep_forecasts(file, given, truth(given), "kept", 3)
-    add_rivals(file, given, DATA)
+    task = scored()
+    keep_forecasts(file, task, truth(task), "kept", 3)
+    add_rivals(file, task, DATA)
     names = [row["name"] for row in json.loads(file.read_text())["rivals"]]
     assert "last value" in names
     assert VectorAutoregression.name not in names
@@ -219,13 +219,13 @@ def test_gaps_and_long_parts(file):
     data = tiny_runs.dataset(n_series=40, n_steps=12)
     for s in data:
         s.values[-1, 0] = np.nan
-    given = scored(data, horizon=3)
-    keep_forecasts(file, given, np.where(np.isnan(truth(given)), 9, truth(given) + 1), "kept", 1)
-    found = json.loads(file.read_text())
-    assert found["kept"]["mae"] == pytest.approx(1)
-    assert found["series"][0]["truth"][-1][0] is None
-    assert len(found["series"]) == len(found["kept"]["forecasts"]) == 32
-    assert len(found["kept"]["series_mae"]) == found["series_scored"] == 40
+    task = scored(data, horizon=3)
+    keep_forecasts(file, task, np.where(np.isnan(truth(task)), 9, truth(task) + 1), "kept", 1)
+    result = json.loads(file.read_text())
+    assert result["kept"]["mae"] == pytest.approx(1)
+    assert result["series"][0]["truth"][-1][0] is None
+    assert len(result["series"]) == len(result["kept"]["forecasts"]) == 32
+    assert len(result["kept"]["series_mae"]) == result["series_scored"] == 40
 
 
 def test_forecasts_follow_the_first_half(tiny_folder, tmp_path):
@@ -234,12 +234,12 @@ def test_forecasts_follow_the_first_half(tiny_folder, tmp_path):
     part = loaded.plan.part
     assert part.horizon == 10
     assert [len(s) for s in part.histories] == [10, 10, 10]
-    found = loaded.validate()
-    assert found.point is not None
-    assert found.point.shape == (3, 10, 2)
+    result = loaded.validate()
+    assert result.point is not None
+    assert result.point.shape == (3, 10, 2)
     truth = np.stack([future.values for future in part.scored.futures])
-    assert truth.shape == found.point.shape
-    assert found.errors.mae == pytest.approx(float(np.abs(found.point - truth).mean()))
+    assert truth.shape == result.point.shape
+    assert result.errors.mae == pytest.approx(float(np.abs(result.point - truth).mean()))
 
 
 def test_a_price_without_weights_is_that_of_the_forecaster(tiny_folder, tmp_path):
