@@ -103,6 +103,7 @@ class RunFolder:
         Raises:
             LvloraError: a file cannot be written.
         """
+        self.remove_leftovers()  # of a process that was killed before it had a run
         self.mark()
         if replaces is not None:
             line = f"{replaces.name}\n{_age(RunFolder(replaces))}\n"
