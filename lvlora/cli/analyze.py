@@ -23,7 +23,6 @@ def analyze(settings: AnalyzeSettings, context: CommandContext) -> None:
 
     Nothing is changed and nothing is trained; what would mislead a training is said.
     """
-    from lvlora.cli.terminal.document import show_document
     from lvlora.data.analysis.overview import analyze as describe
     from lvlora.data.known import read_data
     from lvlora.report.analysis.document import document
@@ -44,7 +43,7 @@ def analyze(settings: AnalyzeSettings, context: CommandContext) -> None:
         n_figures = len({file.stem for file in files})
         output.note(f"{n_figures} figures drawn into {settings.out}, each as PNG and SVG")
 
-    output.report(answer, lambda: show_document(document(answer), output))
+    output.report(answer, lambda: document(answer))
     drawn = next_command("analyze", AnalyzeSettings, settings, "--out", "figures")
     figures = "" if settings.out else f"{drawn} draws it; "
     scored = next_command("baseline", BaselineSettings, settings)

@@ -37,7 +37,6 @@ def doctor(settings: DoctorSettings, context: CommandContext) -> None:
     Says what each part can do here and what to do about what is missing. Exits with 1 if
     something will not work.
     """
-    from lvlora.cli.terminal.document import show_document
 
     output, checks = context.output, []
     for name, look in _LOOKS.items():
@@ -51,7 +50,7 @@ def doctor(settings: DoctorSettings, context: CommandContext) -> None:
     healthy = all(check.status != "problem" for check in checks)
 
     answer = Doctor(lvlora=__version__, healthy=healthy, checks=checks)
-    output.report(answer, lambda: show_document(_document(answer), output))
+    output.report(answer, lambda: _document(answer))
     if not healthy:
         raise typer.Exit(EXIT_FAILURE)
     output.hint("Everything needed is here. Next: lvlora train")

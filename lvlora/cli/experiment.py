@@ -32,7 +32,6 @@ def experiment(settings: ExperimentSettings, context: CommandContext) -> None:
     command's settings; an evaluation names the adapters of stages before it. All share a folder, a
     model and one ledger. Stopped or killed, the same command goes on: what is done is skipped.
     """
-    from lvlora.cli.terminal.document import show_document
     from lvlora.cli.terminal.progress import observer
     from lvlora.data.known import read_data
     from lvlora.experiment.document import document, plan_document
@@ -45,7 +44,7 @@ def experiment(settings: ExperimentSettings, context: CommandContext) -> None:
 
     if context.dry_run:
         plan = plan_experiment(settings, read, config=context.config, sources=context.sources)
-        output.report(plan, lambda: show_document(plan_document(plan), output))
+        output.report(plan, lambda: plan_document(plan))
         return
     answer = run_experiment(
         settings,
@@ -55,6 +54,6 @@ def experiment(settings: ExperimentSettings, context: CommandContext) -> None:
         narrator=output,
         observer=lambda: observer(output),
     )
-    output.report(answer, lambda: show_document(document(answer), output))
+    output.report(answer, lambda: document(answer))
     output.note(f"Report: {answer.files[-1]}")
     output.hint(f"lvlora flops --ledger --runs {answer.folder} shows every entry of the ledger")

@@ -10,6 +10,7 @@ from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.root import app
 from lvlora.model.settings import ExportSettings
+from lvlora.report.document import Document, Facts, Section
 
 if TYPE_CHECKING:
     from lvlora.model.merging import Export
@@ -39,7 +40,7 @@ def export(settings: ExportSettings, context: CommandContext) -> None:
     output = context.output
     exported = write(settings, output)
     answer, source = exported.answer, exported.source
-    output.report(answer, lambda: _show(answer, context))
+    output.report(answer, lambda: _document(answer))
     merged = answer.merged
     if merged is not None and merged.untied and merged.family in _TIED_IN_LLAMA_CPP:
         output.warning(
@@ -60,8 +61,8 @@ def export(settings: ExportSettings, context: CommandContext) -> None:
         output.hint(f"Its base model for peft: {source.location}")
 
 
-def _show(answer: Export, context: CommandContext) -> None:
-    rows: list[tuple[str, str]] = [("adapter", answer.adapter), ("base model", answer.model)]
+def _document(answer: Export) -> Document:
+    rows: list[tuple[str, object]] = [("adapter", answer.adapter), ("base model", answer.model)]
     if answer.peft is not None:
         folder = answer.peft.folder
         rows.append(("PEFT folder", f"{folder} ({numbers.size(answer.bytes[folder])})"))
@@ -77,4 +78,4 @@ def _show(answer: Export, context: CommandContext) -> None:
                 f"{merged.max_logit_difference:.2g} (logits up to {merged.largest_logit:.3g})",
             ),
         ]
-    context.output.table(["Export", ""], rows)
+    return Document("Export", [Section("", [Facts(rows)])])

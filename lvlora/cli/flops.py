@@ -42,7 +42,6 @@ def flops(settings: FlopsSettings, context: CommandContext) -> None:
     if settings.ledger:
         _ledger(settings, context)
         return
-    from lvlora.cli.terminal.document import show_document
     from lvlora.flops.account import account, vary
     from lvlora.flops.answers import FlopsAccount, FlopsMeasure
     from lvlora.flops.catalogue import architecture
@@ -68,7 +67,7 @@ def flops(settings: FlopsSettings, context: CommandContext) -> None:
         answer = measure(settings, shape)
     else:
         answer = account(settings, shape)
-    output.report(answer, lambda: show_document(document(answer, settings), output))
+    output.report(answer, lambda: document(answer, settings))
     if isinstance(answer, FlopsMeasure) and not answer.equal:
         output.warning("the formulas do not give what PyTorch counts; please report this.")
         raise typer.Exit(EXIT_FAILURE)
@@ -85,7 +84,6 @@ def flops(settings: FlopsSettings, context: CommandContext) -> None:
 
 def _ledger(settings: FlopsSettings, context: CommandContext) -> None:
     """Show what was spent; --close and --budget change it before."""
-    from lvlora.cli.terminal.document import show_document
     from lvlora.flops.document import document
     from lvlora.flops.ledger import Ledger
 
@@ -107,7 +105,7 @@ def _ledger(settings: FlopsSettings, context: CommandContext) -> None:
                 f"({settings.convention})."
             )
         table = ledger.table()
-    output.report(table, lambda: show_document(document(table, settings), output))
+    output.report(table, lambda: document(table, settings))
     opened = [run.run for run in table.runs if run.status == "open"]
     if opened:
         usual = str(settings.runs) == "runs"

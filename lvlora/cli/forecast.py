@@ -52,7 +52,6 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
     Every future is a valid series of exactly the horizon: the model chooses digits, the grammar
     decides where digits may stand. Median and quantiles are of the drawn futures.
     """
-    from lvlora.cli.terminal.document import show_document
     from lvlora.data.known import read_data
     from lvlora.forecast import files, verb
     from lvlora.forecast.document import density_document, forecasts_document
@@ -73,7 +72,7 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
 
     if context.dry_run:
         price = verb.price(settings, read, output, began=context.began)
-        output.report(price, lambda: show_document(price_document(price), output))
+        output.report(price, lambda: price_document(price))
         return
     if settings.density:
         density = verb.next_step_density(settings, read, output)
@@ -107,11 +106,10 @@ def _report(
     output: Output,
 ) -> None:
     """Show the record, or the table where --output asks for that on stdout."""
-    from lvlora.cli.terminal.document import show_document
 
     if settings.output == STANDARD_OUTPUT:
         output.write(result.as_csv())
     else:
-        output.report(result.record, lambda: show_document(document(), output))
+        output.report(result.record, document)
     for path in result.record.files:
         output.note(f"Written: {path}")

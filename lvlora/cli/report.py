@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lvlora import numbers
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.root import app
 from lvlora.cli.settings import ReportSettings
-from lvlora.cli.terminal.document import show_document
-from lvlora.cli.terminal.output import Output
+from lvlora.report.document import Document, Points, Section, Table
 from lvlora.runs import find_run_or_evaluation, is_evaluation
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def report(settings: ReportSettings, context: CommandContext) -> None:
     page = folder / PAGE
     opened = settings.open and _open(page)
     answer = answer.model_copy(update={"opened": opened})
-    output.report(answer, lambda: _show(answer, folder, output))
+    output.report(answer, lambda: _document(answer, folder))
     if settings.open and not opened:
         output.warning(f"no browser could be started: open {page.absolute()} yourself.")
     elif not settings.open:
@@ -63,15 +62,14 @@ def _open(page: Path) -> bool:
         return False
 
 
-def _show(answer: Report | EvaluationReport, folder: Path, output: Output) -> None:
+def _document(answer: Report | EvaluationReport, folder: Path) -> Document:
     from lvlora.evaluation.answers import EvaluationReport
 
+    written = Section("", [Points([f"Written: {file}" for file in answer.files])])
     if isinstance(answer, EvaluationReport):
-        rows = [(name, numbers.plain(mae, 3)) for name, mae in answer.forecasters.items()]
-        rows += [("written", file) for file in answer.files]
-        output.table([f"Evaluation {answer.evaluation}", "MAE"], rows)
-        return
+        errors = Table("", ["forecaster", "MAE"], list(answer.forecasters.items()))
+        return Document(f"Evaluation {answer.evaluation}", [Section("", [errors]), written])
     from lvlora.train.document import document, read_run
 
-    show_document(document(read_run(folder)), output)
-    output.table(["written", ""], [(file, "") for file in answer.files])
+    run = document(read_run(folder))
+    return replace(run, sections=[*run.sections, written])

@@ -12,6 +12,7 @@ from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.results import SCORES, check_results
 from lvlora.evaluation.settings import EvaluateSettings
 from lvlora.output_files import STANDARD_OUTPUT
+from lvlora.report.document import Document
 from lvlora.train.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 def run(settings: EvaluateSettings, context: CommandContext) -> None:
     """One of the two commands."""
-    from lvlora.cli.terminal.document import show_document
     from lvlora.data.known import read_data
     from lvlora.evaluation.evaluate import evaluate, price
     from lvlora.forecast.estimate import price_document
@@ -37,7 +37,7 @@ def run(settings: EvaluateSettings, context: CommandContext) -> None:
     check_results(settings, context, [("--output", settings.output, SCORES)])
     if context.dry_run:
         answer = price(settings, read, output, began=context.began)
-        output.report(answer, lambda: show_document(price_document(answer), output))
+        output.report(answer, lambda: price_document(answer))
         return
     _show(evaluate(settings, read, output), settings, context)
 
@@ -58,9 +58,10 @@ def _export_task(
     several = "" if exported.histories == exported.series else f" in {exported.histories} windows"
     output.report(
         exported,
-        lambda: output.line(
+        lambda: Document(
             f"Task {exported.task}: {exported.horizon} steps of {exported.series} series{several}, "
-            f"written to {folder}."
+            f"written to {folder}.",
+            [],
         ),
     )
     output.hint(
@@ -70,7 +71,6 @@ def _export_task(
 
 
 def _show(evaluation: Evaluation, settings: EvaluateSettings, context: CommandContext) -> None:
-    from lvlora.cli.terminal.document import show_document
     from lvlora.evaluation.document import document
     from lvlora.evaluation.record import table_of
 
@@ -78,7 +78,7 @@ def _show(evaluation: Evaluation, settings: EvaluateSettings, context: CommandCo
     if settings.output == STANDARD_OUTPUT:
         output.write(table_of(evaluation))
     else:
-        output.report(evaluation, lambda: show_document(document(evaluation), output))
+        output.report(evaluation, lambda: document(evaluation))
     for path in evaluation.files:
         if path.endswith("report.html"):
             output.note(f"Report: {path}")

@@ -10,6 +10,7 @@ from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.root import app
 from lvlora.data.settings import SimulateSettings
 from lvlora.output_files import STANDARD_OUTPUT
+from lvlora.report.document import Document
 
 EXAMPLES = examples(
     ("lvlora simulate", "200 trajectories of 100 steps into simulated.h5"),
@@ -52,9 +53,10 @@ def simulate(settings: SimulateSettings, context: CommandContext) -> None:
     answer = simulation.write_simulated(settings, output)
     output.report(
         answer,
-        lambda: output.line(
+        lambda: Document(
             f"{answer.file}: {answer.series:,} trajectories of {answer.steps:,} steps "
-            f"({', '.join(answer.variables)}), {answer.system}, seed {answer.seed}"
+            f"({', '.join(answer.variables)}), {answer.system}, seed {answer.seed}",
+            [],
         ),
     )
     output.detail(answer.equations)

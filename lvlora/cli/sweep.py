@@ -34,7 +34,6 @@ def sweep(settings: SweepSettings, context: CommandContext) -> None:
     Each trial is a run in a folder of its own; all are charged to one ledger. The same command
     started again goes on where it was stopped, and several processes may share a study.
     """
-    from lvlora.cli.terminal.document import show_document
     from lvlora.cli.terminal.progress import observer
     from lvlora.data.known import read_data
     from lvlora.sweep.document import document, plan_document
@@ -46,13 +45,13 @@ def sweep(settings: SweepSettings, context: CommandContext) -> None:
         return read_data(settings, output)
 
     def show_plan(planned: SweepPlan) -> None:
-        show_document(plan_document(planned, settings.max_flops), output)
+        output.show(plan_document(planned, settings.max_flops))
 
     if settings.status:
         record = search_status(settings)
     elif context.dry_run:
         planned = plan_search(settings, read, sources=context.sources, narrator=output)
-        output.report(planned, lambda: show_plan(planned))
+        output.report(planned, lambda: plan_document(planned, settings.max_flops))
         output.note("Nothing was charged.")
         return
     else:
@@ -64,7 +63,7 @@ def sweep(settings: SweepSettings, context: CommandContext) -> None:
             observer=lambda: observer(output),
             show_plan=show_plan,
         )
-    output.report(record, lambda: show_document(document(record), output))
+    output.report(record, lambda: document(record))
     if record.files:
         output.note(f"Report: {record.files[-1]}")
     if record.best is not None:

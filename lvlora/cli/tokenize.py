@@ -36,19 +36,18 @@ def tokenize(settings: TokenizeSettings, context: CommandContext) -> None:
     if dataset is not None:
         chosen = dataset.named(settings.series or [dataset.series[0].id])
     source = resolve(settings.model, settings.revision)
-    from lvlora.cli.terminal.document import show_document
     from lvlora.model import tokenizing
     from lvlora.text import document
     from lvlora.text.scaling import rounding_sentence
 
     if dataset is None or chosen is None:
         text = tokenizing.tokenize_text(settings.text or "", source)
-        output.report(text, lambda: show_document(document.text_document(text), output))
+        output.report(text, lambda: document.text_document(text))
         for note in document.notes(text):
             output.note(note)
         return
     answer = tokenizing.tokenize(dataset, chosen, settings, source)
-    output.report(answer, lambda: show_document(document.series_document(answer), output))
+    output.report(answer, lambda: document.series_document(answer))
     loss = rounding_sentence(answer.scale.lost, answer.decimals, answer.variables)
     if loss:
         output.warning(loss)

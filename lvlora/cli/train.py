@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,10 +11,10 @@ from lvlora.cli.program.advice import next_command
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.root import app
-from lvlora.cli.terminal.document import show_document
 from lvlora.cli.terminal.output import Output
 from lvlora.evaluation.settings import EvaluateSettings
 from lvlora.forecast.settings import ForecastSettings
+from lvlora.report.document import Document, Facts, Section
 from lvlora.train.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def train(settings: TrainSettings, context: CommandContext) -> None:
                     began=context.began,
                 )
                 if planned is not None:
-                    output.report(planned, lambda: show_document(plan_document(planned), output))
+                    output.report(planned, lambda: plan_document(planned))
                 return
             result = run_training(
                 settings,
@@ -84,7 +85,7 @@ def train(settings: TrainSettings, context: CommandContext) -> None:
 def _show(result: Train, plan: Plan, output: Output) -> None:
     from lvlora.train.document import comparison
 
-    output.report(result, lambda: _table(result, plan, output))
+    output.report(result, lambda: _document(result, plan))
     if sentence := comparison(result):
         output.note(sentence)
     output.hint(f"Next: {_next(result, plan)}")
@@ -117,12 +118,13 @@ def _next(result: Train, plan: Plan) -> str:
     return next_command("forecast", ForecastSettings, settings, *words, also=("decimals",))
 
 
-def _table(result: Train, plan: Plan, output: Output) -> None:
+def _document(result: Train, plan: Plan) -> Document:
     from lvlora.flops.ledger import entries
     from lvlora.train.document import costs, document, read_run
 
     folder = Path(result.folder)
-    show_document(document(read_run(folder)), output)
-    output.table(["", ""], [("adapter", result.adapter), ("report", str(folder / "report.html"))])
+    run = document(read_run(folder))
+    files = Facts({"adapter": result.adapter, "report": str(folder / "report.html")})
     rows = [row for row in entries(plan.settings.runs) if row.run == result.run]
-    output.line(costs(result, sum((row.charged for row in rows), NOTHING)))
+    spent = costs(result, sum((row.charged for row in rows), NOTHING))
+    return replace(run, sections=[*run.sections, Section("", [files, spent])])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import re
 import sys
@@ -16,12 +17,14 @@ from typing import IO, Any, TextIO
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as RichTable
 from rich.text import Text
 
+from lvlora import numbers
 from lvlora.answers import Answer
 from lvlora.narrator import Advance
 from lvlora.numbers import ASCII_BLOCKS
+from lvlora.report.document import Block, Document, Facts, Picture, Points, Table
 
 _GAP = 3  # between two columns of a table
 _FOLDED_WIDTH = 24  # a column of words may be folded down to this
@@ -73,19 +76,55 @@ class Output:
             return True
         return False
 
-    def report(self, answer: Answer, human: Callable[[], None]) -> None:
-        """The result of a command: its answer as JSON, or what ``human`` prints.
+    def report(self, answer: Answer, document: Callable[[], Document]) -> None:
+        """Print the result of a command: its answer as JSON, or its document.
 
         A command reports once.
         """
         if self._reported:
             raise RuntimeError("a command reports once")
         self._reported = True
-        if not self.json_mode:
-            human()
+        if self.json_mode:
+            content = answer.model_dump(mode="json")
+            self.write(json.dumps(content, indent=2, allow_nan=False) + "\n")
+        else:
+            self.show(document())
+
+    def show(self, document: Document) -> None:
+        """Print a document, pictures as sketches; nothing in JSON mode.
+
+        Sections for those who want more need --verbose.
+        """
+        if self.json_mode:
             return
-        whole = answer.model_dump(mode="json")
-        self.write(json.dumps(whole, indent=2, allow_nan=False) + "\n")
+        self.heading(document.title)
+        if document.lead:
+            self.line(document.lead)
+        if document.sections:
+            self.line()
+        for section in document.sections:
+            if section.more and self.verbosity <= 0:
+                continue
+            for block in section.blocks:
+                self._show(block)
+
+    def _show(self, block: Block) -> None:
+        match block:
+            case str():
+                self.line(block)
+                self.line()
+            case Points():
+                for item in block.items:
+                    self.line(item)
+            case Facts():
+                self.table(["", ""], [(name, cell(value)) for name, value in block.items])
+            case Table():
+                rows = [[cell(value) for value in row] for row in block.rows]
+                self.table(block.head, rows, title=block.caption, bold=block.marked)
+            case Picture():
+                if block.sketch is not None:
+                    self.line(block.sketch(self.ascii_only))
+                    self.line()
 
     def write(self, text: str) -> None:
         """Text for stdout, exactly as it is (CSV, JSON)."""
@@ -94,14 +133,12 @@ class Output:
             self._stdout.flush()
 
     def line(self, text: str = "") -> None:
-        """One line of a human report; nothing in JSON mode."""
-        if not self.json_mode:
-            self.write(f"{printable(text, keep_lines=True)}\n")
+        """Print one line of a report for people."""
+        self.write(f"{printable(text, keep_lines=True)}\n")
 
     def heading(self, text: str) -> None:
-        """Print a bold line; nothing in JSON mode."""
-        if not self.json_mode:
-            self._print(Text(printable(text), style="bold"))
+        """Print a bold line."""
+        self._print(Text(printable(text), style="bold"))
 
     def table(
         self,
@@ -111,7 +148,7 @@ class Output:
         title: str = "",
         bold: Sequence[int] = (),
     ) -> None:
-        """A table for people; nothing in JSON mode.
+        """Print a table for people.
 
         A column whose cells are all numbers is set to the right. In a narrow terminal words fold;
         where that is not enough, the table is cut between columns into several, each with the
@@ -123,8 +160,6 @@ class Output:
             title: a line above.
             bold: indexes of rows to set off.
         """
-        if self.json_mode:
-            return
         blocks = ASCII_BLOCKS if self.ascii_only else {}
         cells = [
             [printable("–" if c is None else c).translate(blocks) for c in row] for row in rows
@@ -133,7 +168,9 @@ class Output:
         if title:
             self.heading(title)
         for chosen in self._fitting(heads, cells):
-            table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+            table = RichTable(
+                box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold"
+            )
             for index in chosen:
                 numeric = index > 0 and _all_numbers([row[index] for row in cells])
                 table.add_column(
@@ -196,7 +233,7 @@ class Output:
                 Text(printable(message, keep_lines=True), style=style), soft_wrap=True
             )
 
-    def _print(self, renderable: Table | Text) -> None:
+    def _print(self, renderable: RichTable | Text) -> None:
         with self._unbroken():
             self.console.print(renderable, soft_wrap=isinstance(renderable, Text))
             self._stdout.flush()
@@ -285,3 +322,24 @@ def _all_numbers(cells: Sequence[str]) -> bool:
     return any(cell[:1].isdigit() or cell[1:2].isdigit() for cell in cells) and all(
         _NUMBER.fullmatch(cell) for cell in cells
     )
+
+
+def cell(value: object) -> str:
+    """Return a value as a terminal shows it.
+
+    >>> [cell(x) for x in (1234, 0.03214, 3.1e14, 10**12, True, None, float("nan"), ("a", "b"))]
+    ['1,234', '0.0321', '3.10e+14', '1e12', 'yes', '–', '–', 'a, b']
+    """
+    match value:
+        case None:
+            return "–"
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return numbers.count(value) if abs(value) < 10**9 else numbers.flops(value)
+        case float():
+            return numbers.plain(value if math.isfinite(value) else None, 3)
+        case list() | tuple():
+            return ", ".join(map(cell, value)) or "–"
+        case _:
+            return str(value)

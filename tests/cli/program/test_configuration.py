@@ -15,6 +15,7 @@ from lvlora.experiment.settings import ExperimentSettings
 from lvlora.flops.settings import FlopsSettings
 from lvlora.forecast.settings import ForecastSettings
 from lvlora.model.settings import ExportSettings, TokenizeSettings
+from lvlora.report.document import Document
 from lvlora.settings.base import Settings
 from lvlora.sweep.settings import SweepSettings
 from lvlora.train.settings import TrainSettings
@@ -63,7 +64,7 @@ def program() -> typer.Typer:
                 dry_run=context.dry_run,
                 verbosity=context.verbosity,
             )
-            context.output.report(given, lambda: context.output.line("done"))
+            context.output.report(given, lambda: Document("done", []))
 
     return app
 

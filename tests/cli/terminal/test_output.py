@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from lvlora.answers import Answer, Number
 from lvlora.cli.terminal import output as output_module
 from lvlora.cli.terminal.output import Output, printable
+from lvlora.report.document import Document, Section, Table
 
 
 class _Stream(io.StringIO):
@@ -65,17 +66,16 @@ def test_json_has_only_json(streams):
     assert out.getvalue().isascii()
 
 
-def test_tables_and_lines_stay_out_of_json(streams):
+def test_documents_stay_out_of_json(streams):
     out, err = streams()
     output = Output(json_mode=True)
-    output.line("text")
-    output.table(["a"], [["b"]])
+    output.show(Document("title", [Section("", ["text", Table("", ["a"], [["b"]])])]))
     output.note("a note")
-    output.report(_Nothing(), lambda: None)
+    output.report(_Nothing(), lambda: Document("title", []))
     assert json.loads(out.getvalue()) == {"schema_version": 1}
     assert err.getvalue() == "a note\n"
     with pytest.raises(RuntimeError):
-        output.report(_Nothing(), lambda: None)
+        output.report(_Nothing(), lambda: Document("title", []))
 
 
 def test_quiet_keeps_warnings_and_results(streams):
