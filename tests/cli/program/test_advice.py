@@ -7,17 +7,16 @@ import shlex
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from lvlora.cli.program import from_settings
 from lvlora.cli.program.advice import next_command
-from lvlora.cli.program.root import COMMANDS
+from lvlora.cli.program.root import COMMANDS, load_all
 from lvlora.data.settings import AnalyzeSettings
 from lvlora.evaluation.settings import BaselineSettings
-from lvlora.settings.base import Settings
 from lvlora.settings.fields import read_fields
 from lvlora.train.settings import TrainSettings
 
@@ -192,15 +191,9 @@ def _texts():
                     yield place, node.value
 
 
-def _kinds(kind: type[Settings]) -> Iterator[type[Settings]]:
-    for below in kind.__subclasses__():
-        yield below
-        yield from _kinds(below)
-
-
 def _options(command: str) -> set[str]:
-    name = f"{command.capitalize()}Settings"
-    settings = next(kind for kind in _kinds(Settings) if kind.__name__ == name)
+    load_all()
+    settings = from_settings.COMMANDS[command]
     found = {"--help", "--json", "--dry-run", "--config", "--quiet", "--print-config"}
     for field in read_fields(settings):
         found.update(field.declarations)
