@@ -230,7 +230,10 @@ def lvlora_step(
             )
         )
         dtype = base.placement.dtype
-        peak = max(devices.matrix_peak(options.device, dtype, n) for n in (1024, 2048, 4096))
+        peak = max(
+            2.0 * n**3 / devices.product_seconds(dtype, n, options.device)
+            for n in (1024, 2048, 4096)
+        )
         return {"flops": flops, "matrix_peak": peak, "dtype": str(dtype)}
 
     return step, facts

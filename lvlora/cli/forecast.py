@@ -85,7 +85,6 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
 
 
 def _forecast_panel(settings: ForecastSettings, context: CommandContext) -> None:
-    from lvlora.cli.terminal.document import show_document
     from lvlora.forecast import panel
     from lvlora.forecast.document import panel_document
     from lvlora.forecast.estimate import price_document
@@ -93,10 +92,10 @@ def _forecast_panel(settings: ForecastSettings, context: CommandContext) -> None
     output = context.output
     if context.dry_run:
         price = panel.price_panel(settings, output)
-        output.report(price, lambda: show_document(price_document(price), output))
+        output.report(price, lambda: price_document(price))
         return
     record = panel.forecast_panel(settings, output)
-    output.report(record, lambda: show_document(panel_document(record), output))
+    output.report(record, lambda: panel_document(record))
 
 
 def _report(
@@ -106,7 +105,6 @@ def _report(
     output: Output,
 ) -> None:
     """Show the record, or the table where --output asks for that on stdout."""
-
     if settings.output == STANDARD_OUTPUT:
         output.write(result.as_csv())
     else:

@@ -39,8 +39,8 @@ class Placement:
         return str(self.dtype).removeprefix("torch.")
 
 
-def _product_seconds(dtype: torch.dtype, size: int = _PROBE_SIZE, device: str = "cpu") -> float:
-    """Best of five products of two square matrices."""
+def product_seconds(dtype: torch.dtype, size: int = _PROBE_SIZE, device: str = "cpu") -> float:
+    """Return the seconds of the best of five products of two square matrices."""
     a = torch.ones(size, size, dtype=dtype, device=device)
     best = float("inf")
     for _ in range(6):  # the first one also warms up
@@ -51,11 +51,6 @@ def _product_seconds(dtype: torch.dtype, size: int = _PROBE_SIZE, device: str = 
     return best
 
 
-def matrix_peak(device: str, dtype: torch.dtype, size: int = 2048) -> float:
-    """FLOP/s of the best of five products of two (size, size) matrices: what is possible here."""
-    return 2.0 * size**3 / _product_seconds(dtype, size, device)
-
-
 @functools.cache
 def probe_bfloat16() -> bool:
     """Whether the CPU multiplies bfloat16 at least as fast as float32.
@@ -64,7 +59,7 @@ def probe_bfloat16() -> bool:
     """
     if _BFLOAT16 & set(processor().split()):
         return True
-    return _product_seconds(torch.bfloat16) <= _product_seconds(torch.float32)
+    return product_seconds(torch.bfloat16) <= product_seconds(torch.float32)
 
 
 def choose(device: str = "auto", dtype: str = "auto") -> Placement:
