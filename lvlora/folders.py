@@ -171,14 +171,12 @@ def kind_of(folder: Path) -> str | None:
 
 
 def is_entry(folder: Path, file: Path) -> bool:
-    """A file is of what a folder of ours may hold, the lock of who works on it included."""
-    place = file.relative_to(folder).parts
-    if place == (LOCK,):
-        return True
-    patterns = [PurePath(e).parts for e in _read_mark(folder)[1]]
-    return any(
-        _matches(place, p) or (p[-1] == _ALL and _matches(place[: len(p) - 1], p[:-1]))
-        for p in patterns
+    """Whether a file is of those that a folder of ours may hold, its lock included."""
+    place, entries = file.relative_to(folder).parts, _read_mark(folder)[1]
+    return (
+        place == (LOCK,)
+        or _is_in_a_whole(place, entries)
+        or any(_matches(place, p) for p in _parts(entries))
     )
 
 
@@ -226,25 +224,25 @@ def _read_mark(folder: Path) -> tuple[str | None, list[str]]:
     return kind, [e for e in entries if isinstance(e, str)]
 
 
-def _not_of(folder: Path, entries: list[str]) -> Iterator[str]:
-    patterns = [PurePath(e).parts for e in entries]
-    files = [p for p in patterns if p[-1] != _ALL]
-    wholes = [p[:-1] for p in patterns if p[-1] == _ALL]
-    inner = {p[:n] for p in patterns for n in range(1, len(p))}
-    for root, names, leaves in os.walk(folder):
-        here = Path(root).relative_to(folder).parts
-        for name in list(names):
-            place = (*here, name)
-            if _is_leftover(name) or any(_matches(place, w) for w in wholes):
-                names.remove(name)
-            elif (Path(root) / name).is_symlink() or not any(_matches(place, i) for i in inner):
-                yield "/".join(place)
-        for name in leaves:
-            place = (*here, name)
-            if not _is_leftover(name) and (
-                (Path(root) / name).is_symlink() or not any(_matches(place, f) for f in files)
-            ):
-                yield "/".join(place)
+def _not_of(folder: Path, entries: Sequence[str]) -> Iterator[str]:
+    for path in folder.rglob("*"):
+        place = path.relative_to(folder).parts
+        if any(map(_is_leftover, place)) or _is_in_a_whole(place, entries):
+            continue
+        n = len(place)
+        ours = [p[:n] for p in _parts(entries) if len(p) > n] if path.is_dir() else _parts(entries)
+        if path.is_symlink() or not any(_matches(place, p) for p in ours):
+            yield "/".join(place)
+
+
+def _is_in_a_whole(place: tuple[str, ...], entries: Sequence[str]) -> bool:
+    """Whether it is, or is in, a folder all of whose content belongs to the entries."""
+    wholes = [p[:-1] for p in _parts(entries) if p[-1] == _ALL]
+    return any(_matches(place[: len(whole)], whole) for whole in wholes)
+
+
+def _parts(entries: Sequence[str]) -> list[tuple[str, ...]]:
+    return [PurePath(entry).parts for entry in entries]
 
 
 def _is_leftover(name: str) -> bool:

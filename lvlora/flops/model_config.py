@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lvlora.errors import ModelError
 from lvlora.flops.families import FAMILIES
 
+M = TypeVar("M", bound=BaseModel)
 _CONFIG = "Take the model's own config.json, whole."
 
 Count = Annotated[int, Field(ge=1, le=2**40)]
@@ -136,10 +137,22 @@ class ModelConfig(BaseModel):
         Raises:
             ModelError: a key is missing, or its value is no such thing.
         """
-        try:
-            return cls.model_validate(dict(config))
-        except ValidationError as error:
-            raise ModelError(f"{name}: {complaint(error)}", _CONFIG) from None
+        return validated(cls, dict(config), name, _CONFIG)
+
+
+def validated(model: type[M], content: object, name: object, hint: str) -> M:
+    """Return what a file holds as a model that checks types and ranges.
+
+    Args:
+        name: of the file, for messages.
+
+    Raises:
+        ModelError: it is no such thing.
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise ModelError(f"{name}: {complaint(error)}", hint) from None
 
 
 def _is_kind(part: str) -> bool:

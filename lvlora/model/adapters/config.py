@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from lvlora.errors import ModelError, reason
-from lvlora.flops.model_config import Word, complaint
+from lvlora.flops.model_config import Word, validated
 from lvlora.model import lora, patterns
 from lvlora.model.adapters.search import CONFIG
 from lvlora.settings.base import NumberFormat
@@ -133,9 +133,7 @@ def plan_from(config: Mapping[str, Any], folder: Path) -> tuple[lora.LoraPlan, b
     if saved not in ([], ["lm_head"]):
         raise ModelError(f"{folder}: modules_to_save {saved}: only lm_head can be loaded", _PLAIN)
     try:
-        plan = _plan(AdapterConfig.model_validate(dict(config)))
-    except ValidationError as error:
-        raise ModelError(f"{folder / CONFIG}: {complaint(error)}", _AGAIN) from None
+        plan = _plan(validated(AdapterConfig, dict(config), folder / CONFIG, _AGAIN))
     except ValueError as error:
         raise ModelError(f"{folder / CONFIG}: cannot be used ({reason(error)})", _AGAIN) from None
     return plan, bool(saved)

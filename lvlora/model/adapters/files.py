@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lvlora import durable
 from lvlora.errors import ModelError, SettingsError
-from lvlora.flops.model_config import complaint
+from lvlora.flops.model_config import validated
 from lvlora.model import lora
 from lvlora.model.adapters import config as adapter_config
 from lvlora.model.adapters.config import AdapterFacts
@@ -150,10 +149,7 @@ def read_info(folder: Path) -> AdapterInfo:
     facts = {}
     if os.path.lexists(folder / FACTS):  # a pipe in its place is no adapter from elsewhere
         facts = durable.read_json_object(folder / FACTS, wrong=ModelError)
-        try:
-            AdapterFacts.model_validate(facts)
-        except ValidationError as error:
-            raise ModelError(f"{folder / FACTS}: {complaint(error)}", _SAVED_AGAIN) from None
+        validated(AdapterFacts, facts, folder / FACTS, _SAVED_AGAIN)
     plan, full_head = adapter_config.plan_from(config, folder)
     _check_files(folder, facts)
     return AdapterInfo(folder, config, facts, plan, full_head)

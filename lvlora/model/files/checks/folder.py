@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError, safe_open
 
 from lvlora import durable
 from lvlora.errors import ModelError, reason
-from lvlora.flops.model_config import Token, complaint
+from lvlora.flops.model_config import Token, validated
 from lvlora.flops.shape import LINEARS, ModelShape
 from lvlora.model.adapters.search import CONFIG as ADAPTER_CONFIG
 
@@ -67,10 +67,7 @@ def check_files(folder: Path, *, trusted: bool = False) -> None:
         )
     if (folder / _GENERATION).exists():
         content = durable.read_json_object(folder / _GENERATION, wrong=ModelError, hint=_COPY)
-        try:
-            GenerationConfig.model_validate(content)
-        except ValidationError as error:
-            raise ModelError(f"{folder / _GENERATION}: {complaint(error)}", _COPY) from None
+        validated(GenerationConfig, content, folder / _GENERATION, _COPY)
     if not trusted:
         # its models of every file take longer to make than the bundled tokenizer to read
         from lvlora.model.files.checks.tokenizer import check_tokenizer
@@ -91,11 +88,7 @@ def weight_files(folder: Path) -> list[Path]:
     if not index.is_file():
         raise ModelError(f"{folder}: the folder has neither {WEIGHTS} nor {INDEX}", _COPY)
     content = durable.read_json_object(index, _LARGEST_INDEX, wrong=ModelError, hint=_COPY)
-    try:
-        named = WeightIndex.model_validate(content).weight_map
-    except ValidationError as error:
-        raise ModelError(f"{index}: {complaint(error)}", _COPY) from None
-    names = sorted(set(named.values()))
+    names = sorted(set(validated(WeightIndex, content, index, _COPY).weight_map.values()))
     for name in names:
         if not _PLAIN_NAME.fullmatch(name):
             raise ModelError(

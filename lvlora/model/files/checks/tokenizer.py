@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from lvlora import durable
 from lvlora.errors import ModelError
-from lvlora.flops.model_config import Token, Word, complaint
+from lvlora.flops.model_config import Token, Word, validated
 from lvlora.model.files.tokenizer import ADDED, CONFIG, LARGEST, SPECIAL, TOKENIZER
 from lvlora.text.alphabet import SYMBOLS
 
@@ -159,10 +159,7 @@ def _read(
     if not file.exists():
         return None
     content = durable.read_json_object(file, largest, wrong=ModelError, hint=_HINT)
-    try:
-        return model.model_validate({inside: content} if inside else content)
-    except ValidationError as error:
-        raise ModelError(f"{file}: {complaint(error)}", _HINT) from None
+    return validated(model, {inside: content} if inside else content, file, _HINT)
 
 
 def _is_strange(text: TokenizerFile) -> bool:
