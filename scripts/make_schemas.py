@@ -18,7 +18,7 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema
 
 from lvlora.answers import Answer, Shape
-from lvlora.cli.answers import Doctor
+from lvlora.cli.doctor import Doctor
 from lvlora.data.answers import Analyze, Simulate
 from lvlora.evaluation.answers import Evaluation, EvaluationReport, ExportedTask
 from lvlora.experiment.record import Experiment, ExperimentPlan

@@ -14,13 +14,13 @@ from typing import Literal
 import typer
 
 from lvlora import __version__, numbers
-from lvlora.cli.answers import Check, Doctor
+from lvlora.answers import Answer, Shape
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.root import app
-from lvlora.cli.settings import DoctorSettings
 from lvlora.errors import EXIT_FAILURE, LvloraError
 from lvlora.report.document import Document, Points, Section, Table
+from lvlora.settings.base import Settings, option
 
 EXAMPLES = examples(
     ("lvlora doctor", "check this machine and say what to do"),
@@ -28,6 +28,35 @@ EXAMPLES = examples(
 )
 _REINSTALL = "Install lvlora again: pip install --force-reinstall lvlora"
 _ENOUGH = 2 * 10**9  # bytes of memory, and of disk: a hub model is about one
+
+
+class DoctorSettings(Settings):
+    """`lvlora doctor`: what this machine and this installation can do."""
+
+    runs: Path = option(
+        Path("runs"), "Folder of the runs, whose disk is checked.", "Output", affects="project"
+    )
+
+
+class Check(Shape):
+    """One thing that was looked at."""
+
+    name: str
+    status: Literal["ok", "note", "problem"]
+    """note: it works, but something could be better; problem: something won't work."""
+    found: str
+    advice: str
+    """The remedy; empty where nothing is wrong."""
+
+
+class Doctor(Answer):
+    """`lvlora doctor --json`"""
+
+    lvlora: str
+    """The version."""
+    healthy: bool
+    """There is no problem; the exit code is 1 if there is."""
+    checks: list[Check]
 
 
 @settings_command(app, DoctorSettings, name="doctor", epilog=EXAMPLES)
@@ -86,14 +115,12 @@ def _packages(runs: Path) -> _Finding:
 def _processor(runs: Path) -> _Finding:
     import torch
 
-    from lvlora.model.devices import probe_bfloat16
+    from lvlora.model import devices
 
-    # fewer than the machine's in a container or a queue
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    threads = torch.get_num_threads()
-    precision = "bfloat16" if probe_bfloat16() else "float32"
+    cores, threads = devices.cores(), torch.get_num_threads()
+    precision = "bfloat16" if devices.probe_bfloat16() else "float32"
     state = f"{cores} cores, {threads} threads; --dtype auto uses {precision}, which is faster"
-    if cores is not None and threads > cores:
+    if threads > cores:
         return "note", state, f"More threads than cores are slow: --threads {cores}"
     return "ok", state, ""
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.root import app
-from lvlora.cli.settings import ReportSettings
 from lvlora.report.document import Document, Points, Section, Table
 from lvlora.runs import find_run_or_evaluation, is_evaluation
+from lvlora.settings.base import Settings, option
 
 if TYPE_CHECKING:
     from lvlora.evaluation.answers import EvaluationReport
@@ -21,6 +21,24 @@ EXAMPLES = examples(
     ("lvlora report", "the page of the newest run or evaluation again, from its folder"),
     ("lvlora report runs/first --open", "a certain one's, shown in the browser"),
 )
+
+
+class ReportSettings(Settings):
+    """`lvlora report RUN`: the page of a run or an evaluation again, from its folder."""
+
+    run: str | None = option(
+        None,
+        "Folder or name of a run or an evaluation. Left out: the newest.",
+        "Data",
+        affects="data",
+        argument=True,
+        metavar="[RUN]",
+        min_length=1,
+    )
+    open: bool = option(
+        False, "Open the page in the browser.", "Output", affects="output", flag="--open"
+    )
+    runs: Path = option(Path("runs"), "Folder of the runs.", "Output", affects="project")
 
 
 @settings_command(app, ReportSettings, name="report", epilog=EXAMPLES)

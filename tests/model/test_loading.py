@@ -19,7 +19,6 @@ from lvlora.model.loading import (
     load,
     load_tokenizer,
     outline,
-    read_safetensors,
     weights_sha256,
 )
 from lvlora.text.alphabet import SYMBOLS
@@ -234,19 +233,3 @@ def test_an_outline_needs_no_weights_and_is_what_is_loaded(tmp_path, family, con
     assert vars(found) == {name: getattr(base, name) for name in vars(found)}
     assert found.max_positions == base.module.config.max_position_embeddings
     refused(folder, r"no \*\.safetensors")
-
-
-def test_only_the_tokenizer(folder):
-    (folder / "model.safetensors").unlink()
-    tokenizer = load_tokenizer(resolve(str(folder)))
-    assert tokenizer.encode("1.23", add_special_tokens=False) == [1, 10, 2, 3]
-
-
-def test_read_safetensors(tmp_path):
-    with pytest.raises(ModelError, match="no such file"):
-        read_safetensors(tmp_path / "x.safetensors")
-    (tmp_path / "x.safetensors").write_bytes(b"abc")
-    with pytest.raises(ModelError, match=r"x\.safetensors"):
-        read_safetensors(tmp_path / "x.safetensors")
-    save_file({"a": torch.ones(2)}, tmp_path / "x.safetensors")
-    assert read_safetensors(tmp_path / "x.safetensors")["a"].tolist() == [1, 1]

@@ -4,7 +4,8 @@ from typing import get_args
 
 import pytest
 
-import lvlora.cli.settings
+import lvlora.cli.doctor
+import lvlora.cli.report
 import lvlora.data.settings
 import lvlora.evaluation.settings
 import lvlora.experiment.settings
@@ -22,7 +23,8 @@ MODELS = sorted(
     {
         model
         for module in (
-            lvlora.cli.settings,
+            lvlora.cli.doctor,
+            lvlora.cli.report,
             lvlora.data.settings,
             lvlora.evaluation.settings,
             lvlora.experiment.settings,
@@ -39,7 +41,7 @@ MODELS = sorted(
     key=lambda model: model.__name__,
 )
 INPUT = {"data", "format", "id_column", "time_column", "date_format", "columns", "known"}
-LATER = {"cache", "export_task"}
+LATER = {"export_task"}
 """Settings that came when identities already derived from their fields, and change no number."""
 
 

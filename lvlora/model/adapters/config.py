@@ -14,27 +14,6 @@ from lvlora.model import lora, patterns
 from lvlora.model.adapters.search import CONFIG
 from lvlora.settings.base import NumberFormat
 
-REFUSED = {
-    "use_dora": "DoRA",
-    "lora_bias": "a bias on lora_B",
-    "fan_in_fan_out": "transposed weights",
-    "layer_replication": "layer replication",
-    "megatron_config": "Megatron layers",
-    "trainable_token_indices": "trainable token embeddings",
-    "target_parameters": "adapters on raw parameters",
-    "alora_invocation_tokens": "activated LoRA",
-    "exclude_modules": "excluded modules",
-    "use_qalora": "QA-LoRA",
-    "use_bdlora": "block-diagonal LoRA",
-    "arrow_config": "Arrow routing",
-    "velora_config": "VeLoRA",
-    "monteclora_config": "MonteCLoRA",
-    "kasa_config": "KaSA",
-    "ensure_weight_tying": "one update for head and embedding",
-    "enable_lora": "parts of one joint projection",  # peft before 0.3
-}
-"""Features that change the arithmetic or the choice of layers; off when empty or false."""
-
 HONOURED = frozenset(
     {"peft_type", "r", "lora_alpha", "target_modules", "use_rslora", "rank_pattern"}
     | {"alpha_pattern", "layers_to_transform", "layers_pattern", "modules_to_save", "bias"}
@@ -52,7 +31,8 @@ HARMLESS = frozenset(
     # means nothing without megatron_config, use_qalora
     | {"megatron_core", "qalora_group_size"}
 )
-"""Keys that do not change what a trained adapter computes."""
+"""Keys that do not change what a trained adapter computes. All others are refused when they are on:
+DoRA, biases, transposed weights, and what a later peft adds."""
 
 _PLAIN_INITIAL_WEIGHTS = (True, False, None, "gaussian", "eva", "orthogonal", "mica")
 """After these A and B are a plain LoRA on the base as it was; others (PiSSA, OLoRA, CorDA, LoftQ,
@@ -106,16 +86,12 @@ def plan_from(config: Mapping[str, Any], folder: Path) -> tuple[lora.LoraPlan, b
             f"{folder}: peft_type is {config.get('peft_type')!r}, not LORA",
             "Only LoRA adapters are loaded.",
         )
-    for key, meaning in REFUSED.items():
-        if config.get(key):
+    for key in sorted(config.keys() - HONOURED - HARMLESS):
+        if config[key]:
             raise ModelError(
-                f"{folder}: the adapter uses {meaning} ({key}), which lvlora does not", _PLAIN
-            )
-    for key in sorted(config.keys() - REFUSED.keys() - HONOURED - HARMLESS):
-        if config[key]:  # what it changes nobody here can know
-            raise ModelError(
-                f"{folder / CONFIG}: {key[:80]!r} is a setting that lvlora does not know",
-                "If it does not change what the adapter computes, delete it from the file.",
+                f"{folder}: the adapter uses {key[:80]}, which lvlora does not",
+                f"{_PLAIN} If it changes nothing that the adapter computes, delete it from "
+                f"{CONFIG}.",
             )
     if config.get("bias", "none") != "none":
         raise ModelError(f"{folder}: the adapter trained biases (bias={config['bias']!r})", _PLAIN)
@@ -123,7 +99,7 @@ def plan_from(config: Mapping[str, Any], folder: Path) -> tuple[lora.LoraPlan, b
     if (began.lower() if isinstance(began, str) else began) not in _PLAIN_INITIAL_WEIGHTS:
         raise ModelError(
             f"{folder}: the adapter changed its base (init_lora_weights={str(began)[:80]!r})",
-            "Convert it to a plain LoRA with peft first.",
+            _PLAIN,
         )
     if config.get("layers_pattern") not in (None, "", [], "layers", ["layers"]):
         raise ModelError(

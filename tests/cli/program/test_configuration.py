@@ -7,8 +7,9 @@ import pytest
 import typer
 
 from lvlora.answers import Answer
+from lvlora.cli.doctor import DoctorSettings
 from lvlora.cli.program.from_settings import examples, settings_command
-from lvlora.cli.settings import DoctorSettings, ReportSettings
+from lvlora.cli.report import ReportSettings
 from lvlora.data.settings import AnalyzeSettings, SimulateSettings
 from lvlora.evaluation.settings import BaselineSettings, EvaluateSettings
 from lvlora.experiment.settings import ExperimentSettings
