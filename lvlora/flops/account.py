@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from lvlora.answers import Price
 from lvlora.errors import SettingsError, meant
 from lvlora.flops import coursework, executed, prices
 from lvlora.flops.answers import (
@@ -90,8 +89,7 @@ def account(settings: FlopsSettings, shape: ModelShape) -> FlopsAccount:
     )
     if not isinstance(settings.budget, int):
         return answer
-    fits = _fits(settings.budget, settings, shape, Price(total(runs), total(rules)))
-    return answer.model_copy(update={"fits": fits})
+    return answer.model_copy(update={"fits": _fits(settings.budget, settings, answer)})
 
 
 def vary(
@@ -132,20 +130,17 @@ def _costs(convention: Rules) -> Costs:
     return Costs(**{name: getattr(convention, name) for name in Costs.model_fields})
 
 
-def _fits(budget: int, settings: FlopsSettings, shape: ModelShape, step: Price) -> Fits:
+def _fits(budget: int, settings: FlopsSettings, answer: FlopsAccount) -> Fits:
     """Return how much fits into a budget: steps and their tokens, or forecasts."""
-    convention = settings.convention
-    lora = Lora.of(settings.rank, settings.targets)
-    rows, n, m = shape.alphabet_rows, settings.context, settings.new_tokens
-    one_forecast = prices.forecast(shape, 1, n, m, lora=lora, head_rows=rows)
-    steps = steps_that_fit(budget, 0, step.of(convention))
+    costs = answer.executed if settings.convention == "executed" else answer.coursework
+    steps = steps_that_fit(budget, 0, costs.training_step)
     return Fits(
         budget=budget,
-        convention=convention,
+        convention=settings.convention,
         steps=steps,
         tokens=steps * settings.batch_size * settings.seq_len,
-        forecasts=steps_that_fit(budget, 0, one_forecast.of(convention)),
-        share_of_a_step=step.of(convention) / budget,
+        forecasts=steps_that_fit(budget, 0, costs.prefill + costs.decode),
+        share_of_a_step=costs.training_step / budget,
     )
 
 

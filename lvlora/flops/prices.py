@@ -1,4 +1,4 @@
-"""Prices of training and forecasting, in both conventions at once."""
+"""Prices of a training, in both conventions at once."""
 
 from __future__ import annotations
 
@@ -63,16 +63,3 @@ class Trained:
             ),
             coursework=total(coursework.model_call(shape, batch, seq_len, lora=lora)),
         )
-
-
-def forecast(
-    shape: ModelShape, batch: int, context: int, new_tokens: int, *, lora: Lora, head_rows: int
-) -> Price:
-    """m tokens after a context of n for each of B series, token by token with a cache."""
-    read = executed.prefill(shape, batch, context, head_rows=head_rows, lora=lora)
-    written = executed.decode(shape, batch, context, new_tokens, head_rows=head_rows, lora=lora)
-    return Price(
-        executed=total(read) + total(written),
-        coursework=total(coursework.prefill(shape, batch, context, lora))
-        + total(coursework.decode(shape, batch, context, new_tokens, lora)),
-    )

@@ -338,7 +338,7 @@ def adapter_configs() -> Iterator[Case]:
         ("no linear layer", {"layers_to_transform": [7]}),
         ("layers_to_transform", {"layers_to_transform": [0, "x"]}),
         ("layers_pattern", {"layers_pattern": "h"}),
-        ("DoRA", {"use_dora": True}),
+        ("use_dora", {"use_dora": True}),
         ("lora_bias", {"lora_bias": True}),
         ("bias", {"bias": "all"}),
         ("fan_in_fan_out", {"fan_in_fan_out": True}),

@@ -57,23 +57,14 @@ def adapters(incomplete: str, folder: Path) -> list[str]:
     return [*_named(incomplete, folder, folders, ("latest", "none")), *begun][:_MOST_RUNS]
 
 
-def runs(incomplete: str, folder: Path) -> list[str]:
-    """Runs, finished or not, the newest first."""
-    folders = [run for run in _folders(folder) if (run / "config.toml").is_file()]
-    return _named(incomplete, folder, folders, ("latest",))
+def _marked(*marks: str, words: Sequence[str] = ()) -> FolderCompleter:
+    """Complete words, and folders that hold one of the marks, the newest first."""
 
+    def complete(incomplete: str, folder: Path) -> list[str]:
+        folders = [f for f in _folders(folder) if any((f / mark).is_file() for mark in marks)]
+        return _named(incomplete, folder, folders, words)
 
-def runs_and_evaluations(incomplete: str, folder: Path) -> list[str]:
-    """Runs, evaluations and studies that have a report."""
-    marks = ("config.toml", "evaluation.json")
-    folders = [run for run in _folders(folder) if any((run / mark).is_file() for mark in marks)]
-    return _named(incomplete, folder, folders, ("latest",))
-
-
-def studies(incomplete: str, folder: Path) -> list[str]:
-    """Names of the studies that are kept in files."""
-    names = [path.name for path in _folders(folder) if (path / "study.journal").is_file()]
-    return [name for name in sorted(names) if name.startswith(incomplete)]
+    return complete
 
 
 def open_runs(incomplete: str, folder: Path) -> list[str]:
@@ -137,9 +128,9 @@ BY_FIELD: dict[str, Completer] = {
 
 IN_RUNS: dict[str, FolderCompleter] = {
     "adapter": adapters,
-    "resume": runs,
-    "run": runs_and_evaluations,
-    "study": studies,
+    "resume": _marked("config.toml", words=("latest",)),
+    "run": _marked("config.toml", "evaluation.json", words=("latest",)),
+    "study": _marked("study.journal"),
     "close": open_runs,
 }
 """The same, for what is found in the folder of the runs."""
