@@ -58,7 +58,7 @@ def test_a_device_that_is_not_there(machine, device):
 @pytest.mark.parametrize(("half", "single", "native"), [(1.0, 1.0, True), (2.0, 1.0, False)])
 def test_the_probe_compares_times(monkeypatch, half, single, native):
     times = {torch.bfloat16: half, torch.float32: single}
-    monkeypatch.setattr(devices, "_product_seconds", times.__getitem__)
+    monkeypatch.setattr(devices, "product_seconds", times.__getitem__)
     monkeypatch.setattr(devices, "processor", lambda: "some processor sse avx")
     devices.probe_bfloat16.cache_clear()
     assert devices.probe_bfloat16() is native
@@ -66,7 +66,7 @@ def test_the_probe_compares_times(monkeypatch, half, single, native):
 
 
 def test_a_processor_that_says_it_multiplies_bfloat16_is_not_timed(monkeypatch):
-    monkeypatch.setattr(devices, "_product_seconds", lambda dtype: pytest.fail("it was timed"))
+    monkeypatch.setattr(devices, "product_seconds", lambda dtype: pytest.fail("it was timed"))
     monkeypatch.setattr(devices, "processor", lambda: "some processor avx512f avx512_bf16")
     devices.probe_bfloat16.cache_clear()
     assert devices.probe_bfloat16() is True
