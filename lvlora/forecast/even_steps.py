@@ -118,26 +118,19 @@ def interpolated(
         fill: short gaps are bridged.
     """
     read = [_last(h, context) for h in histories]
-    uneven = [_is_uneven(h, horizon) for h in read]
+    even = [h for h in read if are_even(np.concatenate([h.time, times_ahead(h, horizon)]), _EVEN)]
     notes = []
-    if any(uneven):
+    if len(even) < len(read):
         notes.append(
             "Time steps are uneven: the model reads even ones, between which the data are "
             "interpolated, and its forecast is read off at the wanted times."
         )
-    if fill:
-        n = n_short(h for h, resampled in zip(read, uneven, strict=True) if not resampled)
-        notes += [note_on_filled(n, "the model reads")] if n else []
-    return notes
+    n_filled = n_short(even) if fill else 0
+    return [*notes, note_on_filled(n_filled, "the model reads")] if n_filled else notes
 
 
 def _last(history: Series, context: int | None) -> Series:
     return history.steps(max(0, len(history) - (context or len(history))), len(history))
-
-
-def _is_uneven(history: Series, horizon: int) -> bool:
-    time = np.concatenate([history.time, times_ahead(history, horizon)])
-    return not are_even(time, _EVEN)
 
 
 def _resampled(history: Series, known: FloatArray, wanted: FloatArray) -> EvenSteps:

@@ -30,5 +30,5 @@ def test_a_model_by_name(tmp_path, tiny_folder):
     assert open_model(str(tiny_folder("qwen2")), decimals=1).name == "qwen2 zero-shot"
     assert open_model(str(tiny_folder("qwen2")), max_memory=5).plan.max_memory == 5
     assert open_model(str(tiny_folder("qwen2")), None, runs=tmp_path).adapter is None
-    with pytest.raises(ModelError, match="no run of that name"):
+    with pytest.raises(ModelError, match="nosuch"):
         open_model(adapter="nosuch", runs=tmp_path)
