@@ -70,8 +70,8 @@ class EvaluateSettings(
     )
     holdout: int | None = option(
         None,
-        "Forecast the last N steps of each series from all that came before (or from the last "
-        "--context steps); series may have any length. For example --holdout 12.",
+        "Forecast the last N steps of each series from all steps before (or from the last "
+        "--context ones). Series may have any length. For example --holdout 12.",
         "Forecast",
         affects="result",
         ge=1,
@@ -80,8 +80,8 @@ class EvaluateSettings(
     )
     windows: int | None = option(
         None,
-        "Rolling origins: so many forecasts of --horizon steps of each series, the last of which "
-        "ends with it. For example --windows 3 --horizon 12.",
+        "Rolling origins: the number of forecasts of --horizon steps of each series; the "
+        "last one ends with it. For example --windows 3 --horizon 12.",
         "Forecast",
         affects="result",
         ge=1,
@@ -89,8 +89,8 @@ class EvaluateSettings(
     )
     stride: int | None = option(
         None,
-        "With --windows: steps from one forecast to the next. Default: the horizon, so that none "
-        "is forecast twice.",
+        "With --windows: steps from one forecast to the next. Default: the horizon, so "
+        "that windows do not overlap.",
         "Forecast",
         affects="result",
         ge=1,
@@ -101,8 +101,8 @@ class EvaluateSettings(
     )
     history_noise: float = option(
         0.0,
-        "What if the data were noisier? Multiply what forecasters see by log-normal noise of "
-        "this size (0.05: 5 %); what is scored stays as it is.",
+        "Multiply the histories by log-normal noise of this size (0.05: 5 %). The truth "
+        "stays as it is.",
         "Data",
         affects="result",
         ge=0,
@@ -118,7 +118,7 @@ class EvaluateSettings(
     )
     history_steps: int | None = option(
         None,
-        "Let forecasters see only so many last steps of each history.",
+        "Keep only this many last steps of each history.",
         "Data",
         affects="result",
         ge=1,
@@ -149,8 +149,8 @@ class EvaluateSettings(
     )
     ensemble: bool = option(
         False,
-        "Add the row auto, the ensemble of models and rivals: each is weighted by its forecasts "
-        "of the last steps of every history from what came before them.",
+        "Add the row auto: the ensemble of models and rivals, weighted by their hindcasts "
+        "of each history's last steps.",
         "Forecast",
         affects="result",
         flag="--ensemble",
@@ -165,8 +165,8 @@ class EvaluateSettings(
     )
     calibrate: bool = option(
         False,
-        "Keep with each model what makes its intervals cover what they say, for "
-        "--calibrated; not on the train or test part.",
+        "Fit a factor that widens or narrows each model's intervals to the coverage they "
+        "claim, for --calibrated. Not on the train or test part.",
         "Forecast",
         affects="result",
         flag="--calibrate",
@@ -180,14 +180,14 @@ class EvaluateSettings(
     )
     overwrite: bool = option(
         False,
-        "Replace files of another kind, too, where results are written.",
+        "Replace existing files even if lvlora did not write them.",
         "Output",
         affects="output",
         flag="--overwrite",
     )
     fresh: bool = option(
         False,
-        "Score everything again, whatever the folder holds.",
+        "Score everything again, and use nothing that the folder has.",
         "Output",
         affects="output",
         flag="--fresh",
@@ -227,16 +227,16 @@ class EvaluateSettings(
     )
     export_task: Path | None = option(
         None,
-        "Score nothing: write what other programs may see into this folder, the histories and "
-        "which steps to forecast.",
+        "Do not score: write the histories, and which steps to forecast, into this folder "
+        "for other programs.",
         "Output",
         affects="output",
         metavar="DIR",
     )
     out: Path | None = option(
         None,
-        "Folder for the report, the table and what was forecast. Default: one in --runs "
-        "named by what is scored.",
+        "Folder for the report, the table and the forecasts. Default: one in --runs, "
+        "named by the task.",
         "Output",
         affects="output",
     )

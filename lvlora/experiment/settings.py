@@ -68,8 +68,8 @@ class ExperimentSettings(SplitSettings, ModelSettings, MemorySettings):
     )
     scale: str | None = option(
         None,
-        "How large: the name of a table [scales.NAME] of the file. Default: the stages as they "
-        "stand.",
+        "Size of the experiment: the name of a table [scales.NAME] of the file. Default: "
+        "the stages as written.",
         "Training",
         affects="result",
         min_length=1,

@@ -27,8 +27,8 @@ class FlopsSettings(Settings):
 
     model: str = option(
         "qwen2.5-0.5b",
-        "Base model, or a folder with a config.json. The default is the coursework's model, whose "
-        "shape is known without its weights; auto: the model that train would take.",
+        "Base model, or a folder with a config.json. Default: the coursework's model, "
+        "whose shape needs no weights; auto: the model that train would take.",
         "Model",
         affects="model",
     )
@@ -69,8 +69,8 @@ class FlopsSettings(Settings):
     )
     budget: FlopsOrNone | None = option(
         None,
-        "Show what fits into this many FLOPs, e.g. 1e17. With --ledger: let all runs of this "
-        "project spend so many together; none: as many as they want.",
+        "Show what fits into this many FLOPs, e.g. 1e17. With --ledger: set the limit of "
+        "the project; none lifts it.",
         "Budget",
         affects="project",
     )

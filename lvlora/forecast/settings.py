@@ -43,8 +43,8 @@ class SamplingSettings(MemorySettings):
     )
     views: int = option(
         4,
-        "Scales at which each history is read, for a smaller error; its samples are shared among "
-        "them, and each costs a reading. 1: only the usual scale.",
+        "Scales at which each history is read; the samples are shared among them. More "
+        "views have a smaller error and cost a reading each.",
         "Forecast",
         affects="result",
         ge=1,
@@ -52,8 +52,8 @@ class SamplingSettings(MemorySettings):
     )
     season: Season = option(
         "auto",
-        "Steps of a season, for forecasters that have one and for scaled errors; none: no season; "
-        "auto: the period that lvlora analyze sees in each history.",
+        "Steps of a season, for seasonal forecasters and scaled errors; none: no season; "
+        "auto: the period that lvlora analyze finds in each history.",
         "Forecast",
         affects="result",
         metavar="N",
@@ -63,7 +63,7 @@ class SamplingSettings(MemorySettings):
     )
     as_drawn: bool = option(
         False,
-        "Leave futures as the model drew them, neither moved nor widened by what its folder says "
+        "Use the futures as the model drew them, without the corrections of its folder "
         "(widths.json).",
         "Forecast",
         affects="result",
@@ -71,8 +71,7 @@ class SamplingSettings(MemorySettings):
     )
     calibrated: bool = option(
         False,
-        "Widen (or narrow) intervals so that they cover what they say on your data; needs "
-        "what lvlora evaluate --calibrate makes.",
+        "Scale the intervals by the factor that lvlora evaluate --calibrate fitted on your data.",
         "Forecast",
         affects="result",
         flag="--calibrated",
@@ -123,8 +122,7 @@ class ForecastSettings(KnownFutureSettings, AdapterSettings, SamplingSettings, B
     )
     holdout: int | None = option(
         None,
-        "Set the last N steps of each series aside, forecast them, and say how near that "
-        "came to the truth.",
+        "Set the last N steps of each series aside, forecast them, and compare with the truth.",
         "Forecast",
         affects="result",
         ge=1,
@@ -133,17 +131,17 @@ class ForecastSettings(KnownFutureSettings, AdapterSettings, SamplingSettings, B
     )
     forecaster: str = option(
         "lm",
-        "Who forecasts. lm: the language model; auto: the ensemble of the model and its rivals, "
-        "each weighted by its forecasts of the history's last steps from what came before them; or "
-        "one rival, for which no model is loaded, for example seasonal-naive or sindy-on-rates.",
+        "Who forecasts. lm: the language model; auto: the ensemble of the model and its "
+        "rivals, weighted by their hindcasts; or one rival, such as seasonal-naive or "
+        "sindy-on-rates, without a model.",
         "Forecast",
         affects="result",
         metavar="NAME",
     )
     patience: float = option(
         10.0,
-        "With --forecaster auto: seconds a series after which a rival is left out, hindcasts "
-        "included.",
+        "With --forecaster auto: leave out a rival that takes more seconds a series than "
+        "this, hindcasts included.",
         "Forecast",
         affects="result",
         gt=0,
@@ -151,15 +149,17 @@ class ForecastSettings(KnownFutureSettings, AdapterSettings, SamplingSettings, B
     )
     density: bool = option(
         False,
-        "Show the exact distribution of the next step's values instead of drawing futures; "
-        "each variable given the likeliest value of those before it.",
+        "Show the exact distribution of the next step's values instead of drawing "
+        "futures; each variable is conditional on the likeliest values of those before "
+        "it.",
         "Forecast",
         affects="result",
         flag="--density",
     )
     density_floor: float = option(
         1e-4,
-        "With --density: leave out what has less probability than this; its sum is stated.",
+        "With --density: leave out branches with a smaller probability than this; their "
+        "sum is listed.",
         "Forecast",
         affects="result",
         ge=1e-6,
@@ -167,8 +167,8 @@ class ForecastSettings(KnownFutureSettings, AdapterSettings, SamplingSettings, B
     )
     density_calls: int = option(
         40,
-        "With --density: calls of the model for each value, at most (128 branches a call), "
-        "the most probable branches first.",
+        "With --density: the most calls of the model for each value (128 branches a "
+        "call), the most probable branches first.",
         "Forecast",
         affects="result",
         ge=1,
@@ -176,8 +176,8 @@ class ForecastSettings(KnownFutureSettings, AdapterSettings, SamplingSettings, B
     )
     missing: bool = option(
         False,
-        "Futures may have missing values, as a history with gaps has; without it short gaps of "
-        "the history are filled in.",
+        "Allow missing values in futures, for histories with gaps; without it short gaps "
+        "of the history are filled.",
         "Forecast",
         affects="result",
         flag="--missing",
@@ -226,7 +226,7 @@ class ForecastSettings(KnownFutureSettings, AdapterSettings, SamplingSettings, B
     )
     overwrite: bool = option(
         False,
-        "Replace files of another kind, too, where results are written.",
+        "Replace existing files even if lvlora did not write them.",
         "Output",
         affects="output",
         flag="--overwrite",

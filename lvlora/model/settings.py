@@ -82,7 +82,7 @@ class ExportSettings(AdapterSettings):
     runs: Path = option(Path("runs"), "Folder of the runs.", "Output", affects="project")
     overwrite: bool = option(
         False,
-        "Replace an export that is there, once the new one is whole.",
+        "Replace an existing export once the new one is complete.",
         "Output",
         affects="output",
         flag="--overwrite",

@@ -62,8 +62,8 @@ class KnownSettings(InputSettings):
 
     known: Names | None = option(
         None,
-        "Columns whose future is known (comma-separated), such as season,temperature: they are "
-        "given to whoever can use them, and not forecast. Rows after the last value of the other "
+        "Columns whose future is known (comma-separated), such as season,temperature. "
+        "They are inputs and are not forecast. Rows after the last value of the other "
         "columns hold their future.",
         "Data",
         affects="data",
@@ -127,9 +127,9 @@ class MemorySettings(Settings):
 
     max_memory: Bytes | None = option(
         None,
-        "Memory for the caches of futures that are decoded together, e.g. 500MB or 4GiB; more "
-        "futures are decoded one group after the other, with the same result. Default: 2GiB, or "
-        "one future's.",
+        "Memory for the caches of futures that are decoded together, e.g. 500MB or 4GiB. "
+        "The rest is decoded after them, with the same result. Default: 2GiB, or one "
+        "future's.",
         "Model",
         affects="resources",
         metavar="SIZE",
@@ -141,8 +141,8 @@ class BudgetSettings(Settings):
 
     budget: FlopsOrNone | None = option(
         None,
-        "FLOPs that all runs of this project may spend together, e.g. 1e17; the ledger keeps it "
-        "once it has let a command through. none: lift the limit.",
+        "FLOPs that all runs of this project may spend together, e.g. 1e17. The ledger "
+        "remembers it. none: lift the limit.",
         "Budget",
         affects="project",
     )

@@ -48,8 +48,8 @@ class SweepSettings(LearningSettings):
     )
     preset: Literal["quick", "coursework"] = option(
         "quick",
-        "What is searched: quick (learning rate by rank), or coursework (the same, then the "
-        "context, then a longer final run).",
+        "The space to search: quick (learning rate by rank), or coursework (the same, "
+        "then the context, then a longer final run).",
         "Training",
         affects="result",
     )
@@ -75,12 +75,15 @@ class SweepSettings(LearningSettings):
     )
     pruner: Literal["none", "halving", "hyperband"] = option(
         "none",
-        "End bad trials early, by what they reached for the FLOPs they spent.",
+        "End bad trials early, compared at equal FLOPs.",
         "Training",
         affects="result",
     )
     study: str = option(
-        "sweep", "Name of the study; the same name goes on.", "Output", affects="project"
+        "sweep",
+        "Name of the study; a study of this name is continued.",
+        "Output",
+        affects="project",
     )
     storage: str | None = option(
         None,
@@ -92,7 +95,7 @@ class SweepSettings(LearningSettings):
         1, "Processes on this machine.", "Training", affects="resources", ge=1, le=256
     )
     status: bool = option(
-        False, "Show the study as it is and stop.", "Output", affects="project", flag="--status"
+        False, "Show the study and stop.", "Output", affects="project", flag="--status"
     )
 
     @model_validator(mode="before")

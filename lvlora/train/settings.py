@@ -70,8 +70,8 @@ class LoraSettings(Settings):
     )
     train_head: TrainHead = option(
         "none",
-        "Train the output head too: only the alphabet's rows (numeric), or all of it, untied from "
-        "the embedding, with the loss over the whole vocabulary (full).",
+        "Train the output head too: the alphabet's rows (numeric), or all of it, untied "
+        "from the embedding, with the loss over the whole vocabulary (full).",
         "LoRA",
         affects="result",
     )
@@ -109,18 +109,16 @@ class LearningSettings(
     seq_len: int = option(1000, "Tokens in a sequence.", "Training", affects="result", ge=8)
     scaling: Literal["dataset", "history"] = option(
         "dataset",
-        "What the numbers in the text are scaled by. dataset: one scale for all series, from the "
-        "training part, and for all forecasts with the adapter; history: each sequence by its "
-        "own beginning (8 steps to three quarters of it), of which it then does not learn, as "
-        "forecasts without an adapter scale each history: for series of very different size, whose "
-        "size says nothing of their course.",
+        "How values are scaled. dataset: one scale for all series, from the training "
+        "part, also for forecasts with the adapter. history: each sequence by its own "
+        "beginning, for series of very different size.",
         "Data",
         affects="result",
     )
     scale_jitter: float = option(
         0.2,
-        "Multiply the values of each sequence by a random factor exp(s z), z standard normal: "
-        "more scales than the data have; 0: none.",
+        "Multiply each training sequence by a random factor exp(s z), z standard normal, "
+        "so that the model sees more scales; 0: off.",
         "Training",
         affects="result",
         ge=0,
@@ -128,9 +126,9 @@ class LearningSettings(
     )
     mix: float = option(
         0.0,
-        "Share of the training sequences that are of simulated predator-prey series with as many "
-        "variables, steps, gaps and as much noise as the data: it keeps a model that is tuned on "
-        "few series from learning them by heart.",
+        "Share of training sequences that are simulated predator-prey series, with as "
+        "many variables, steps, gaps and as much noise as the data. It helps when there "
+        "are few series.",
         "Training",
         affects="result",
         ge=0,
@@ -157,9 +155,9 @@ class LearningSettings(
     )
     validation_steps: int | None = option(
         None,
-        "Validate on so many steps at the end of each series, which are not trained on; 0: on "
-        "series that are not trained on. Default: 0; of fewer than 8 series a quarter of their "
-        "steps (4 to 100).",
+        "Steps at the end of each series to validate on; they are not trained on. 0: "
+        "validate on whole series instead. Default: 0; with fewer than 8 series a quarter "
+        "of their steps (4 to 100).",
         "Training",
         affects="result",
         ge=0,
@@ -202,8 +200,8 @@ class LearningSettings(
     )
     compile: Compile = option(
         "auto",
-        "Compile the layers (torch.compile; needs a C++ compiler): auto does for 500 micro-batches "
-        "or more, where it pays.",
+        "Compile the layers (torch.compile; needs a C++ compiler). auto: for 500 "
+        "micro-batches or more.",
         "Model",
         affects="placement",
     )
@@ -212,8 +210,7 @@ class LearningSettings(
     )
     tracker: Trackers = option(
         (),
-        "Also tell these trackers (comma-separated), each an extra of its own; "
-        "see docs/trackers.md.",
+        "Also log to these trackers (comma-separated); each is an extra. See docs/trackers.md.",
         "Output",
         affects="project",
     )
@@ -266,7 +263,7 @@ class TrainSettings(LearningSettings):
     )
     resume: str | None = option(
         None,
-        "Go on with a stopped run (a name or folder; alone: the newest), with its own settings.",
+        "Continue a stopped run (a name or folder; alone: the newest) with its own settings.",
         "Training",
         affects="project",
         bare="latest",
@@ -274,7 +271,7 @@ class TrainSettings(LearningSettings):
     )
     overwrite: bool = option(
         False,
-        "Replace a run that is there, as soon as this one is complete.",
+        "Replace an existing run once this one is complete.",
         "Output",
         affects="output",
         flag="--overwrite",
