@@ -19,7 +19,6 @@ from lvlora.flops.answers import (
     StepOnly,
     Variant,
 )
-from lvlora.flops.budget import steps_that_fit
 from lvlora.flops.catalogue import find_shape
 from lvlora.flops.executed import Head
 from lvlora.flops.item import total
@@ -133,13 +132,13 @@ def _costs(convention: Rules) -> Costs:
 def _fits(budget: int, settings: FlopsSettings, answer: FlopsAccount) -> Fits:
     """Return how much fits into a budget: steps and their tokens, or forecasts."""
     costs = answer.executed if settings.convention == "executed" else answer.coursework
-    steps = steps_that_fit(budget, 0, costs.training_step)
+    steps = budget // costs.training_step
     return Fits(
         budget=budget,
         convention=settings.convention,
         steps=steps,
         tokens=steps * settings.batch_size * settings.seq_len,
-        forecasts=steps_that_fit(budget, 0, costs.prefill + costs.decode),
+        forecasts=budget // (costs.prefill + costs.decode),
         share_of_a_step=costs.training_step / budget,
     )
 

@@ -1,11 +1,11 @@
-"""The budget of a project, and how many steps fit into a limit."""
+"""The budget of a project."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Literal
 
-from lvlora.errors import BudgetError, SettingsError
+from lvlora.errors import SettingsError
 from lvlora.settings.base import Convention
 
 CONVENTIONS = ("executed", "coursework")
@@ -50,24 +50,3 @@ class Budget:
             return "by --budget"
         by = f" by lvlora {self.set_by}" if self.set_by else ""
         return f"set{by} on {self.set_at[:16].replace('T', ' at ')} UTC"
-
-
-def steps_that_fit(limit: int, fixed: int, per_step: int) -> int:
-    """Return the most steps n with ``fixed + n * per_step <= limit``.
-
-    Args:
-        limit: FLOPs that may be spent.
-        fixed: FLOPs spent whatever the number of steps (validation, say).
-        per_step: FLOPs of a step.
-
-    Raises:
-        BudgetError: not even the fixed part fits.
-    """
-    if per_step <= 0:
-        raise ValueError(f"a step that costs {per_step} FLOPs has no limit")
-    if fixed > limit:
-        raise BudgetError(
-            f"{fixed:,} FLOPs are needed before the first step, {limit:,} may be spent",
-            "Raise the limit, or do less beside training (--no-validation).",
-        )
-    return (limit - fixed) // per_step

@@ -3,8 +3,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvlora.answers import Price
-from lvlora.errors import BudgetError
-from lvlora.flops.budget import steps_that_fit
 from lvlora.train.settings import TrainSettings
 
 counts = st.integers(0, 10**25)
@@ -25,25 +23,6 @@ def test_prices_add_and_multiply_exactly(a, b, n):
 def test_a_price_has_two_conventions_only():
     with pytest.raises(KeyError):
         Price(1, 2).of("profiler")
-
-
-@given(st.integers(0, 10**20), st.integers(0, 10**18), st.integers(1, 10**18))
-def test_the_last_step_fits_and_one_more_does_not(limit, fixed, per_step):
-    if fixed > limit:
-        with pytest.raises(BudgetError):
-            steps_that_fit(limit, fixed, per_step)
-        return
-    steps = steps_that_fit(limit, fixed, per_step)
-    assert fixed + steps * per_step <= limit < fixed + (steps + 1) * per_step
-
-
-def test_a_free_step_has_no_limit():
-    with pytest.raises(ValueError, match="no limit"):
-        steps_that_fit(10, 0, 0)
-
-
-def test_the_seeds_budget_in_steps():
-    assert steps_that_fit(10**17, 0, 6_778_055_271_120) == 14_753
 
 
 @pytest.mark.parametrize(
