@@ -223,7 +223,7 @@ def read_space(path: Path) -> Space:
             f"{where}: cannot be read ({error.strerror})",
             "Check its permissions, or give another file.",
         ) from None
-    except ValueError as error:  # of UTF-8 and of TOML
+    except (ValueError, RecursionError) as error:  # of UTF-8 and of TOML
         raise SettingsError(f"{where}: is not valid TOML: {error}", _HINT) from None
 
 
