@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -513,7 +514,7 @@ def test_notebooks_show_forecasts_and_evaluations(tiny_folder, monkeypatch):
     forecaster = lvlora.open_model(str(tiny_folder("qwen2")), decimals=1)
     assert "zero-shot" in repr(forecaster)
     data = tiny_runs.dataset(n_series=12)
-    cut = [s.steps(0, 10) for s in data[:1]]
+    cut = replace(data, series=(data[0].steps(0, 10),))  # a data set knows its variables' names
     (forecast,) = forecaster.predict(cut, 4, lvlora.Sampling(samples=3))
     assert repr(forecast) == "Forecast('s0': 4 steps of 2 variables, 3 samples, after 10 steps)"
     figure = forecast.plot(truth=data[0].steps(10, 14))

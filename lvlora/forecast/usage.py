@@ -6,6 +6,7 @@ Work begins only if the most that it can cost fits into what remains of the rese
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -37,11 +38,15 @@ class Usage:
     price: Price = NOTHING
     trace: Trace = field(default_factory=Trace)
     remaining: Price | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+    _call: threading.local = field(default_factory=threading.local, repr=False, compare=False)
 
     def add(self, trace: Trace, price: Price) -> None:
-        """Record what was computed."""
-        self.price += price
-        self.trace.add(trace)
+        """Record what was computed by the call that this thread has open."""
+        with self._lock:
+            self.price += price
+            self.trace.add(trace)
+            self._call.spent = getattr(self._call, "spent", NOTHING) + price
 
     @contextlib.contextmanager
     def work(self, price_bound: Callable[[], Price]) -> Iterator[None]:
@@ -53,18 +58,25 @@ class Usage:
         if self.remaining is None:
             yield
             return
-        bound, before, remaining = price_bound(), self.price, self.remaining
-        if bound | remaining != remaining:
-            convention = "executed" if bound.executed > remaining.executed else "coursework"
-            raise BudgetError(
-                f"this may cost {bound.of(convention):,} FLOPs ({convention}), and "
-                f"{remaining.of(convention):,} remain of what was reserved for it",
-                "Reserve the sum of forecaster.at_most(…) of all that is done inside charged(…).",
-            )
+        bound = price_bound()
+        with self._lock:
+            # the bound is taken at once: other threads may open calls meanwhile
+            remaining = self.remaining
+            if bound | remaining != remaining:
+                convention = "executed" if bound.executed > remaining.executed else "coursework"
+                raise BudgetError(
+                    f"this may cost {bound.of(convention):,} FLOPs ({convention}), and "
+                    f"{remaining.of(convention):,} remain of what was reserved for it",
+                    "Reserve the sum of forecaster.at_most(…) of all that is done inside "
+                    "charged(…).",
+                )
+            self.remaining, self._call.spent = remaining - bound, NOTHING
         try:
             yield
         finally:
-            self.remaining = remaining - ((self.price - before) & bound)
+            with self._lock:
+                if self.remaining is not None:  # the block may have ended meanwhile
+                    self.remaining += (bound - self._call.spent) | NOTHING
 
 
 @contextlib.contextmanager
