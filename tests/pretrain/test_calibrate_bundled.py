@@ -9,7 +9,7 @@ import pytest
 from calibration_series import MEASURED, Known
 
 from lvlora.data.dataset import Series
-from lvlora.forecast.calibration.widths import NAME, read
+from lvlora.forecast.calibration.widths import NAME, Widths
 
 
 def known(group: str, i: int, half: int | None = None) -> Known:
@@ -39,7 +39,7 @@ def test_a_folder_gets_widths_and_a_second_run_forecasts_nothing(
     ]
     monkeypatch.setattr(sys, "argv", [*words, "--table"])
     script.main()
-    made = read(folder / NAME, tiny_base())
+    made = Widths.load(folder / NAME, tiny_base().sha256)
     assert made.facts["series"] == {"clean": 4, "noisy": 4, "measured": 4}
     assert (made.facts["samples"], made.facts["views"]) == (16, 4)
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
@@ -54,7 +54,7 @@ def test_a_folder_gets_widths_and_a_second_run_forecasts_nothing(
 
     monkeypatch.setattr(script.LanguageModel, "predict", refuse)
     script.main()
-    assert read(folder / NAME, tiny_base()) == made
+    assert Widths.load(folder / NAME, tiny_base().sha256) == made
     monkeypatch.setattr(script, "fitted", lambda n: [known("clean", 99), *of_mixture])
     with pytest.raises(AssertionError, match="made again"):
         script.main()
