@@ -54,7 +54,7 @@ class Candidate:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What tells it from other models."""
+        """Identity of the model among others."""
         source, info = self.choice.source, self.choice.info
         decimals = DEFAULT_DECIMALS if self.decimals is None else self.decimals
         which = decimals if info is None else info.folder.resolve()

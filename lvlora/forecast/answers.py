@@ -183,7 +183,7 @@ class PanelForecasts(Answer):
     """Where the tables of the parts are, under the names of the parts."""
     parts: int
     parts_kept: int
-    """Of them those that were there already."""
+    """Parts that were there already."""
     series: int
     """Series that were forecast now."""
     flops: Price

@@ -207,11 +207,11 @@ def density_document(result: DatasetDensity) -> Document:
 
 def panel_document(record: PanelForecasts) -> Document:
     """Return what became of the parts of a folder, in words."""
-    made = record.parts - record.parts_kept
+    n_done = record.parts - record.parts_kept
     kept = f"; {record.parts_kept} were there already" if record.parts_kept else ""
     spent = f"{numbers.flops(record.flops.executed)} FLOPs executed"
     blocks = [
-        f"{made} of {record.parts} parts forecast ({record.series:,} series){kept}: "
+        f"{n_done} of {record.parts} parts forecast ({record.series:,} series){kept}: "
         f"{spent}, {numbers.duration(record.seconds)}.",
         f"Tables: {record.folder}",
     ]

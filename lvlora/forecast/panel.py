@@ -79,6 +79,8 @@ def forecast_panel(settings: ForecastSettings, narrator: Narrator) -> PanelForec
     run = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-forecast-{uuid.uuid4().hex[:6]}"
     check_limits(settings, bound, max_flops=settings.max_flops, run=run)
     limits = Limits(settings.max_flops, settings.budget, settings.convention)
+    for part in parts:
+        part.target.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         at_once = stack.enter_context(_workers(settings.scheduler if missing else None))
         # a killed command is charged what it recorded, and the parts that were being made
@@ -89,9 +91,9 @@ def forecast_panel(settings: ForecastSettings, narrator: Narrator) -> PanelForec
         if bound != NOTHING:
             held = ledger.reserve(run, wanted, spender, limits)["forecast"]
         advance = stack.enter_context(narrator.counted("Forecasting parts", len(missing)))
-        made = stack.enter_context(contextlib.closing(_made(settings, missing)))
+        results = stack.enter_context(contextlib.closing(_made(settings, missing)))
         try:
-            for part, result in zip(missing, made, strict=True):
+            for part, result in zip(missing, results, strict=True):
                 n_series, spent = n_series + result.series, spent + result.spent
                 done[part.name] = part.key
                 durable.write_text(file, json.dumps(done, indent=1) + "\n")
@@ -164,8 +166,6 @@ def _prepared(
         name = source.relative_to(settings.data).as_posix()
         key = durable.sha256_of_json([__version__, decided, hashes, durable.sha256_of(source)])
         parts.append(Part(name, source, target / name, key))
-    for part in parts:
-        part.target.parent.mkdir(parents=True, exist_ok=True)
     spender = Spender(
         command="forecast",
         settings_hash=durable.sha256_of_json(decided),

@@ -61,7 +61,7 @@ class Stage:
 
     @property
     def subject(self) -> tuple[object, ...]:
-        """What is searched, whatever it may cost."""
+        """The searched settings, whatever they may cost."""
         return self.name, self.space, self.n_trials, self.points
 
     def steps_of(self, settings: TrainSettings, cost: Cost) -> int:

@@ -51,7 +51,7 @@ def share(settings: SweepSettings, study: SharedStudy, narrator: Narrator) -> Bu
     threads = settings.threads or max(1, cores() // settings.workers)
     logs = [folder / f"worker-{number + 1}.log" for number in range(settings.workers)]
     narrator.note(f"{settings.workers} workers with {threads} threads each; logs in {folder}")
-    told = {slot for slot, trial in study.by_slot().items() if state_of(trial) in OVER}
+    shown = {slot for slot, trial in study.by_slot().items() if state_of(trial) in OVER}
     with StopRequest() as stop:
         workers = [_start(settings, threads, log) for log in logs]
         is_stopping = False
@@ -61,8 +61,8 @@ def share(settings: SweepSettings, study: SharedStudy, narrator: Narrator) -> Bu
                     is_stopping = True
                     _signal(workers, signal.SIGINT)
                 for slot, trial in study.by_slot().items():
-                    if slot not in told and state_of(trial) in OVER:
-                        told.add(slot)
+                    if slot not in shown and state_of(trial) in OVER:
+                        shown.add(slot)
                         narrator.note(outcome_of(study, settings, trial))
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
         except BaseException:

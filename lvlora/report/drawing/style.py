@@ -49,7 +49,7 @@ NARROW = 4.2
 """Inches, for a phone: at 360 px a 10 pt letter is 12 px high."""
 
 DASHES = (3.2, 1.3)
-"""Of a forecast's line."""
+"""Dashes of a forecast's line: lengths of mark and gap."""
 
 SUFFIXES = (".png", ".svg", ".pdf")
 
