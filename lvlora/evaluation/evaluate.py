@@ -32,7 +32,6 @@ from lvlora.evaluation.scores import (
 from lvlora.evaluation.settings import EvaluateSettings
 from lvlora.flops import ledger
 from lvlora.forecast.answers import ForecastPrice
-from lvlora.forecast.ensemble import N_HINDCASTS
 from lvlora.forecast.estimate import (
     FORECASTING,
     Benchmark,
@@ -44,6 +43,7 @@ from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.open_model import warn_of_reading
 from lvlora.forecast.plan import DEFAULT_DECIMALS
 from lvlora.forecast.rivals.forecaster import RivalForecaster
+from lvlora.forecast.rivals.parts.futures import N_HINDCASTS
 from lvlora.forecast.rivals.processes import WORTH_SECONDS, RivalProcesses
 from lvlora.forecast.usage import reserved
 from lvlora.model.devices import cores

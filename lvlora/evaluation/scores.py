@@ -21,19 +21,18 @@ from lvlora.evaluation.protocol import Task
 from lvlora.forecast import likelihood
 from lvlora.forecast.ensemble import (
     KIND,
-    N_HINDCASTS,
     NAME,
     Hindcasts,
     Origin,
     before,
     by_origin,
-    origins,
     pooled,
     weights,
 )
 from lvlora.forecast.forecaster import Forecaster, Progress
 from lvlora.forecast.language_model import LanguageModel, OutlinedModel
 from lvlora.forecast.rivals import Prediction, Rival, RoundingFloor, default_rivals, rivals_for
+from lvlora.forecast.rivals.parts.futures import N_HINDCASTS, recent_origins
 from lvlora.forecast.sampling import Sampling
 from lvlora.text.scaling import Scale, scale_for
 
@@ -354,7 +353,7 @@ def score_ensemble(
         predictions = [
             Prediction(e.point[i], None if e.samples is None else e.samples[i]) for e, _ in members
         ]
-        n_steps = sum(n for _, n in origins(len(history), task.protocol.horizon))
+        n_steps = sum(n for _, n in recent_origins(len(history), task.protocol.horizon))
         shares = weights(np.stack([past.losses[i] for _, past in members]), n_steps)
         mixed = pooled(predictions, shares, n_samples)
         point[i] = mixed.point

@@ -111,6 +111,12 @@ class HoldoutScores(Errors):
     """The rival that came nearest, where it was nearer than the forecast."""
 
 
+class HindcastScores(HoldoutScores):
+    """How near a forecast of the history's own last steps comes, and how near others do."""
+
+    steps: int
+
+
 class Forecasts(Answer):
     """`lvlora forecast FILE --json`"""
 
@@ -125,6 +131,8 @@ class Forecasts(Answer):
     samples: int
     scores: HoldoutScores | None = None
     """With --holdout only."""
+    hindcast: HindcastScores | None = None
+    """Without --holdout, by a model, where it is cheap."""
     calibration: dict[str, Any] | None = None
     """How the intervals were calibrated; with --calibrated only."""
     flops: Price

@@ -14,6 +14,7 @@ from lvlora.forecast.answers import (
     Distribution,
     EnsembleMember,
     ForecastSeries,
+    HindcastScores,
     HoldoutScores,
     ModelFacts,
     PanelForecasts,
@@ -51,9 +52,9 @@ def forecasts_document(result: DatasetForecast) -> Document:
     blocks = [*_charts(result), *_tables(result)]
     if answer.scores is not None:
         blocks += [_sentence(answer.scores), _beside(name, answer.scores)]
-        nearer = answer.scores.nearer
-        if nearer is not None:
-            blocks.append(f"{nearer} was nearer: --forecaster {nearer.replace(' ', '-')}")
+        blocks += _nearer(answer.scores)
+    if answer.hindcast is not None:
+        blocks += [_hindcast(answer.hindcast), *_nearer(answer.hindcast)]
     if answer.members:
         blocks += _members(answer.members)
     return Document(
@@ -152,10 +153,9 @@ def _beside(name: str, scores: HoldoutScores) -> Table:
 
 
 def _sentence(scores: HoldoutScores) -> str:
-    season = "no season" if scores.mase_season == "none" else f"season {scores.mase_season}"
     words = [
         f"MAE {numbers.plain(scores.mae, 3)}",
-        *([] if scores.mase is None else [f"MASE {numbers.plain(scores.mase, 3)} ({season})"]),
+        *([] if scores.mase is None else [f"{_mase(scores)} {numbers.plain(scores.mase, 3)}"]),
         f"CRPS {numbers.plain(scores.crps, 3)}",
     ]
     if scores.nll_impossible is not None:
@@ -174,6 +174,32 @@ def _sentence(scores: HoldoutScores) -> str:
             f"is {numbers.plain(scores.nll_possible, 3)}."
         )
     return sentence
+
+
+def _mase(scores: HoldoutScores) -> str:
+    """MASE with its denominator."""
+    season = scores.mase_season
+    return "MASE (no season)" if season == "none" else f"MASE (season {season})"
+
+
+def _nearer(scores: HoldoutScores) -> list[str]:
+    """Recommend the rival that was nearer, if one was."""
+    from lvlora.forecast.rivals import spoken  # whoever has scores has loaded the rivals
+
+    nearer = scores.nearer
+    return [] if nearer is None else [f"{nearer} was nearer: --forecaster {spoken(nearer)}"]
+
+
+def _hindcast(scores: HindcastScores) -> str:
+    """Say how near the model and the nearest plain rival came to the history's last steps."""
+    metric = "mae" if scores.mase is None else "mase"
+    label = "MAE" if metric == "mae" else _mase(scores)
+    every = {rival.name: getattr(rival, metric) for rival in scores.rivals}
+    known = {name: error for name, error in every.items() if error is not None}
+    best = min(known, key=lambda name: known[name], default=None)
+    words = f"{label} {numbers.plain(getattr(scores, metric), 3)}"
+    words += "" if best is None else f"; {best} {numbers.plain(known[best], 3)}"
+    return f"Hindcast of the last {scores.steps} steps of the history: {words}."
 
 
 def _name(model: ModelFacts | None) -> str:

@@ -21,17 +21,12 @@ from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.forecaster import Forecaster, Part, PlannedForecasts, Progress
 from lvlora.forecast.rivals import Prediction, default_rivals, rival_called
 from lvlora.forecast.rivals.forecaster import RivalForecaster, as_forecast
+from lvlora.forecast.rivals.parts.futures import N_HINDCASTS, recent_origins
 from lvlora.forecast.rivals.processes import RivalProcesses
 from lvlora.forecast.sampling import Sampling
 from lvlora.settings.base import Season
 
 NAME, KIND = "auto", "ensemble"
-N_HINDCASTS = 2
-LEAST_STEPS = 8
-"""Steps of a history without which there is no hindcast: all members weigh alike."""
-
-_SHARE = 4
-"""A hindcast is of at most one step in so many."""
 _AT_A_TIME = 32
 """Histories whose hindcasts a model makes together."""
 _LOST = 4.0
@@ -56,26 +51,12 @@ class Origin(NamedTuple):
     n_ahead: int
 
 
-def origins(n_known: int, horizon: int) -> list[tuple[int, int]]:
-    """Return steps before and after the origins of a history's hindcasts, the earliest first.
-
-    The last ends with the history, the other where that begins.
-
-    >>> origins(50, 10), origins(50, 50), origins(7, 1)
-    ([(30, 10), (40, 10)], [(26, 12), (38, 12)], [])
-    """
-    if n_known < LEAST_STEPS:
-        return []
-    n_ahead = min(horizon, n_known // _SHARE)
-    return [(n_known - k * n_ahead, n_ahead) for k in range(N_HINDCASTS, 0, -1)]
-
-
 def by_origin(histories: Sequence[Series], horizon: int) -> list[list[Origin]]:
     """Return the first origin of every history that has one, then the second."""
     return [
         [
             Origin(place, which, *of_one[which])
-            for place, of_one in enumerate(origins(len(h), horizon) for h in histories)
+            for place, of_one in enumerate(recent_origins(len(h), horizon) for h in histories)
             if of_one
         ]
         for which in range(N_HINDCASTS)

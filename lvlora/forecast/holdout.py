@@ -1,4 +1,4 @@
-"""Steps that are set aside: the truth that a forecast is held to, and how near it came."""
+"""Steps that are set aside, or forecast once more: how near a forecast comes to the truth."""
 
 from __future__ import annotations
 
@@ -15,14 +15,18 @@ from lvlora.data.metrics.measures import Errors
 from lvlora.data.metrics.scores import Scores, score
 from lvlora.data.seasons import seasons_of, seasons_used
 from lvlora.errors import DataError
-from lvlora.forecast.answers import HoldoutScores, RivalScores
+from lvlora.forecast.answers import HindcastScores, HoldoutScores, RivalScores
 from lvlora.forecast.forecast import Forecast
-from lvlora.forecast.forecaster import in_order
+from lvlora.forecast.forecaster import Forecaster, PlannedForecasts, in_order
 from lvlora.forecast.likelihood import Score
+from lvlora.forecast.sampling import Sampling
 from lvlora.settings.base import Season
 
 _FEW = 16
 """Series whose forecasts are held against all quick rivals; more, against the naive ones."""
+CHEAP = 5 * 10**11
+"""The most FLOPs of a hindcast that nobody asked for: six seconds of a core by the bundled model.
+"""
 _LEFT_OUT = {"median_series_mae"}
 """A table of one forecast has no need of it."""
 
@@ -118,6 +122,58 @@ def scores(
         mase_season=seasons_used(np.round(periods).tolist()),
         nearer=nearest.name if _error(nearest) < _error(result.errors) else None,
     )
+
+
+@dataclass(frozen=True)
+class Hindcast:
+    """A forecast of the history's own last steps, planned and not yet made.
+
+    Attributes:
+        histories: without these steps.
+        futures: these steps, of each series.
+    """
+
+    histories: Dataset
+    futures: list[Series]
+    planned: PlannedForecasts
+
+    @classmethod
+    def plan(
+        cls,
+        forecaster: Forecaster,
+        data: Dataset,
+        n_steps: int,
+        sampling: Sampling,
+        *,
+        context: int | None = None,
+    ) -> Hindcast | None:
+        """Plan one of as many steps as the forecast, at most a quarter of the shortest history.
+
+        Returns:
+            None where a history is too short for one, or does not know its last steps.
+        """
+        # not for forecasts that are told the truth
+        from lvlora.forecast.rivals.parts.futures import recent_origins
+
+        origins = recent_origins(min(len(series) for series in data), n_steps)
+        if not origins:
+            return None
+        n_ahead = origins[-1][1]
+        try:
+            histories, futures = hold_out(data, n_ahead, n_ahead)
+            planned = forecaster.planned(
+                histories.series, [n_ahead] * len(futures), sampling, context=context
+            )
+        except DataError:  # nothing is known of the end, or not enough of what is left
+            return None
+        return cls(histories, futures, planned)
+
+    def scored(
+        self, forecasts: Sequence[Forecast], quantiles: Sequence[float], season: Season
+    ) -> HindcastScores:
+        """Return how near it came, beside plain forecasters."""
+        result = scores(self.histories, Truth(self.futures), forecasts, quantiles, season)
+        return HindcastScores(**dict(result), steps=len(self.futures[0]))
 
 
 def _error(errors: Errors) -> float:

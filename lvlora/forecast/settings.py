@@ -129,6 +129,14 @@ class ForecastSettings(KnownFutureSettings, AdapterSettings, SamplingSettings, B
         le=LONGEST_HORIZON,
         metavar="N",
     )
+    no_hindcast: bool = option(
+        False,
+        "Do not forecast the history's own last steps too. The model does so where that costs no "
+        "more than the forecast and 5e11 FLOPs, and plain rivals that come nearer are named.",
+        "Forecast",
+        affects="result",
+        flag="--no-hindcast",
+    )
     forecaster: str = option(
         "lm",
         "Who forecasts. lm: the language model; auto: the ensemble of the model and its "

@@ -13,8 +13,8 @@ from lvlora.answers import NOTHING, Price
 from lvlora.data.dataset import Dataset, Series
 from lvlora.data.known import known_ahead
 from lvlora.data.splits import split_of
-from lvlora.errors import SettingsError
-from lvlora.flops.ledger import entries
+from lvlora.errors import BudgetError, SettingsError
+from lvlora.flops.ledger import check_limits, entries
 from lvlora.forecast import density, likelihood
 from lvlora.forecast.answers import (
     ForecastDensity,
@@ -40,7 +40,7 @@ from lvlora.forecast.estimate import (
 )
 from lvlora.forecast.files import check_samples, paths, write
 from lvlora.forecast.forecaster import Forecaster, PlannedForecasts, in_order
-from lvlora.forecast.holdout import Truth, hold_out, scores
+from lvlora.forecast.holdout import CHEAP, Hindcast, Truth, hold_out, scores
 from lvlora.forecast.language_model import LanguageModel, OutlinedModel
 from lvlora.forecast.open_model import open_forecaster, warn_of_reading, warn_of_seen
 from lvlora.forecast.plan import DEFAULT_DECIMALS, Plan
@@ -73,13 +73,16 @@ def forecast(
         job = _open(settings, read, narrator, stack)
         settings, data, futures, model = job.settings, job.data, job.futures, job.model
         begin, nll = time.perf_counter(), None
-        with _reserved(job), narrator.counted("Forecasting", job.planned.n_units) as advance:
+        past, n_units = job.hindcast, job.planned.n_units
+        n_units += 0 if past is None else past.planned.n_units
+        with _reserved(job), narrator.counted("Forecasting", n_units) as advance:
             parts = list(job.planned.parts(advance))
             if futures and model is not None and model is job.forecaster:
                 nll = likelihood.negative_log_likelihood(
                     model, data.series, futures, context=settings.context
                 )
-        seconds = time.perf_counter() - begin
+            seconds = time.perf_counter() - begin
+            past_parts = [] if past is None else list(past.planned.parts(advance))
     forecasts = [one.named(data) for one in in_order(parts)]
     truth = Truth(futures, nll) if futures else None
     # these are in the answer only where the command asks for them
@@ -93,6 +96,8 @@ def forecast(
         more["members"] = members
     if truth is not None:
         more["scores"] = scores(data, truth, forecasts, settings.quantiles, settings.season)
+    if past is not None:
+        more["hindcast"] = past.scored(in_order(past_parts), settings.quantiles, settings.season)
     record = Forecasts(
         series=series_records(data, forecasts, settings.quantiles, truth),
         model=None if model is None else model.facts(),
@@ -228,6 +233,7 @@ class _Job:
         futures: what is held out, a series each; none if nothing is.
         outlined: the language model, if there is one; model: the same where its weights are here.
         planned: the forecasts; of a density none are made.
+        hindcast: of the history's own last steps, where that is cheap.
         price_bound: of all that the model will do.
         calibration: of the intervals, where the settings ask for it.
         load_seconds: until the model was there.
@@ -239,6 +245,7 @@ class _Job:
     forecaster: Forecaster
     outlined: OutlinedModel | None
     planned: PlannedForecasts
+    hindcast: Hindcast | None
     price_bound: Price
     calibration: Widths | None
     load_seconds: float
@@ -301,6 +308,10 @@ def _open(
         )
     elif outlined is not None and outlined is forecaster and futures:
         bound += likelihood.price(outlined.plan, histories, futures, context=settings.context)
+    hindcast = None
+    if choice is not None and outlined is forecaster and not settings.density and not futures:
+        hindcast = _hindcast(settings, whole, data, choice, forecaster, bound)
+        bound += NOTHING if hindcast is None else hindcast.planned.price_bound
     if choice is not None and isinstance(outlined, LanguageModel):
         warn_of_reading(
             outlined,
@@ -324,7 +335,52 @@ def _open(
         if settings.calibrated:
             calibration, facts = own.load(outlined, choice.info, settings.runs, data.variables)
             facts.note_to(narrator, sampling, settings.n_steps)
-    return _Job(settings, data, futures, forecaster, outlined, planned, bound, calibration, seconds)
+    return _Job(
+        settings,
+        data,
+        futures,
+        forecaster,
+        outlined,
+        planned,
+        hindcast,
+        bound,
+        calibration,
+        seconds,
+    )
+
+
+def _hindcast(
+    settings: ForecastSettings,
+    whole: Dataset,
+    data: Dataset,
+    choice: Choice,
+    model: Forecaster,
+    bound: Price,
+) -> Hindcast | None:
+    """Plan the hindcast; None where it is not cheap, not possible, or says nothing.
+
+    It costs at most as much as the forecasts and `CHEAP`, and no limit is passed for it. An adapter
+    that was trained on the data knows the steps already.
+
+    Args:
+        bound: price bound of the forecasts.
+    """
+    seen = choice.info is not None and choice.info.facts.get("data_sha256") == whole.sha256()
+    if settings.no_hindcast or settings.missing or seen:
+        return None
+    hindcast = Hindcast.plan(
+        model, data, settings.n_steps, Sampling.of(settings), context=settings.context
+    )
+    if hindcast is None:
+        return None
+    price = hindcast.planned.price_bound
+    if price.executed > min(CHEAP, bound.executed):
+        return None
+    try:
+        check_limits(settings, bound + price, max_flops=settings.max_flops)
+    except BudgetError:
+        return None
+    return hindcast
 
 
 def _model(choice: Choice, settings: ForecastSettings, weights: bool) -> OutlinedModel:

@@ -53,7 +53,9 @@ def test_what_is_held_out_is_forecast_and_compared(run_lvlora, words):
         Path("cut.csv"),
         type(data)(tuple(s.steps(0, 9) for s in data), data.variables, data.source),
     )
-    without = run_lvlora(["forecast", plain, *words[1:], "--horizon", "3", "--json"]).json
+    without = run_lvlora(
+        ["forecast", plain, *words[1:], "--horizon", "3", "--json", "--no-hindcast"]
+    ).json
     for one, other in zip(found["series"], without["series"], strict=True):
         assert one["variables"] == other["variables"]
     assert without["flops"]["executed"] < found["flops"]["executed"]
@@ -235,3 +237,35 @@ def test_mase_names_the_season_of_its_denominator(tmp_path, run_lvlora, season, 
     assert scores["mase_season"] == named
     assert scores["mase"] == pytest.approx(np.abs(wave[66:] - wave[65]).mean() / scale, rel=1e-3)
     assert named.replace("none", "no season") in run_lvlora(command).stdout
+
+
+def test_a_cheap_hindcast_names_the_plain_rival_that_was_nearer(run_lvlora, words):
+    plain = [*words, "--horizon", "5"]
+    bound = run_lvlora(["forecast", *plain, "--dry-run", "--json"]).json["flops_at_most"]
+    result = run_lvlora(["forecast", *plain, "--json"]).json
+    hindcast = result["hindcast"]
+    assert hindcast["steps"] == 3  # a quarter of the history
+    with Ledger.for_runs(Path("runs")) as ledger:
+        (row,) = ledger.rows()
+    assert row.spent.executed == result["flops"]["executed"] <= bound["executed"]
+    # the same as the last steps held out
+    held = run_lvlora(["forecast", *words, "--holdout", "3", "--json"]).json["scores"]
+    assert hindcast["mae"] == held["mae"]
+    assert (hindcast["rivals"], hindcast["nearer"]) == (held["rivals"], held["nearer"])
+    assert hindcast["nearer"] is not None
+    shown = run_lvlora(["forecast", *plain], code=0).stdout
+    assert f"--forecaster {hindcast['nearer'].replace(' ', '-')}" in " ".join(shown.split())
+
+
+def test_no_hindcast_is_made_where_it_is_unwanted_or_a_limit_leaves_no_room(run_lvlora, words):
+    plain = [*words, "--horizon", "5"]
+    without = run_lvlora(["forecast", *plain, "--no-hindcast", "--json"]).json
+    bound = run_lvlora(["forecast", *plain, "--no-hindcast", "--dry-run", "--json"]).json
+    limit = str(bound["flops_at_most"]["executed"])
+    limited = run_lvlora(["forecast", *plain, "--max-flops", limit, "--json"], code=0).json
+    for result in (without, limited):
+        assert "hindcast" not in result
+        assert result["flops"] == without["flops"]
+    made = run_lvlora(["forecast", *plain, "--json"]).json
+    assert made["series"] == without["series"]
+    assert made["flops"]["executed"] > without["flops"]["executed"]

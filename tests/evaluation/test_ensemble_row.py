@@ -8,8 +8,9 @@ from lvlora.data.dataset import Dataset, Series
 from lvlora.evaluation.folder import Pieces
 from lvlora.evaluation.protocol import Protocol, Task, task
 from lvlora.evaluation.scores import score_ensemble, score_floor
-from lvlora.forecast.ensemble import NAME, loss, origins
+from lvlora.forecast.ensemble import NAME, loss
 from lvlora.forecast.rivals import LastValue, Rival, SeasonalNaive, default_rivals
+from lvlora.forecast.rivals.parts.futures import recent_origins
 
 LEVELS = (0.1, 0.5, 0.9)
 
@@ -33,7 +34,7 @@ def test_the_past_is_what_a_rival_makes_of_a_historys_end() -> None:
     found = hindsight(LastValue(), asked, data).run()
     assert found.losses.shape == (3, 2)
     for i, history in enumerate(asked.histories):
-        for k, (n, n_ahead) in enumerate(origins(40, 12)):
+        for k, (n, n_ahead) in enumerate(recent_origins(40, 12)):
             ahead = np.repeat(history.values[n - 1 : n], n_ahead, axis=0)
             assert found.losses[i, k] == pytest.approx(loss(history.values[: n + n_ahead], ahead))
 

@@ -15,7 +15,6 @@ from lvlora.forecast.ensemble import (
     by_origin,
     loss,
     members_for,
-    origins,
     pooled,
     rival_for,
     weights,
@@ -25,6 +24,7 @@ from lvlora.forecast.forecaster import in_order
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.rivals import LastValue, Prediction, SeasonalNaive, default_rivals, spoken
 from lvlora.forecast.rivals.forecaster import GREEDY, RivalForecaster, as_forecast
+from lvlora.forecast.rivals.parts.futures import recent_origins
 from lvlora.forecast.sampling import Sampling
 
 
@@ -92,9 +92,9 @@ def test_the_past_is_forecast_from_what_came_before_it() -> None:
 
 
 def test_hindcasts_end_with_the_history_and_take_half_of_it_at_most() -> None:
-    assert origins(80, 10) == [(60, 10), (70, 10)]
-    assert origins(20, 50) == [(10, 5), (15, 5)]
-    assert origins(7, 2) == []
+    assert recent_origins(80, 10) == [(60, 10), (70, 10)]
+    assert recent_origins(20, 50) == [(10, 5), (15, 5)]
+    assert recent_origins(7, 2) == []
 
 
 def test_histories_of_one_horizon_are_decoded_together(tiny_base) -> None:
@@ -124,17 +124,19 @@ def test_an_ensemble_leans_on_who_was_right_and_is_one_more_forecaster(tiny_base
     parts = [
         model.at_most([h.steps(0, n)], n_ahead, sampling)
         for h in histories
-        for n, n_ahead in origins(len(h), 6)
+        for n, n_ahead in recent_origins(len(h), 6)
     ]
     assert planned.price_bound.coursework >= sum(p.coursework for p in parts)
     forecasts = in_order(planned.parts())
     assert 0 < model.usage.price.executed <= planned.price_bound.executed
     for forecast, history in zip(forecasts, histories, strict=True):
         assert next(iter(forecast.weights)) == "oracle"
-        assert forecast.weights["oracle"] > 0.5
+        # all of the weight but for what is shared by those whose past is as short
+        n_steps = 2 * min(6, len(history) // 4)
+        assert forecast.weights["oracle"] == pytest.approx((n_steps + 1) / (n_steps + 3), abs=1e-6)
         assert sum(forecast.weights.values()) == pytest.approx(1)
         ahead = np.arange(len(history), len(history) + 6)
-        np.testing.assert_allclose(forecast.median[:, 0], 3 + np.sin(ahead / 2), atol=0.3)
+        np.testing.assert_allclose(forecast.median[:, 0], 3 + np.sin(ahead / 2), atol=1e-6)
     # a history without an end to compare has equal weights
     (equal,) = together.predict([wave(5)], 2, GREEDY)
     assert list(equal.weights.values()) == pytest.approx([1 / 3] * 3)

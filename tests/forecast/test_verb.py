@@ -120,14 +120,17 @@ def test_the_density_of_a_series_is_told_and_carried(asked):
     assert len(rows) == len(prey.values) + len(predator.values)
 
 
-@pytest.mark.parametrize("more", [[], ["--holdout", "3"], ["--dry-run"]])
+@pytest.mark.parametrize(
+    "more", [[], ["--no-hindcast"], ["--holdout", "3"], ["--dry-run"]], ids=" ".join
+)
 def test_a_command_checks_plans_and_prices_once(run_lvlora, tmp_path, tiny_folder, counted, more):
     data = tiny_runs.write_csv(tmp_path / "data.csv", DATA)
     words = ["--model", tiny_folder("qwen2"), "--horizon", 2, "--samples", 3, "--decimals", 1]
     calls = [counted(verb, "check"), counted(Plan, "views"), counted(Plan, "at_most_of")]
     run_lvlora(["forecast", data, *words, "--runs", tmp_path / "runs", *more], code=0)
     if not more == ["--dry-run"]:  # which times a few forecasts, planned by themselves
-        assert [len(of_one) for of_one in calls] == [1, 1, 1]
+        n_plans = 1 if more else 2  # of the forecast, and of a hindcast
+        assert [len(of_one) for of_one in calls] == [1, n_plans, n_plans]
     assert len(calls[0]) == 1
 
 

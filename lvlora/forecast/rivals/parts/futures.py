@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 
 from lvlora.data.dataset import FloatArray
+from lvlora.data.metrics.quantiles import of_samples
 
 GUARD_RANGES = 1.0
 """A forecast may leave the range of its history by this many widths of that range."""
@@ -16,6 +18,14 @@ _WIDER = 1.35
 """Futures lie so many times as far from a forecast as a method says that was chosen and fitted on
 the same history: on the development set 80 % intervals then hold about as much."""
 _SMALLEST = 1e-12  # of a history's range: an error of nothing has no size
+N_HINDCASTS = 2
+LEAST_STEPS = 8
+"""Steps of a history without which there is no recent origin."""
+_SHARE = 4
+"""A hindcast from a recent origin is of at most one step in so many of the history."""
+_PRIOR_ERRORS = 10.0
+"""Errors of hindcasts that a method's own word on its futures counts as much as."""
+_LEAST_APART, _MOST_APART = 0.5, 4.0
 
 
 def stream(name: str) -> np.random.Generator:
@@ -37,8 +47,9 @@ def futures(
     A residual bootstrap (Efron & Tibshirani 1993, chapter 9) in blocks: the residuals of the
     hindcasts, each over the root mean square of those at about as many steps ahead, are drawn in
     stretches with all variables together, with either sign, and scaled to the steps ahead that
-    they get. Beyond the longest hindcast residuals grow as a random walk's. On logarithms where
-    the whole history is positive.
+    they get. That scale is of few hindcasts, so each future has its own, as of Student's t with as
+    many degrees of freedom. Beyond the longest hindcast residuals grow as a random walk's. On
+    logarithms where the whole history is positive.
 
     Args:
         point: (H, V) the forecast.
@@ -64,24 +75,74 @@ def futures(
     pool = [np.where(np.isnan(p), 0.0, p) for p in pool]
     rng = stream(name)
     drawn = np.stack([_drawn(pool, n_ahead, rng) for _ in range(n_samples)])
+    drawn *= np.sqrt(len(past) / rng.chisquare(len(past), n_samples))[:, None, None]
     noise = drawn * scale[:n_ahead] * width
     with np.errstate(all="ignore"):
         moved = point * np.exp(noise) if logs else point + noise
     return widened(point, moved, filled)
 
 
-def widened(point: FloatArray, samples: FloatArray, filled: FloatArray) -> FloatArray:
+def widened(
+    point: FloatArray, samples: FloatArray, filled: FloatArray, surprise: float = 1.0
+) -> FloatArray:
     """Draw futures (S, H, V) apart from a forecast (H, V) by `_WIDER`, and guard them.
 
     On logarithms where the whole history is positive.
+
+    Args:
+        surprise: further factor, see `surprise_of`.
     """
     _, logs = to_logs(filled)
+    apart = _WIDER * surprise
     with np.errstate(all="ignore"):
         if logs:
             tiny = np.finfo(float).tiny
             ratio = np.maximum(samples, tiny) / np.maximum(point, tiny)
-            return guarded(point * ratio**_WIDER, filled)
-        return guarded(point + _WIDER * (samples - point), filled)
+            return guarded(point * ratio**apart, filled)
+        return guarded(point + apart * (samples - point), filled)
+
+
+def surprise_of(hindcasts: Sequence[tuple[FloatArray, FloatArray]], logs: bool) -> float:
+    """How many times wider a method's 80 % intervals should have been to hold 80 % of its past.
+
+    The 0.8 quantile of the errors of its hindcasts, each over the distance from the forecast to
+    that end of the interval (Romano et al. 2019, arXiv:1905.03222, scaled); drawn towards 1 where
+    there are few of them.
+
+    Args:
+        hindcasts: each a truth (h, V), NaN where missing, and paths (1 + S, h, V), the first of
+            which is the forecast.
+        logs: compare logarithms.
+    """
+    sizes = []
+    for truth, paths in hindcasts:
+        if logs:
+            tiny = np.finfo(float).tiny
+            truth, paths = np.log(np.maximum(truth, tiny)), np.log(np.maximum(paths, tiny))
+        point = paths[0]
+        low, high = of_samples(paths[1:], (0.1, 0.9))
+        ends = np.where(truth < point, point - low, high - point)
+        size = np.abs(truth - point) / np.maximum(ends, np.finfo(float).tiny)
+        sizes.append(size[np.isfinite(truth)])
+    every = np.concatenate(sizes) if sizes else np.empty(0)
+    if not len(every):
+        return 1.0
+    known = len(every) / (len(every) + _PRIOR_ERRORS)
+    return float(np.clip(np.quantile(every, 0.8), _LEAST_APART, _MOST_APART) ** known)
+
+
+def recent_origins(n_known: int, horizon: int) -> list[tuple[int, int]]:
+    """Return steps before and after the recent origins of a history, the earliest first.
+
+    The last hindcast ends with the history, the other where that begins.
+
+    >>> recent_origins(50, 10), recent_origins(50, 50), recent_origins(7, 1)
+    ([(30, 10), (40, 10)], [(26, 12), (38, 12)], [])
+    """
+    if n_known < LEAST_STEPS:
+        return []
+    n_ahead = min(horizon, n_known // _SHARE)
+    return [(n_known - k * n_ahead, n_ahead) for k in range(N_HINDCASTS, 0, -1)]
 
 
 def _scale(paths: list[FloatArray], n_steps: int) -> FloatArray:
