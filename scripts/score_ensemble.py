@@ -196,8 +196,8 @@ def halves(
             inside.append(rows[best].inside[~here].mean())
     print(
         f"\nConstants chosen on one half of {len(sources)} sources, {N_HALVES} times both ways: "
-        f"log ratio {np.mean(chosen):+.3f} there, {np.mean(other):+.3f} on the other half, whose 80 % "
-        f"intervals hold {np.mean(inside):.0%}."
+        f"log ratio {np.mean(chosen):+.3f} there, {np.mean(other):+.3f} on the other half, "
+        f"whose 80 % intervals hold {np.mean(inside):.0%}."
     )
 
 
