@@ -22,7 +22,7 @@ import itertools
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -79,14 +79,8 @@ def collect(every: Sequence[Series], folder: Path, samples: int) -> list[dict[st
         names = tuple(f"v{v}" for v in range(width))
         together = Dataset(tuple(histories.values()), names)
         rivals = [RivalForecaster(rival) for rival in default_rivals() if rival.takes_part]
-        for forecaster in [*rivals, model]:
-            usable = [
-                i
-                for i, history in histories.items()
-                if not forecaster.refusal(
-                    together if _learns(forecaster) else Dataset((history,), names)
-                )
-            ]
+        for forecaster in [model, *rivals]:
+            usable = _usable(forecaster, histories, together)
             if not usable:
                 continue
             file = folder / f"{width}-{forecaster.name.replace(' ', '-')}.npz"
@@ -101,8 +95,16 @@ def collect(every: Sequence[Series], folder: Path, samples: int) -> list[dict[st
     return members
 
 
-def _learns(forecaster: Forecaster) -> bool:
-    return isinstance(forecaster, RivalForecaster) and forecaster.rival.learns
+def _usable(
+    forecaster: Forecaster, histories: Mapping[int, Series], together: Dataset
+) -> list[int]:
+    """Return the places of the histories that it can forecast, each by itself."""
+    if not isinstance(forecaster, RivalForecaster):
+        return list(histories)
+    if forecaster.rival.learns:
+        return [] if forecaster.rival.refusal(together) else list(histories)
+    alone = {i: replace(together, series=(history,)) for i, history in histories.items()}
+    return [i for i, history in alone.items() if not forecaster.rival.refusal(history)]
 
 
 def _keep(file: Path, forecaster: Forecaster, histories: Sequence[Series], samples: int) -> None:

@@ -14,7 +14,16 @@ from lvlora.data.dataset import Dataset, FloatArray
 from lvlora.data.gaps import complete
 from lvlora.data.seasons import seasons, whole_season
 from lvlora.forecast.rivals.parts.algebra import counting
-from lvlora.forecast.rivals.parts.futures import futures, guarded, origins, stream, widened
+from lvlora.forecast.rivals.parts.futures import (
+    futures,
+    guarded,
+    origins,
+    recent_origins,
+    stream,
+    surprise_of,
+    to_logs,
+    widened,
+)
 from lvlora.forecast.rivals.parts.standardising import Standardised, standardised
 from lvlora.settings.base import Season
 
@@ -219,10 +228,10 @@ class Refitted(Untrained):
 
 
 class OwnDistribution(Untrained):
-    """A method for each variable by itself that says how sure it is.
+    """A method that says how sure it is: each variable by itself, or all together.
 
-    The history is standardised (`standardised`) and a variable continued by the method; one that
-    is constant, or too short, goes on as its last value. The forecast is guarded (`guarded`).
+    The history is standardised (`standardised`) and continued by the method; a variable that is
+    constant, or too short, goes on as its last value. The forecast is guarded (`guarded`).
 
     Attributes:
         max_samples: of the history that are used, the last ones.
@@ -241,7 +250,6 @@ class OwnDistribution(Untrained):
         longest = max((len(s) for s in dataset), default=self.fewest)
         return f"it needs {self.fewest} steps of history" if longest < self.fewest else ""
 
-    @abstractmethod
     def continued(
         self,
         scaled: Standardised,
@@ -255,6 +263,7 @@ class OwnDistribution(Untrained):
         Args:
             season: in whole steps; 1 for none, or for a method without.
         """
+        raise NotImplementedError
 
     def forecast(self, time: FloatArray, history: FloatArray) -> FloatArray:
         """See `Rival.forecast`."""
@@ -268,23 +277,58 @@ class OwnDistribution(Untrained):
         name: str = "",
         known: FloatArray | None = None,
     ) -> Prediction:
-        """See `Rival.predict`; the futures are those of the method's own distribution."""
+        """See `Rival.predict`; futures are of the method's own distribution.
+
+        They are drawn apart by what its hindcasts were surprised by (`surprise_of`).
+        """
         start = max(0, len(history) - self.max_samples)
         time, history = time[start:], history[start:]
+        paths = self._paths(time, history, n_samples, name)
+        if not n_samples:
+            return Prediction(paths[0])
+        filled = complete(time, history)
+        earlier, hindcasts = self.before(), []
+        for n, n_ahead in recent_origins(len(history), len(paths[0])):
+            part = earlier._paths(time[: n + n_ahead], history[:n], n_samples, name)
+            hindcasts.append((history[n : n + n_ahead], part))
+        surprise = surprise_of(hindcasts, to_logs(filled)[1])
+        return Prediction(paths[0], widened(paths[0], paths[1:], filled, surprise))
+
+    def before(self) -> OwnDistribution:
+        """Return the same method, as it was before the recent origins of its histories."""
+        return self
+
+    def _paths(
+        self, time: FloatArray, history: FloatArray, n_samples: int, name: str
+    ) -> FloatArray:
+        """(1 + n_samples, H, V) the forecast of a history, and futures; guarded."""
         filled = complete(time, history)
         scaled = standardised(time, history, logs=self.on_logs, unit=self.unit)
-        problem = scaled.problem
-        paths = np.repeat(problem.values[-1:], problem.n_ahead, axis=0)
-        paths = np.repeat(paths[None], 1 + n_samples, axis=0)
-        rng = stream(name)
-        if problem.n_known >= self.fewest:
+        paths = None
+        if len(history) >= self.fewest:
             periods = self.seasons_of(time[: len(history)], filled)
-            for v, season in enumerate(periods):
-                if np.ptp(problem.values[:, v]) > 0:
-                    paths[:, :, v] = self.continued(scaled, v, season, n_samples, rng)
-        bounded = guarded(scaled.back(paths), filled)
-        point = bounded[0]
-        return Prediction(point, widened(point, bounded[1:], filled) if n_samples else None)
+            paths = self.together(scaled, periods, n_samples, stream(name))
+        if paths is None:
+            last = np.repeat(scaled.problem.values[-1:], scaled.problem.n_ahead, axis=0)
+            paths = np.repeat(last[None], 1 + n_samples, axis=0)
+        return guarded(scaled.back(paths), filled)
+
+    def together(
+        self, scaled: Standardised, seasons: list[int], n_samples: int, rng: np.random.Generator
+    ) -> FloatArray | None:
+        """(1 + n_samples, H, V) the standardised forecast and futures of all variables.
+
+        Returns:
+            None where the history is too short for the method.
+        """
+        problem = scaled.problem
+        columns = [
+            self.continued(scaled, v, season, n_samples, rng)
+            if np.ptp(problem.values[:, v]) > 0
+            else np.full((1 + n_samples, problem.n_ahead), problem.values[-1, v])
+            for v, season in enumerate(seasons)
+        ]
+        return np.stack(columns, axis=-1)
 
     def seasons_of(self, time: FloatArray, filled: FloatArray) -> list[int]:
         """The season of each variable of a complete history in whole steps; 1 for none."""

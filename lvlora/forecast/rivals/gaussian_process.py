@@ -8,21 +8,17 @@ from typing import Any
 import numpy as np
 
 from lvlora.data.dataset import FloatArray
-from lvlora.data.gaps import complete
-from lvlora.forecast.rivals.contract import Prediction, Untrained
+from lvlora.forecast.rivals.contract import OwnDistribution
 from lvlora.forecast.rivals.delay_maps import delays
-from lvlora.forecast.rivals.parts.futures import guarded, stream, widened
-from lvlora.forecast.rivals.parts.standardising import Problem, Standardised, standardised
+from lvlora.forecast.rivals.parts.standardising import Problem, Standardised
 
 _N_LAGS = (1, 2, 3)
-_MAX_SAMPLES = 150
-"""Steps of history that are used, the last ones: a fit costs their third power."""
 _FEWEST = 8
 _EVALUATIONS = 40
 _FAR = 10.0
 
 
-class GaussianProcess(Untrained):
+class GaussianProcess(OwnDistribution):
     """Rasmussen & Williams (2006), Gaussian Processes for Machine Learning; iterated as in Girard,
     Rasmussen, Quiñonero-Candela & Murray-Smith (2002).
 
@@ -34,37 +30,14 @@ class GaussianProcess(Untrained):
     """
 
     name = "gaussian process"
+    speed = "slow"
+    max_samples = 150  # a fit costs their third power
+    fewest = 4
 
-    def forecast(self, time: FloatArray, history: FloatArray) -> FloatArray:
-        """See `Rival.forecast`."""
-        return self.predict(time, history).point
-
-    def predict(
-        self,
-        time: FloatArray,
-        history: FloatArray,
-        n_samples: int = 0,
-        name: str = "",
-        known: FloatArray | None = None,
-    ) -> Prediction:
-        """See `Rival.predict`; the futures are the process's own."""
-        n_ahead = len(time) - len(history)
-        n_left_out = max(0, len(history) - _MAX_SAMPLES)
-        time, history = time[n_left_out:], history[n_left_out:]
-        filled = complete(time, history)
-        problem = standardised(time, history)
-        with np.errstate(all="ignore"):
-            prediction = self._paths(problem, n_samples, name)
-        if prediction is None:
-            point = np.repeat(filled[-1:], n_ahead, axis=0)
-            return Prediction(
-                point, np.repeat(point[None], n_samples, axis=0) if n_samples else None
-            )
-        paths = guarded(problem.back(prediction), filled)
-        return Prediction(paths[0], widened(paths[0], paths[1:], filled) if n_samples else None)
-
-    def _paths(self, scaled: Standardised, n_samples: int, name: str) -> FloatArray | None:
-        """(1 + n_samples, H, V) the mean path and futures; None for too short a history."""
+    def together(
+        self, scaled: Standardised, seasons: list[int], n_samples: int, rng: np.random.Generator
+    ) -> FloatArray | None:
+        """See `OwnDistribution.together`."""
         problem = scaled.problem
         n_held = max(1, problem.n_known // 4)
         cut = problem.cut(problem.n_known - n_held)
@@ -77,7 +50,7 @@ class GaussianProcess(Untrained):
         if not errors:
             return None
         n_lags = min(errors, key=lambda each: errors[each])
-        return _iterated(_fitted(problem, n_lags), problem, n_lags, n_samples, name)
+        return _iterated(_fitted(problem, n_lags), problem, n_lags, n_samples, rng)
 
 
 def _fitted(problem: Problem, n_lags: int) -> list[Any]:
@@ -109,13 +82,17 @@ def _fitted(problem: Problem, n_lags: int) -> list[Any]:
 
 
 def _iterated(
-    processes: list[Any], problem: Problem, n_lags: int, n_samples: int, name: str
+    processes: list[Any],
+    problem: Problem,
+    n_lags: int,
+    n_samples: int,
+    rng: np.random.Generator,
 ) -> FloatArray:
     """(1 + n_samples, H, V): the path of the means, then futures."""
     mean = _path(processes, problem, n_lags, None, 1)
     if not n_samples:
         return mean
-    return np.concatenate([mean, _path(processes, problem, n_lags, stream(name), n_samples)])
+    return np.concatenate([mean, _path(processes, problem, n_lags, rng, n_samples)])
 
 
 def _path(

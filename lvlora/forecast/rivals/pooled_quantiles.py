@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from lvlora.data.dataset import Dataset, FloatArray
 from lvlora.data.gaps import complete
 from lvlora.data.seasons import whole_season
 from lvlora.forecast.rivals.contract import OwnDistribution
-from lvlora.forecast.rivals.parts.futures import stream
+from lvlora.forecast.rivals.parts.futures import recent_origins, stream
 from lvlora.forecast.rivals.parts.standardising import Standardised, standardised
 
 _LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
@@ -42,6 +43,7 @@ class PooledQuantiles(OwnDistribution):
     def __init__(self) -> None:
         self._models: list[Any] = []
         self._longest = 0
+        self._before: PooledQuantiles | None = None
 
     def refusal(self, dataset: Dataset) -> str:
         """See `Rival.refusal`: too few histories to learn from."""
@@ -51,7 +53,26 @@ class PooledQuantiles(OwnDistribution):
         return f"it learns from at least {_LEAST_HISTORIES} histories of {2 * self.fewest} steps"
 
     def fit(self, train: Dataset, context: int, horizon: int) -> None:
-        """Learn from all steps of the series; too few of them leave it unfitted."""
+        """Learn from all steps of the series; too few of them leave it unfitted.
+
+        What it would have learnt before the recent origins of the series makes its hindcasts.
+        """
+        self._learn(train, horizon)
+        recent = [recent_origins(len(series), horizon) for series in train]
+        parts = [
+            series.steps(0, of_one[0][0])
+            for series, of_one in zip(train, recent, strict=True)
+            if of_one
+        ]
+        self._before = PooledQuantiles()
+        self._before.season = self.season
+        self._before._learn(replace(train, series=tuple(parts)), horizon)
+
+    def before(self) -> OwnDistribution:
+        """See `OwnDistribution.before`."""
+        return self._before if self._before is not None and self._before._models else self
+
+    def _learn(self, train: Dataset, horizon: int) -> None:
         from sklearn.ensemble import HistGradientBoostingRegressor
 
         self._models = []

@@ -8,7 +8,7 @@ import pytest
 from lvlora.data.dataset import Dataset, Series
 from lvlora.data.files.readers import read_dataset
 from lvlora.data.gaps import complete
-from lvlora.data.metrics.scores import score
+from lvlora.data.metrics.scores import inside_interval, score
 from lvlora.data.settings import SimulateSettings
 from lvlora.data.simulate import simulate
 from lvlora.data.splits import split_ids
@@ -25,6 +25,7 @@ from lvlora.forecast.rivals import (
     rosenzweig_macarthur,
     self_limited,
 )
+from lvlora.forecast.rivals.contract import OwnDistribution
 from lvlora.forecast.rivals.parts.futures import guarded
 from lvlora.settings.shared import InputSettings
 
@@ -174,6 +175,50 @@ def test_guard_keeps_reasonable_forecasts_and_mends_others():
     history = np.array([[1.0, -1], [3, 1]])
     forecast = np.array([[2.0, 0], [1e9, -1e9], [-5, np.inf], [np.nan, -np.inf]])
     assert guarded(forecast, history).tolist() == [[2, 0], [5, -3], [0, 1], [3, 1]]
+
+
+def walks(n, seed=1, n_series=60):
+    rng = np.random.default_rng(seed)
+    return [np.exp(0.2 * rng.normal(size=(n, 1)).cumsum(axis=0)) for _ in range(n_series)]
+
+
+def inside_80(rival, n):
+    """Share of the ten next steps of random walks inside 80 % intervals after n steps."""
+    time = np.arange(n + 10.0)
+    shares = []
+    for i, walk in enumerate(walks(n + 10)):
+        samples = rival.predict(time, walk[:n], 20, f"walk {i}").samples
+        shares.append(inside_interval(walk[None, n:], samples[None], 0.8).mean())
+    return np.mean(shares)
+
+
+class Certain(OwnDistribution):
+    """Says of every future that it is nearly the last value."""
+
+    name = "certain"
+
+    def continued(self, scaled, variable, season, n_samples, rng):
+        problem = scaled.problem
+        paths = np.full((1 + n_samples, problem.n_ahead), problem.values[-1, variable])
+        paths[1:] += 0.1 * rng.standard_normal((n_samples, 1))
+        return paths
+
+
+def test_who_was_surprised_in_the_past_is_less_sure_of_the_future():
+    walk = walks(40)[0]
+    time = np.arange(50.0)
+    told = Certain()._paths(time, walk, 40, "w")
+    drawn = Certain().predict(time, walk, 40, "w")
+    np.testing.assert_array_equal(drawn.point, told[0])
+    spread = np.log(drawn.samples).std(axis=0) / np.log(told[1:]).std(axis=0)
+    assert (spread > 2).all()
+    alone = Certain().predict(time, walk, 0, "w")
+    np.testing.assert_array_equal(alone.point, drawn.point)
+
+
+def test_few_hindcasts_leave_a_short_history_unsure():
+    assert 0.72 < inside_80(VectorAutoregression(), 24) < 0.9
+    assert 0.75 < inside_80(LastValue(), 24) < 0.95
 
 
 def test_last_value_and_mean_by_hand():
