@@ -26,6 +26,8 @@ _SHARE = 4
 _PRIOR_ERRORS = 10.0
 """Errors of hindcasts that a method's own word on its futures counts as much as."""
 _LEAST_APART, _MOST_APART = 0.5, 4.0
+_OUTSIDE = 100.0
+"""Half widths of an interval beyond which an error is no further outside."""
 
 
 def stream(name: str) -> np.random.Generator:
@@ -122,13 +124,16 @@ def surprise_of(hindcasts: Sequence[tuple[FloatArray, FloatArray]], logs: bool) 
         point = paths[0]
         low, high = of_samples(paths[1:], (0.1, 0.9))
         ends = np.where(truth < point, point - low, high - point)
-        size = np.abs(truth - point) / np.maximum(ends, np.finfo(float).tiny)
-        sizes.append(size[np.isfinite(truth)])
+        gaps, known = np.abs(truth - point), np.isfinite(truth)
+        # of futures without a width, every error is outside by as much as counts
+        least = np.maximum(ends, gaps / _OUTSIDE)
+        size = np.divide(gaps, least, out=np.zeros_like(gaps), where=known & (gaps > 0))
+        sizes.append(size[known])
     every = np.concatenate(sizes) if sizes else np.empty(0)
     if not len(every):
         return 1.0
-    known = len(every) / (len(every) + _PRIOR_ERRORS)
-    return float(np.clip(np.quantile(every, 0.8), _LEAST_APART, _MOST_APART) ** known)
+    share = len(every) / (len(every) + _PRIOR_ERRORS)
+    return float(np.clip(np.quantile(every, 0.8), _LEAST_APART, _MOST_APART) ** share)
 
 
 def recent_origins(n_known: int, horizon: int) -> list[tuple[int, int]]:
