@@ -52,6 +52,10 @@ CONSTANTS = {
 """Constants of the ensemble, and the values that are tried for each."""
 
 
+_MODELS: set[str] = set()
+"""Names of the language models among the members."""
+
+
 @dataclass(frozen=True)
 class Member:
     """A member's part in one series: (W,) losses of its hindcasts, and its forecast."""
@@ -72,6 +76,7 @@ def collect(every: Sequence[Series], folder: Path, samples: int) -> list[dict[st
     """Return the members of each series; make those that the folder lacks."""
     folder.mkdir(parents=True, exist_ok=True)
     model = lvlora.open_model("bundled", adapter="none")
+    _MODELS.add(model.name)
     members: list[dict[str, Member]] = [{} for _ in every]
     for width in sorted({s.values.shape[1] for s in every}):
         places = [i for i, s in enumerate(every) if s.values.shape[1] == width]
@@ -227,6 +232,8 @@ def main() -> None:
     print("|---|---|---|---|---|---|")
     for name in names:
         own = {i: m[name].forecast for i, m in enumerate(members) if name in m}
+        if len(own) < 2:  # no interval
+            continue
         show(name, scored(every, own), last[list(own)])
     seasonal = np.array([s.id in development.SEASONAL for s in every])
     for label, equal in (("auto", False), ("auto, equal weights", True)):
@@ -234,9 +241,8 @@ def main() -> None:
         show(label, row, last)
         for part, here in (("no season", ~seasonal), ("seasonal", seasonal)):
             show(f"{label}: {part}", Row(row.errors[here], row.inside[here]), last[here])
-    without = [{n: m for n, m in of_one.items() if n != "bundled"} for of_one in members]
-    if any(len(a) < len(b) for a, b in zip(without, members, strict=True)):
-        show("auto, no model", scored(every, mixed(every, without, args.samples, False)), last)
+    without = [{n: m for n, m in of_one.items() if n not in _MODELS} for of_one in members]
+    show("auto, no model", scored(every, mixed(every, without, args.samples, equal=False)), last)
     halves(every, members, args.samples, last)
 
 
