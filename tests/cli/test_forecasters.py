@@ -117,7 +117,8 @@ def test_the_ensemble_leans_on_who_was_right(run_lvlora, data, tiny_folder) -> N
     assert found["members"][0]["name"] == "var on logs"
     assert sum(member["weight"] for member in found["members"]) == pytest.approx(1)
     assert all(member["seconds"] > 0 for member in found["members"])
-    assert found["scores"]["mae"] < min(r["mae"] for r in found["scores"]["rivals"])
+    nearest = min(r["mae"] for r in found["scores"]["rivals"])  # that of the same rival
+    assert found["scores"]["mae"] <= nearest * (1 + 1e-6)
     assert 0 < found["flops"]["executed"]
     # its past is forecast too, and reserved and charged with it
     plain = run_lvlora(["forecast", data, *options, "--json"], code=0)

@@ -272,4 +272,4 @@ def test_a_wave_is_left_to_who_sees_the_wave() -> None:
         [[loss(wave[:48], r.forecast(t[:48], wave[:n])) for n in (24, 36)] for r in rivals]
     )
     shares = weights(losses, 24)
-    assert shares[1] > 0.9
+    assert shares[1] > 0.75

@@ -96,6 +96,8 @@ class PooledQuantiles(OwnDistribution):
         if not rows or sum(map(len, rows)) < 4 * _LEAST_ROWS_OF_A_LEAF:
             return
         features, changes = np.concatenate(rows), np.concatenate(targets)
+        # scikit-learn refuses a column without a number, here the season where none has one
+        features[:, np.isnan(features).all(axis=0)] = 0.0
         for level in _LEVELS:
             model = HistGradientBoostingRegressor(
                 loss="quantile",

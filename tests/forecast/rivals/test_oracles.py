@@ -13,7 +13,7 @@ from lvlora.forecast.rivals import EchoState, GaussianProcess, Nvar, Sindy, SMap
 from lvlora.forecast.rivals.echo_state import weights
 from lvlora.forecast.rivals.packages import seasonal_pattern
 from lvlora.forecast.rivals.parts.algebra import counting, monomials, product, ridge, solved
-from lvlora.forecast.rivals.parts.futures import _WIDER, stream
+from lvlora.forecast.rivals.parts.futures import _WIDER, guarded, stream
 from lvlora.forecast.rivals.parts.standardising import Problem
 from lvlora.forecast.rivals.sindy import Setting, sparse
 from lvlora.settings.shared import InputSettings
@@ -184,7 +184,7 @@ def test_statistical_rivals_are_those_of_statsforecast(name, model):
     made = rival.predict(np.arange(84.0), values, 3, "a")
     direct = getattr(models, model)(season_length=12).forecast(np.log(values[:, 0]), 12, level=[80])
     assert made.point[:, 0] == pytest.approx(np.exp(direct["mean"]), rel=1e-9)
-    check_futures(made, direct)
+    check_futures(made, values, direct)
 
 
 def test_theta_is_that_of_statsforecast_without_the_season_it_would_miss():
@@ -194,7 +194,7 @@ def test_theta_is_that_of_statsforecast_without_the_season_it_would_miss():
     made = rival.predict(np.arange(84.0), values, 3, "a")
     direct = models.DynamicOptimizedTheta().forecast(np.log(values[:, 0]), 12, level=[80])
     assert made.point[:, 0] == pytest.approx(np.exp(direct["mean"]), rel=1e-9)
-    check_futures(made, direct)
+    check_futures(made, values, direct)
     rival.season = 12
     pattern = seasonal_pattern(np.log(values[:, 0]), 12)
     without = np.log(values[:, 0]) - np.tile(pattern, 6)
@@ -226,9 +226,12 @@ def seasonal_growth():
     return np.exp(3 + logs)[:, None]
 
 
-def check_futures(made, direct):
-    """Futures follow the upper and lower 80 % interval, drawn apart as those of all rivals are."""
+def check_futures(made, values, direct):
+    """Futures follow the upper and lower 80 % interval, all drawn apart by one factor."""
     draws = stream("a").standard_normal((3, 1))
     ends = np.where(draws > 0, direct["hi-80"], direct["lo-80"])
-    apart = _WIDER * np.abs(draws) * (ends - direct["mean"]) / stats.norm.ppf(0.9)
-    assert np.log(made.samples[:, :, 0]) == pytest.approx(direct["mean"] + apart, rel=1e-9)
+    apart = np.abs(draws) * (ends - direct["mean"]) / stats.norm.ppf(0.9)
+    factor = (np.log(made.samples[0, 0, 0]) - direct["mean"][0]) / apart[0, 0]
+    assert 0.5 * _WIDER <= factor <= 4 * _WIDER
+    paths = np.exp(direct["mean"] + factor * apart)[:, :, None]
+    assert made.samples == pytest.approx(guarded(paths, values), rel=1e-6)

@@ -286,6 +286,15 @@ def test_pooled_quantiles_learn_what_all_series_share():
     assert error(pooled, rest, 40, 20) < 0.3 * error(LastValue(), rest, 40, 20)
 
 
+def test_pooled_quantiles_learn_from_histories_that_have_no_season():
+    values = np.random.default_rng(4).lognormal(size=(12, 60, 1))
+    series = tuple(Series(str(i), np.arange(60.0), each) for i, each in enumerate(values))
+    pooled = PooledQuantiles()
+    pooled.season = "none"
+    pooled.fit(Dataset(series, ("x",)), 50, 10)
+    assert np.ptp(pooled.forecast(np.arange(60.0), values[0, :50])) > 0
+
+
 def test_pooled_quantiles_need_several_histories():
     series = Series("a", np.arange(40.0), np.arange(1.0, 41)[:, None])
     assert "5 histories" in PooledQuantiles().refusal(Dataset((series,), ("x",)))
@@ -340,6 +349,7 @@ def test_equations_apply_to_two_positive_variables_only():
     refitted = {"refitted rates", "refitted quadratic rates"}
     # and three constant steps are too few, or show no season
     short = {"seasonal naive", "exponential smoothing", "pooled quantiles", "gompertz state space"}
+    short.add("gaussian process")
     assert choosy - extras == {"sindy on rates", *refitted, *fits, *short}
 
 
