@@ -228,10 +228,10 @@ class Refitted(Untrained):
 
 
 class OwnDistribution(Untrained):
-    """A method that says how sure it is: each variable by itself, or all together.
+    """A method that says how sure it is.
 
-    The history is standardised (`standardised`) and continued by the method; a variable that is
-    constant, or too short, goes on as its last value. The forecast is guarded (`guarded`).
+    The history is standardised (`standardised`) and continued by the method; one that is too short
+    goes on as its last value. The forecast is guarded (`guarded`).
 
     Attributes:
         max_samples: of the history that are used, the last ones.
@@ -250,20 +250,18 @@ class OwnDistribution(Untrained):
         longest = max((len(s) for s in dataset), default=self.fewest)
         return f"it needs {self.fewest} steps of history" if longest < self.fewest else ""
 
-    def continued(
-        self,
-        scaled: Standardised,
-        variable: int,
-        season: int,
-        n_samples: int,
-        rng: np.random.Generator,
-    ) -> FloatArray:
-        """(1 + n_samples, H) the standardised forecast of one variable, and futures after it.
+    @abstractmethod
+    def together(
+        self, scaled: Standardised, seasons: list[int], n_samples: int, rng: np.random.Generator
+    ) -> FloatArray | None:
+        """(1 + n_samples, H, V) the standardised forecast and futures of all variables.
 
         Args:
-            season: in whole steps; 1 for none, or for a method without.
+            seasons: of each variable in whole steps; 1 for none, or for a method without.
+
+        Returns:
+            None where the history is too short for the method.
         """
-        raise NotImplementedError
 
     def forecast(self, time: FloatArray, history: FloatArray) -> FloatArray:
         """See `Rival.forecast`."""
@@ -313,14 +311,36 @@ class OwnDistribution(Untrained):
             paths = np.repeat(last[None], 1 + n_samples, axis=0)
         return guarded(scaled.back(paths), filled)
 
+    def seasons_of(self, time: FloatArray, filled: FloatArray) -> list[int]:
+        """The season of each variable of a complete history in whole steps; 1 for none."""
+        if not self.uses_season:
+            return [1] * filled.shape[1]
+        periods = seasons(time, filled, self.season).tolist()
+        return [whole_season(self.period_used(period, len(filled))) for period in periods]
+
+
+class EachByItself(OwnDistribution):
+    """A method that continues each variable by itself; a constant one goes on as it is."""
+
+    @abstractmethod
+    def continued(
+        self,
+        scaled: Standardised,
+        variable: int,
+        season: int,
+        n_samples: int,
+        rng: np.random.Generator,
+    ) -> FloatArray:
+        """(1 + n_samples, H) the standardised forecast of one variable, and futures after it.
+
+        Args:
+            season: in whole steps; 1 for none, or for a method without.
+        """
+
     def together(
         self, scaled: Standardised, seasons: list[int], n_samples: int, rng: np.random.Generator
-    ) -> FloatArray | None:
-        """(1 + n_samples, H, V) the standardised forecast and futures of all variables.
-
-        Returns:
-            None where the history is too short for the method.
-        """
+    ) -> FloatArray:
+        """See `OwnDistribution.together`."""
         problem = scaled.problem
         columns = [
             self.continued(scaled, v, season, n_samples, rng)
@@ -329,13 +349,6 @@ class OwnDistribution(Untrained):
             for v, season in enumerate(seasons)
         ]
         return np.stack(columns, axis=-1)
-
-    def seasons_of(self, time: FloatArray, filled: FloatArray) -> list[int]:
-        """The season of each variable of a complete history in whole steps; 1 for none."""
-        if not self.uses_season:
-            return [1] * filled.shape[1]
-        periods = seasons(time, filled, self.season).tolist()
-        return [whole_season(self.period_used(period, len(filled))) for period in periods]
 
 
 def missing_package(name: str) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from lvlora.data.dataset import FloatArray
 from lvlora.data.seasons import whole_season
-from lvlora.forecast.rivals.contract import OwnDistribution
+from lvlora.forecast.rivals.contract import EachByItself
 from lvlora.forecast.rivals.parts.standardising import Standardised
 
 _FEWEST = 6
@@ -128,7 +128,7 @@ def _one_step(
     return squares, states[:, 0] + states[:, 1:] @ initial
 
 
-class ExponentialSmoothing(OwnDistribution):
+class ExponentialSmoothing(EachByItself):
     """Additive exponential smoothing on logarithms of what is positive (Holt 1957, Winters 1960).
 
     With or without a damped trend and the variable's season, by AICc. Futures are drawn from the
@@ -153,7 +153,7 @@ class ExponentialSmoothing(OwnDistribution):
         n_samples: int,
         rng: np.random.Generator,
     ) -> FloatArray:
-        """See `OwnDistribution.continued`."""
+        """See `EachByItself.continued`."""
         errors = rng.standard_normal((1 + n_samples, scaled.problem.n_ahead))
         errors[0] = 0.0
         return smoothed_exponentially(scaled.problem.values[:, variable], season).ahead(errors)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lvlora.data.dataset import Dataset, FloatArray
-from lvlora.forecast.rivals.contract import OwnDistribution
+from lvlora.forecast.rivals.contract import EachByItself
 from lvlora.forecast.rivals.parts.choosing import NOT_POSITIVE, positive
 from lvlora.forecast.rivals.parts.standardising import Standardised
 
@@ -127,7 +127,7 @@ def _ahead(logs: FloatArray, n_ahead: int) -> tuple[FloatArray, FloatArray]:
     return mean + weights @ (logs[at] - mean), covariance * unbiased
 
 
-class Gompertz(OwnDistribution):
+class Gompertz(EachByItself):
     """Gompertz state space model of each variable by itself: the standard of ecologists.
 
     Both noise of the population and of its observation are estimated (`fit_gompertz`); futures are
@@ -149,7 +149,7 @@ class Gompertz(OwnDistribution):
         n_samples: int,
         rng: np.random.Generator,
     ) -> FloatArray:
-        """See `OwnDistribution.continued`."""
+        """See `EachByItself.continued`."""
         problem = scaled.problem
         values, known = problem.values[:, variable], problem.known[:, variable]
         if known.sum() < self.fewest or not np.ptp(values[known]) > 0:

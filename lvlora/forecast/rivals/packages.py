@@ -10,7 +10,7 @@ import numpy as np
 
 from lvlora.data.dataset import Dataset, FloatArray
 from lvlora.data.seasons import whole_season
-from lvlora.forecast.rivals.contract import OwnDistribution, missing_package
+from lvlora.forecast.rivals.contract import EachByItself, missing_package
 from lvlora.forecast.rivals.parts.standardising import Standardised
 
 _LEVEL = 80
@@ -26,7 +26,7 @@ MODELS = {
 """Name of a row -> class of `statsforecast.models`."""
 
 
-class Statistical(OwnDistribution):
+class Statistical(EachByItself):
     """An automatic method of statsforecast (Garza et al. 2022) for each variable by itself.
 
     ETS: Hyndman et al. (2002), doi:10.1016/S0169-2070(01)00110-8. Theta: Fiorucci et al. (2016),
@@ -62,7 +62,7 @@ class Statistical(OwnDistribution):
         n_samples: int,
         rng: np.random.Generator,
     ) -> FloatArray:
-        """See `OwnDistribution.continued`."""
+        """See `EachByItself.continued`."""
         values, n_ahead = scaled.uncentred[:, variable], scaled.problem.n_ahead
         if self.name == "theta" and season > 1:
             # its own test of a season takes a slow cycle for a trend
@@ -132,7 +132,7 @@ def _fracast_model() -> Any:
     return FracastModel.from_pretrained(weights="fp32")
 
 
-class Fracast(OwnDistribution):
+class Fracast(EachByItself):
     """https://github.com/ztxtech/fracast-0 (Apache-2.0): a convolutional foundation model.
 
     Its weights come with its wheel, so nothing is downloaded. Each variable by itself, as it
@@ -157,7 +157,7 @@ class Fracast(OwnDistribution):
         n_samples: int,
         rng: np.random.Generator,
     ) -> FloatArray:
-        """See `OwnDistribution.continued`."""
+        """See `EachByItself.continued`."""
         model, problem = _fracast_model(), scaled.problem
         forecast = model.forecast(problem.values.T[[variable]], horizon=problem.n_ahead)
         quantiles = np.sort(forecast[0], axis=1).astype(np.float64)  # (H, Q)

@@ -11,7 +11,7 @@ import numpy as np
 from lvlora.data.dataset import Dataset, FloatArray
 from lvlora.data.gaps import complete
 from lvlora.data.seasons import whole_season
-from lvlora.forecast.rivals.contract import OwnDistribution
+from lvlora.forecast.rivals.contract import EachByItself, OwnDistribution
 from lvlora.forecast.rivals.parts.futures import recent_origins, stream
 from lvlora.forecast.rivals.parts.standardising import Standardised, standardised
 
@@ -25,7 +25,7 @@ _LONGEST_LEARNT = 100
 _ITERATIONS, _LEAVES, _LEAST_ROWS_OF_A_LEAF = 60, 8, 25
 
 
-class PooledQuantiles(OwnDistribution):
+class PooledQuantiles(EachByItself):
     """Gradient boosting of five quantiles, with one model for all histories and steps ahead.
 
     A row is a variable of a history at one of its steps, and a number of steps ahead: the last
@@ -123,7 +123,7 @@ class PooledQuantiles(OwnDistribution):
         n_samples: int,
         rng: np.random.Generator,
     ) -> FloatArray:
-        """See `OwnDistribution.continued`; unfitted, it is the last value."""
+        """See `EachByItself.continued`; unfitted, it is the last value."""
         from scipy.special import ndtri
 
         problem = scaled.problem

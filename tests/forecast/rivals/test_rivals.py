@@ -25,7 +25,7 @@ from lvlora.forecast.rivals import (
     rosenzweig_macarthur,
     self_limited,
 )
-from lvlora.forecast.rivals.contract import OwnDistribution
+from lvlora.forecast.rivals.contract import EachByItself
 from lvlora.forecast.rivals.parts.futures import guarded
 from lvlora.settings.shared import InputSettings
 
@@ -192,7 +192,7 @@ def inside_80(rival, n):
     return np.mean(shares)
 
 
-class Certain(OwnDistribution):
+class Certain(EachByItself):
     """Says of every future that it is nearly the last value."""
 
     name = "certain"
