@@ -43,4 +43,5 @@ def _cells(line: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    style.save(cost_figure(bars(RESULTS.read_text(encoding="utf-8"))), IMAGE)
+    figure = cost_figure(bars(RESULTS.read_text(encoding="utf-8")), "FLOPs of the forecasts")
+    style.save(figure, IMAGE)

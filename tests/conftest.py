@@ -204,7 +204,6 @@ FIGURES_OF_PAGES = {
         "errors_figure",
         "forecast_figure",
         "error_by_step_figure",
-        "valid_time_figure",
         "cost_figure",
     ],
     "lvlora.sweep.document": ["error_by_flops_figure", "settings_figure"],

@@ -69,7 +69,7 @@ def document(record: EvaluationRecord) -> Document:
         data["forecasters see"] = protocol.seen
     forecasters = [*_errors(record, rows), *picture("errors"), *_uncertainty(rows)]
     places = [*picture("error-by-step"), _by_variable(record, rows)]
-    costs = picture("cost-training", "cost-flops", "cost-seconds")
+    costs = picture("cost-training", "cost-seconds")
     steps = "all before" if protocol.all_before else str(protocol.context)
     windows = protocol.windows or 1
     if windows > 1:
@@ -83,7 +83,7 @@ def document(record: EvaluationRecord) -> Document:
             Section("Forecasters", forecasters),
             Section("Differences", [*_differences(rows), *_ranking(rows)]),
             Section("Forecasts", picture("forecasts"), more=True),
-            Section("Dynamics", [*picture("valid-time"), *_dynamics(rows)]),
+            Section("Dynamics", _dynamics(rows)),
             Section("Clusters", _clusters(record, rows)),
             Section("Where the errors are", places, more=True),
             Section("Cost", [_cost(rows, protocol.series), *costs]),

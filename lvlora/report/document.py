@@ -59,7 +59,6 @@ class Picture:
         alt: what it shows, in words, for those who do not see it.
         draw: makes the matplotlib figure.
         caption: what to look for.
-        narrow: makes the same for a phone; None if there is none.
         name: of its file, without suffix.
         sketch: the same in characters, for a terminal; its argument: only ASCII ones.
     """
@@ -67,7 +66,6 @@ class Picture:
     alt: str
     draw: Callable[[], Figure]
     caption: str = ""
-    narrow: Callable[[], Figure] | None = None
     name: str = ""
     sketch: Callable[[bool], str] | None = None
 

@@ -63,14 +63,8 @@ class ForecastPicture:
     calendar: Calendar | None = None
 
 
-def forecast_figure(
-    pictures: ForecastPicture | Sequence[ForecastPicture], *, narrow: bool = False
-) -> Figure:
-    """One to six series, each in a panel (up to two variables alike) or a panel a variable.
-
-    Args:
-        narrow: for a phone, one series under the other.
-    """
+def forecast_figure(pictures: ForecastPicture | Sequence[ForecastPicture]) -> Figure:
+    """One to six series, each in a panel (up to two variables alike) or a panel a variable."""
     several = [pictures] if isinstance(pictures, ForecastPicture) else list(pictures)
     if not several:
         raise ValueError("no forecast to draw")
@@ -78,12 +72,12 @@ def forecast_figure(
     ranges = ([float(np.ptp(_core(p, [v]))) for v in range(len(variables))] for p in shown)
     rows = rows_needed(ranges, len(variables), MAX_VARIABLES)
     together = rows == 1
-    columns = 1 if len(shown) == 1 or narrow else 2 if len(shown) in (2, 4) else 3
+    columns = 1 if len(shown) == 1 else 2 if len(shown) in (2, 4) else 3
     lines = -(-len(shown) // columns)
     panel = (3.4 if lines == 1 else 2.5) if together else max(1.35, 3.6 / rows)
     letters = max(12, int(panel * 11))  # that fit along a panel's height
     with style.look():
-        width = style.NARROW if narrow else style.WIDTH if columns < 3 else 10.5
+        width = style.WIDTH if columns < 3 else 10.5
         figure = style.new_figure(width, lines * (rows * panel + 0.35) + 0.8)
         stacked = stacks(
             figure,
@@ -98,9 +92,9 @@ def forecast_figure(
                 chosen = range(len(variables)) if together else [row]
                 _draw_panel(axes, picture, chosen)
                 name_variables(axes, [variables[v] for v in chosen], letters)
-                if len(shown) > 1 or rows > 2 or narrow:
+                if len(shown) > 1 or rows > 2:
                     style.lighten(axes)
-            title_letters = 60 if columns == 1 and not narrow else 28
+            title_letters = 60 if columns == 1 else 28
             stack[0].set_title(style.plain(picture.title, title_letters))
         # a panel of one variable is named by its axis, panels of several need a key
         handles = variable_key(variables) if together and len(variables) > 1 else []

@@ -52,22 +52,20 @@ class Image:
     """A drawn picture.
 
     Attributes:
-        content: an SVG file; narrow: the same for a phone, empty if there is none.
+        content: an SVG file.
         width, height: the shape of its box until it is drawn.
     """
 
     content: bytes
     width: int
     height: int
-    narrow: bytes = b""
 
     @classmethod
     def of(cls, picture: Picture) -> Image:
         """Draw a picture."""
         figure = picture.draw()
         width, height = (round(96 * inches) for inches in figure.get_size_inches())
-        narrow = b"" if picture.narrow is None else style.render(picture.narrow(), "svg")
-        return cls(style.render(figure, "svg"), width, height, narrow)
+        return cls(style.render(figure, "svg"), width, height)
 
 
 def _images(content: Document) -> dict[Picture, Image]:
@@ -221,21 +219,13 @@ def _is_number(cell: Cell) -> bool:
 
 def _picture(picture: Picture, image: Image) -> Iterator[str]:
     shape = f' width="{image.width}" height="{image.height}"'
-    if image.narrow:
-        shape = ' class="fits"'  # it has two shapes: a box reserved for one would not suit both
-    elif image.height > image.width:
+    if image.height > image.width:
         shape += ' class="tall"'
     elif image.width > _WIDE:
         shape += ' class="wide"'
     alt = _text(picture.alt)
-    shown = f'<img src="{_data(image.content)}" alt="{alt}"{shape}>'
     yield f'<figure><div class="scroll" role="region" aria-label="{alt}" tabindex="0">'
-    if image.narrow:
-        # the same width as in the style sheet's rule for phones
-        source = f'<source media="(max-width: 38rem)" srcset="{_data(image.narrow)}">'
-        yield f"<picture>{source}{shown}</picture></div>"
-    else:
-        yield f"{shown}</div>"
+    yield f'<img src="{_data(image.content)}" alt="{alt}"{shape}></div>'
     if picture.caption:
         yield f"<figcaption>{_text(picture.caption)}</figcaption>"
     yield "</figure>"

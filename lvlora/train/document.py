@@ -223,7 +223,6 @@ def document(record: RunRecord) -> Document:
     picture = Picture(
         "Loss and validation error by step and FLOPs",
         partial(course_figure, course),
-        narrow=partial(course_figure, course, narrow=True),
         sketch=partial(_sketch, course) if len(course.steps) > 1 else None,
     )
     sections = (
@@ -262,7 +261,6 @@ def _forecasts(file: ValidationFile) -> list[Block]:
             partial(forecast_figure, drawn),
             f"Forecasts that the validation at step {file.kept.step} made, of its best, middle and "
             "worst series: line, history; dashes, forecast; circles, truth.",
-            narrow=partial(forecast_figure, drawn, narrow=True),
         )
     ]
 

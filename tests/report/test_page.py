@@ -4,7 +4,6 @@ import base64
 import hashlib
 import re
 from collections import Counter
-from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from matplotlib.figure import Figure
 
 from lvlora.report.document import Document, Facts, Picture, Points, Section, Table
 from lvlora.report.drawing.course import course_figure
-from lvlora.report.page import Image, page, show, write_page
+from lvlora.report.page import page, show, write_page
 from lvlora.train.document import course_of
 from lvlora.train.record import StepRecord
 
@@ -205,19 +204,6 @@ def test_a_matplotlib_figure_becomes_a_picture() -> None:
     head, data = found["src"].split(",")
     assert head == "data:image/svg+xml;base64"
     assert base64.b64decode(data).startswith(b"<?xml")
-
-
-def test_a_phone_is_given_its_own_picture() -> None:
-    picture = Picture(
-        "loss",
-        partial(course_figure, course_of(STEPS)),
-        narrow=partial(course_figure, course_of(STEPS), narrow=True),
-    )
-    read = Reader(page(Document("t", [Section("s", [picture])])))
-    image = Image.of(picture)
-    (source,) = read.all("source")
-    assert "max-width" in source["media"]
-    assert base64.b64decode(source["srcset"].split(",")[1]) == image.narrow != image.content
 
 
 def test_the_file_is_the_page(tmp_path: Path) -> None:

@@ -59,7 +59,6 @@ def test_best_middle_and_worst(content, tmp_path):
 def test_the_figure_says_what_is_what(content, tmp_path):
     (block,) = _forecasts(file_of(content, tmp_path))
     assert isinstance(block, Picture)
-    assert block.narrow
     assert "step 7" in block.caption
     figure = forecast_figure(_pictures(file_of(content, tmp_path)))
     words = {text.get_text() for legend in figure.legends for text in legend.get_texts()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeGuard
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 import numpy as np
 
@@ -21,23 +21,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Cost = Literal["flops", "seconds", "training_flops"]
-
 _LINE = 0.042  # of the axes' height: a line of small text
-_COST_NAMES = {
-    "flops": "FLOPs of the forecasts",
-    "seconds": "seconds of the forecasts",
-    "training_flops": "FLOPs of the adapter's training",
-}
 
 
-def cost_figure(forecasters: Sequence[Bar], cost: Cost = "flops", metric: str = "mae") -> Figure:
+def cost_figure(forecasters: Sequence[Bar], cost: str, metric: str = "mae") -> Figure:
     """Cost and error of each forecaster; a line joins those that nothing beats in both.
 
     Forecasters whose cost is not known, or nothing, are lines across at the height of their error.
 
     Args:
-        cost, metric: names of the costs and errors.
+        cost: what the costs are, for the axis; metric: name of the errors.
     """
     usable = [_Point(r.cost or 0.0, r.error, r) for r in forecasters if _is_above_zero(r.error)]
     usable = usable[:MAX_FORECASTERS]
@@ -46,7 +39,7 @@ def cost_figure(forecasters: Sequence[Bar], cost: Cost = "flops", metric: str = 
     with style.look():
         figure = style.new_figure(height=5.0)
         axes = figure.add_subplot()
-        axes.set_xlabel(f"{_COST_NAMES[cost]} (logarithmic)")
+        axes.set_xlabel(f"{cost} (logarithmic)")
         axes.set_ylabel(f"{metric_name(metric)} (logarithmic; less is better)")
         axes.set_xscale("log")
         axes.set_yscale("log")

@@ -42,17 +42,13 @@ class Course:
     kept: int | None = None
 
 
-def course_figure(course: Course, *, narrow: bool = False) -> Figure:
-    """A panel for the loss and, where there is a forecast error, one for that.
-
-    Args:
-        narrow: for a phone.
-    """
+def course_figure(course: Course) -> Figure:
+    """A panel for the loss and, where there is a forecast error, one for that."""
     from matplotlib.ticker import MaxNLocator
 
     has_mae = len(course.maes) > 0
     with style.look():
-        figure = style.new_figure(style.NARROW if narrow else style.WIDTH, 5.6 if has_mae else 3.6)
+        figure = style.new_figure(height=5.6 if has_mae else 3.6)
         heights = [1.5, 1.0] if has_mae else [1.0]
         panels = figure.subplots(
             len(heights), 1, sharex=True, squeeze=False, height_ratios=heights
@@ -62,9 +58,8 @@ def course_figure(course: Course, *, narrow: bool = False) -> Figure:
             _draw_points(panels[1], course.mae_steps, course.maes, course.kept)
             panels[1].set_ylabel("forecast error (MAE)")
         panels[-1].set_xlabel("step")
-        n_ticks = 4 if narrow else 6
-        panels[-1].xaxis.set_major_locator(MaxNLocator(n_ticks + 2, integer=True))
-        _add_flops(panels[0], course, n_ticks)
+        panels[-1].xaxis.set_major_locator(MaxNLocator(8, integer=True))
+        _add_flops(panels[0], course)
     return figure
 
 
@@ -134,7 +129,7 @@ def _draw_points(
     axes.margins(y=0.26)
 
 
-def _add_flops(axes: Axes, course: Course, n_ticks: int) -> None:
+def _add_flops(axes: Axes, course: Course) -> None:
     """FLOPs along the top: the same steps by what they have cost."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -156,5 +151,5 @@ def _add_flops(axes: Axes, course: Course, n_ticks: int) -> None:
 
     top = axes.secondary_xaxis("top", functions=(to_flops, to_steps))
     top.set_xlabel("FLOPs spent")
-    top.xaxis.set_major_locator(MaxNLocator(n_ticks - 1))
+    top.xaxis.set_major_locator(MaxNLocator(5))
     top.xaxis.set_major_formatter(FuncFormatter(lambda value, _: style.short(value)))

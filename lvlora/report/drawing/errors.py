@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -40,14 +39,11 @@ class Bar:
     cost: float | None = None
 
 
-def errors_figure(
-    forecasters: Sequence[Bar], metric: str = "mae", *, narrow: bool = False
-) -> Figure:
+def errors_figure(forecasters: Sequence[Bar], metric: str = "mae") -> Figure:
     """A bar for each forecaster, the best on top; dots where only a logarithmic axis shows all.
 
     Args:
         metric: name of the errors.
-        narrow: for a phone.
     """
     more = metric in METRICS and METRICS[metric].more_is_better
     pairs = [(r.error, r) for r in forecasters if r.error is not None and math.isfinite(r.error)]
@@ -57,8 +53,7 @@ def errors_figure(
     values = [error for error, _ in pairs[:MAX_FORECASTERS]]
     logarithmic = style.widely_spread(values, _WIDE)
     with style.look():
-        width = style.NARROW if narrow else style.WIDTH
-        figure = style.new_figure(width, 1.2 + (0.4 if narrow else 0.3) * max(2, len(rows)))
+        figure = style.new_figure(height=1.2 + 0.3 * max(2, len(rows)))
         axes = figure.add_subplot()
         places = np.arange(len(rows))[::-1]
         colours = [style.ACCENT if r.is_model else style.REST for r in rows]
@@ -68,11 +63,11 @@ def errors_figure(
             axes.hlines(places, min(values) / 2, values, colors="#d5dae0", linewidth=1)
             axes.scatter(values, places, color=colours, s=46, zorder=3)
             axes.set_xscale("log")
-            axes.set_xlim(min(values) / 1.5, max(values) * (6 if narrow else 2.2))
+            axes.set_xlim(min(values) / 1.5, max(values) * 2.2)
             style.plain_log_ticks(axes.xaxis)
         else:
             axes.barh(places, values, color=colours, height=0.66)
-            axes.set_xlim(0, max(values, default=1.0) * (1.3 if narrow else 1.14) or 1.0)
+            axes.set_xlim(0, max(values, default=1.0) * 1.14 or 1.0)
         for place, value, weight in zip(places, values, weights, strict=True):
             beside: dict[str, Any] = {
                 "xytext": (7, 0),
@@ -81,10 +76,7 @@ def errors_figure(
             }
             text = style.short(value)
             axes.annotate(text, (value, place), **beside, fontsize=9, fontweight=weight)
-        names = [style.plain(r.name, 44) for r in rows]
-        if narrow:
-            names = ["\n".join(textwrap.wrap(name, 20)) for name in names]
-        axes.set_yticks(places, names, fontsize=8 if narrow else None)
+        axes.set_yticks(places, [style.plain(r.name, 44) for r in rows])
         for label, weight in zip(axes.get_yticklabels(), weights, strict=True):
             label.set_fontweight(weight)
         axes.set_ylim(-0.7, len(rows) - 0.3)
@@ -92,8 +84,7 @@ def errors_figure(
         axes.tick_params(axis="y", length=0)
         better = f"{'more' if more else 'less'} is better"
         scale = f" (logarithmic; {better})" if logarithmic else f" ({better})"
-        # narrow: no room beside the names
-        axes.set_xlabel(metric_name(metric) + ("" if narrow else scale))
+        axes.set_xlabel(metric_name(metric) + scale)
         note = f"{left_out} more forecasters not drawn" if left_out else ""
         style.legend_below(figure, key_of_kinds(rows), note=note)
     return figure
@@ -103,38 +94,31 @@ def error_by_step_figure(
     errors: Mapping[str, ArrayLike],
     variables: Sequence[str],
     models: Sequence[str] = (),
-    *,
-    narrow: bool = False,
 ) -> Figure:
     """How errors grow with the horizon: a panel for each variable, a line for each forecaster.
 
     Args:
-        errors: name -> (H, V) mean absolute errors; or (H,), of all variables together.
-        variables: V names; not looked at for (H,).
+        errors: name -> (H, V) mean absolute errors.
+        variables: V names.
         models: names that are drawn boldly.
-        narrow: for a phone, one variable under the other.
     """
     from matplotlib.ticker import MaxNLocator
 
     shaped = {name: np.asarray(e, dtype=np.float64) for name, e in errors.items()}
-    flat = all(a.ndim == 1 for a in shaped.values())
-    titles = ["all variables"] if flat else list(variables)
-    shown = min(_MAX_PANELS, len(titles))
-    columns = 1 if narrow else min(shown, 2)
+    shown = min(_MAX_PANELS, len(variables))
+    columns = min(shown, 2)
     lines = math.ceil(shown / columns)
     # the models keep the first colours, whatever their place in the table
     order = sorted(shaped, key=lambda name: name not in models)[:MAX_FORECASTERS]
     with style.look():
-        height = 0.9 + 2.9 * lines + 0.22 * math.ceil(len(order) / (1 if narrow else 3))
-        figure = style.new_figure(style.NARROW if narrow else style.WIDTH, height)
+        figure = style.new_figure(height=0.9 + 2.9 * lines + 0.22 * math.ceil(len(order) / 3))
         handles: list[Any] = []
         first: Axes | None = None
         for i in range(shown):
             axes = first = figure.add_subplot(lines, columns, i + 1, sharex=first)
-            of_variable = {n: shaped[n] if shaped[n].ndim == 1 else shaped[n][:, i] for n in order}
             handles = []
-            for k, (name, values) in enumerate(of_variable.items()):
-                bold = name in models
+            for k, name in enumerate(order):
+                values, bold = shaped[name][:, i], name in models
                 handles += axes.plot(
                     np.arange(1, len(values) + 1),
                     values,
@@ -145,11 +129,11 @@ def error_by_step_figure(
                     marker="." if len(values) == 1 else None,
                     label=style.plain(name, 32),
                 )
-            every = np.concatenate([np.empty(0), *of_variable.values()])
+            every = np.concatenate([np.empty(0), *(shaped[name][:, i] for name in order)])
             if style.widely_spread(every[every > 0].tolist(), _WIDE):
                 axes.set_yscale("log")
                 style.plain_log_ticks(axes.yaxis)
-            axes.set_title(style.plain(titles[i], 28))
+            axes.set_title(style.plain(variables[i], 28))
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
             if i >= shown - columns:
                 axes.set_xlabel("steps ahead")
@@ -157,7 +141,7 @@ def error_by_step_figure(
                 axes.tick_params(labelbottom=False)
             if i % columns == 0:
                 axes.set_ylabel("mean absolute error")
-        hidden = len(titles) - shown
+        hidden = len(variables) - shown
         note = f"{hidden} more variables not drawn" if hidden > 0 else ""
         style.legend_below(figure, handles, columns=3, note=note)
     return figure

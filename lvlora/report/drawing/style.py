@@ -45,8 +45,6 @@ REST = "#9aa5b1"
 
 WIDTH = 8.0
 """Inches; at 800 px a 10 pt letter is 14 px high."""
-NARROW = 4.2
-"""Inches, for a phone: at 360 px a 10 pt letter is 12 px high."""
 
 DASHES = (3.2, 1.3)
 """Dashes of a forecast's line: lengths of mark and gap."""

@@ -71,26 +71,10 @@ def test_a_line_for_each_forecaster_in_a_panel_for_each_variable() -> None:
     "table", [[], [row("nothing", None)], [row("one", 0.2)], [row("zero", 0.0)]]
 )
 def test_little_can_be_drawn_too(table: list[Bar]) -> None:
-    for figure in (errors_figure(table), error_by_step_figure({"a": [np.nan]}, ["x"])):
+    for figure in (errors_figure(table), error_by_step_figure({"a": [[np.nan]]}, ["x"])):
         assert b"</svg>" in style.render(figure, "svg")
 
 
 def test_names_of_forecasters_are_shown_as_they_are() -> None:
     svg = style.render(errors_figure([row("a$b$<i>", 0.1)]), "svg").decode()
     assert "a$b$&lt;i&gt;" in svg
-
-
-def test_names_are_wrapped_for_a_phone() -> None:
-    figure = errors_figure([row("a name of many words in one line", 0.2)], narrow=True)
-    (axes,) = figure.axes
-    figure.draw_without_rendering()
-    assert labels(axes) == ["a name of many words\nin one line"]
-    assert axes.get_position().width > 0.5
-    by_step = error_by_step_figure({"a": np.ones((3, 2))}, ["x", "y"], narrow=True)
-    assert by_step.axes[0].get_position().y0 > by_step.axes[1].get_position().y0
-
-
-def test_errors_of_all_variables_together() -> None:
-    (axes,) = error_by_step_figure({"a": [1.0, 2.0], "b": [0.01, 0.02]}, ["x", "y"]).axes
-    assert axes.get_title(loc="left") == "all variables"
-    assert axes.get_yscale() == "log"
