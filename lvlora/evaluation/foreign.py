@@ -7,23 +7,22 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lvlora import folders
 from lvlora.data.dataset import Dataset, FloatArray
 from lvlora.data.dates import written
-from lvlora.data.files.columns import MAX_VALUES, place, read_numbers
+from lvlora.data.files.columns import MAX_VALUES, place, read_numbers, shortened
 from lvlora.data.files.csv import TextTable, armed, write_csv
 from lvlora.data.files.parquet import ParquetTable, open_table
 from lvlora.data.files.readers import open_file
-from lvlora.errors import DataError, meant
+from lvlora.errors import DataError
 from lvlora.evaluation.answers import ExportedTask
 from lvlora.evaluation.job import Job
 from lvlora.evaluation.scores import Entry
@@ -170,29 +169,34 @@ def read_forecasts(
             a value is not finite; the forecasts were made for another task.
         SettingsError: it is a Parquet file, and pyarrow is not installed.
     """
+    import pandas
+
     where = str(path)
-    table = _read_table(path, where)
-    others = {str(name).strip() for name in table["task"].unique()} if "task" in table else set()
-    for other in sorted(others - {task}):
-        raise DataError(
-            f"{where}: was made for another task: column 'task' has {other[:80]!r}, this one is "
-            f"{task}",
-            "lvlora evaluate --export-task DIR, with the options of this evaluation, writes what "
-            "may be seen.",
-        )
-    kind = next((name for name in ("quantile", "sample") if name in table), "")
-    members, which = np.zeros(1), np.zeros(len(table["value"]), dtype=np.int64)
+    frame = _read_table(path, where)
+    names_task = "task" in frame and len(frame) > 0
+    for other in frame["task"].unique() if names_task else ():
+        if str(other).strip() != task:
+            raise DataError(
+                f"{where}: was made for another task: column 'task' has {str(other)[:80]!r}, this "
+                f"one is {task}",
+                "lvlora evaluate --export-task DIR, with the options of this evaluation, writes "
+                "what may be seen.",
+            )
+    kind = "sample" if "sample" in frame else "quantile"
+    if kind not in frame:
+        frame[kind] = 0.5
+    for name in ("step", kind, "value"):
+        frame[name] = read_numbers(frame[name], where)
+        _refuse(frame[name].isna(), frame[name], where, "is not a number")
     if kind == "quantile":
-        levels = _numbers(table[kind], where, 0, 1, _LEVEL_DECIMALS)
-        members, which = np.unique(levels, return_inverse=True)
-        if not np.isclose(members, 0.5).any():
+        frame[kind] = frame[kind].round(_LEVEL_DECIMALS)
+        levels = frame[kind]
+        _refuse((levels <= 0) | (levels >= 1), levels, where, "is not between 0 and 1")
+        if not (levels == 0.5).any():
             raise DataError(f"{where}: has no quantile 0.5", _HINT)
-    elif kind == "sample":
-        numbers = _numbers(table[kind], where, -1, 1e9, 0)
-        members, which = np.unique(numbers.astype(np.int64), return_inverse=True)
     axes: dict[str, Sequence[Any]] = {
         "series": ids,
-        kind: members.tolist(),
+        kind: np.unique(frame[kind]).tolist(),
         "step": range(1, horizon + 1),
         "variable": variables,
     }
@@ -202,40 +206,33 @@ def read_forecasts(
             f"{where}: {math.prod(shape):,} values; the limit is {MAX_VALUES:,}",
             "Give fewer samples.",
         )
-    steps = _numbers(table["step"], where, 0, horizon + 1, 0).astype(np.int64) - 1
-    series, variable = (
-        _positions(table[name], axes[name], where) for name in ("series", "variable")
-    )
-    cells = np.ravel_multi_index((series, which, steps, variable), shape)
-
-    def words(cell: int) -> str:
-        at = zip(axes, np.unravel_index(cell, shape), strict=True)
-        return ", ".join(f"{axis} {axes[axis][int(i)]}" for axis, i in at if axis)
-
-    _, first, inverse = np.unique(cells, return_index=True, return_inverse=True)
-    repeats = np.flatnonzero(first[inverse] != np.arange(len(cells)))
-    if len(repeats):
-        again, rows = int(repeats[0]), table["value"].index
-        raise DataError(
-            f"{where}, row {rows[again]}: {words(cells[again])} is already in row "
-            f"{rows[first[inverse[again]]]}",
-            _HINT,
-        )
-    values = np.full(math.prod(shape), np.nan)
-    values[cells] = _numbers(table["value"], where)
-    absent = np.flatnonzero(np.isnan(values))
+    for name in ("series", "step", "variable"):
+        known = ", ".join(map(str, axes[name][:5]))
+        _refuse(~frame[name].isin(axes[name]), frame[name], where, f"is none of {known}")
+    rows, values = frame.index, frame.set_index(list(axes))["value"]
+    if values.index.has_duplicates:
+        again = int(np.argmax(values.index.duplicated()))
+        earlier = rows[int(np.argmax(values.index == values.index[again]))]
+        cell = _words(axes, values.index[again])
+        raise DataError(f"{where}, row {rows[again]}: {cell} is already in row {earlier}", _HINT)
+    values = values.reindex(pandas.MultiIndex.from_product(axes.values()))
+    absent = values.index[values.isna()]
     if len(absent):
         more = f", and {len(absent) - 1:,} more" if len(absent) > 1 else ""
-        raise DataError(f"{where}: has no row for {words(int(absent[0]))}{more}", _HINT)
-    forecasts, has_several = values.reshape(shape), len(members) > 1
-    if kind != "quantile":
+        raise DataError(f"{where}: has no row for {_words(axes, absent[0])}{more}", _HINT)
+    forecasts, members = values.to_numpy().reshape(shape), np.array(axes[kind])
+    if kind == "sample":
         point, samples = np.median(forecasts, axis=1), forecasts
     else:
-        point = forecasts[:, int(np.argmin(np.abs(members - 0.5)))]
-        samples = quantile_function(members, forecasts) if has_several else forecasts
+        point = forecasts[:, axes[kind].index(0.5)]
+        samples = quantile_function(members, forecasts) if len(members) > 1 else forecasts
     return ForeignForecasts(
-        point, samples if has_several else None, kind == "quantile", bool(others)
+        point, samples if len(members) > 1 else None, kind == "quantile", names_task
     )
+
+
+def _words(axes: Iterable[str], cell: Sequence[object]) -> str:
+    return ", ".join(f"{axis} {at}" for axis, at in zip(axes, cell, strict=True))
 
 
 def quantile_function(levels: FloatArray, quantiles: FloatArray) -> FloatArray:
@@ -254,8 +251,10 @@ def quantile_function(levels: FloatArray, quantiles: FloatArray) -> FloatArray:
     return function
 
 
-def _read_table(path: Path, where: str) -> dict[str, pandas.Series]:
-    """Read the columns by name, indexed by the numbers of their rows."""
+def _read_table(path: Path, where: str) -> pandas.DataFrame:
+    """Read the table, indexed by the numbers of its rows."""
+    import pandas
+
     with open_file(path) as stream:
         opened: AbstractContextManager[TextTable | ParquetTable]
         if path.suffix.lower() in (".parquet", ".pq"):
@@ -273,52 +272,17 @@ def _read_table(path: Path, where: str) -> dict[str, pandas.Series]:
             numbers, texts = (
                 [i for i, name in enumerate(header) if name in kind] for kind in (_NUMBERS, _TEXTS)
             )
-            return {header[i]: column for i, column in table.columns(numbers, texts).items()}
+            frame = pandas.DataFrame(
+                {header[i]: column for i, column in table.columns(numbers, texts).items()}
+            )
+    for name in ("series", "variable"):  # as the task's histories.csv has them, if not as here
+        frame[name] = frame[name].map(lambda cell: armed(str(cell).strip())).astype(object)
+    return frame
 
 
-def _positions(column: pandas.Series, names: Sequence[str], where: str) -> NDArray[np.int64]:
-    """(N,) the place of each row's name among the names; a categorical column stays one."""
-    import pandas
-
-    index = pandas.Index(names, dtype=object)
-    exact, stripped = (
-        index.get_indexer(pandas.Index(column.map(text)))
-        for text in (str, lambda cell: armed(str(cell).strip()))
-    )
-    positions: NDArray[np.int64] = np.where(exact < 0, stripped, exact)
-
-    def problem(at: int) -> str:
-        name = str(column.iloc[at])[:80]
-        return f"{name!r} is none of {', '.join(names[:5])}. {meant(name, names)}"
-
-    _refuse(positions < 0, column, where, problem)
-    return positions
-
-
-def _numbers(
-    column: pandas.Series,
-    where: str,
-    above: float = -math.inf,
-    below: float = math.inf,
-    decimals: int | None = None,
-) -> FloatArray:
-    """(N,) numbers of a column, rounded, all between two others; 0 decimals: whole ones."""
-    numbers = read_numbers(column, where)
-    rounded = numbers if decimals is None else np.round(numbers, decimals)
-    is_right = (rounded > above) & (rounded < below) & ((rounded == numbers) | (decimals != 0))
-    kind = "a whole number " if decimals == 0 else ""
-    bounds = "a number" if decimals is None else f"{kind}above {above:g} and below {below:g}"
-    _refuse(~is_right, column, where, lambda at: f"{numbers[at]:g} is not {bounds}")
-    return rounded
-
-
-def _refuse(
-    wrong: NDArray[np.bool_],
-    column: pandas.Series,
-    where: str,
-    problem: Callable[[int], str],
-) -> None:
+def _refuse(wrong: pandas.Series, column: pandas.Series, where: str, problem: str) -> None:
     """Refuse the first cell that is wrong, by its row and column."""
     if wrong.any():
         at = int(np.argmax(wrong))
-        raise DataError(f"{place(column, at, where)}: {problem(at)}", _HINT)
+        shown = shortened(column.iloc[at])
+        raise DataError(f"{place(column, at, where)}: '{shown}' {problem}", _HINT)
