@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _LARGEST = 2**28
 """Bytes of a record."""
-_AGAIN = "lvlora evaluate with the same settings and --fresh writes it again."
+AGAIN = "lvlora evaluate with the same settings and --fresh writes it again."
 
 
 class TaskFacts(Shape):
@@ -71,13 +71,6 @@ class EvaluatedData(Shape):
     """Columns whose future was given."""
 
 
-class ClusterSize(Shape):
-    """A cluster of similar dynamics."""
-
-    name: str
-    series: int
-
-
 class _Forecaster(Shape):
     name: str
     kind: str
@@ -111,8 +104,6 @@ class ForecasterScores(DynamicsErrors, Errors, _Forecaster):
     nll_possible: Number
     nll_impossible: int | None
     calibrated_coverage: dict[str, Number]
-    per_cluster: dict[str, Number]
-    """Cluster → MAE of its series."""
     seconds: Number
     flops: Price | None
     """FLOPs of the model, or of a rival's linear algebra; only models are charged."""
@@ -174,7 +165,6 @@ class EvaluationRecord(Answer):
     led_by: Literal["mae", "mase"]
     """Metric that orders the table: mase where scale_spread exceeds 100."""
     variables: list[str]
-    clusters: list[ClusterSize]
     forecasters: list[ForecasterScores]
     drawn: Drawn | None
     key: str
@@ -188,43 +178,13 @@ class EvaluationRecord(Answer):
             DataError: the record is missing or damaged.
         """
         file = folder / EVALUATION
-        content = durable.read_json_object(file, _LARGEST, hint=_AGAIN)
+        content = durable.read_json_object(file, _LARGEST, hint=AGAIN)
         try:
             return cls.model_validate_json(json.dumps(content))
         except ValidationError as error:
             wrong = error.errors(include_url=False, include_input=False)[0]
             place = ".".join(map(str, wrong["loc"])) or "its numbers"
-            raise DataError(f"{file}: damaged at {place} ({wrong['msg']})", _AGAIN) from None
-
-    @model_validator(mode="after")
-    def _has_numbers_for_all(self) -> Self:
-        """Check that tables of numbers have a row a step and a column a variable."""
-        import numpy as np
-
-        n_steps, n_variables = self.protocol.horizon, len(self.variables)
-        if not self.forecasters or min(n_steps, n_variables, self.protocol.series) < 1:
-            raise ValueError("there is no forecaster, series, step or variable")
-        tables: list[tuple[str, list[Any], tuple[int, ...]]] = []
-        for row in self.forecasters:
-            tables += [
-                ("valid_by_step", row.valid_by_step, (n_steps,)),
-                ("mae_by_step", row.mae_by_step, (n_steps, n_variables)),
-                ("per_variable", row.per_variable.get("mae", []), (n_variables,)),
-                *(("per_variable", table, (n_variables,)) for table in row.per_variable.values()),
-                *(("per_step", table, (n_steps,)) for table in row.per_step.values()),
-            ]
-        for series in self.drawn.series if self.drawn else ():
-            both = (n_steps, n_variables)
-            tables += [
-                ("time", series.time, (n_steps,)),
-                ("history", series.history, (len(series.history_time), n_variables)),
-                *(("truth", table, both) for table in (series.truth, series.median)),
-                *(("bands", table, both) for band in series.bands for table in band[2:]),
-            ]
-        for name, table, shape in tables:
-            if np.shape(table) != shape:
-                raise ValueError(f"numbers of {name} are missing")
-        return self
+            raise DataError(f"{file}: damaged at {place} ({wrong['msg']})", AGAIN) from None
 
 
 class Evaluation(EvaluationRecord):

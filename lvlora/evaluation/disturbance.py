@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lvlora.answers import Shape
-from lvlora.errors import DataError, meant
 
 if TYPE_CHECKING:
     from lvlora.data.dataset import Dataset, Series
@@ -24,8 +22,6 @@ class Disturbance(Shape):
     """Probability with which each value is missing."""
     steps: int | None
     """The last steps that are seen; null for all."""
-    hidden: list[str]
-    """Variables that nobody sees; they are not forecast."""
     seed: int
     """Seed of noise and gaps; each series draws its own, by its name."""
 
@@ -36,12 +32,11 @@ class Disturbance(Shape):
             noise=settings.history_noise,
             gaps=settings.history_gaps,
             steps=settings.history_steps,
-            hidden=list(settings.hide or ()),
             seed=settings.seed,
         )
 
     def __bool__(self) -> bool:
-        return bool(self.noise or self.gaps or self.steps is not None or self.hidden)
+        return bool(self.noise or self.gaps or self.steps is not None)
 
     def of(self, history: Series) -> Series:
         """A history as it is seen; a variable that would lose all its values keeps the last."""
@@ -83,33 +78,7 @@ class Disturbance(Shape):
             words.append(f"{100 * self.gaps:g} % of the values missing")
         if self.steps is not None:
             words.append(f"the last {self.steps} steps")
-        if self.hidden:
-            words.append(f"without {', '.join(self.hidden)}")
         return ", ".join(words)
 
 
-NO_DISTURBANCE = Disturbance(noise=0.0, gaps=0.0, steps=None, hidden=[], seed=0)
-
-
-def without(dataset: Dataset, hidden: Sequence[str]) -> Dataset:
-    """A data set without some of its variables.
-
-    Raises:
-        DataError: it has no such variable, or would have none left.
-    """
-    for name in hidden:
-        if name not in dataset.variables:
-            raise DataError(
-                f"--hide {name}: {dataset.source} has no such variable",
-                f"{meant(name, dataset.variables)}It has {', '.join(dataset.variables)}.",
-            )
-    shown = [v for v, name in enumerate(dataset.variables) if name not in hidden]
-    if not shown:
-        raise DataError("--hide: leaves no variable to forecast", "Hide fewer of them.")
-    if len(shown) == len(dataset.variables):
-        return dataset
-    return replace(
-        dataset,
-        variables=tuple(dataset.variables[v] for v in shown),
-        series=tuple(replace(s, values=s.values[:, shown].copy()) for s in dataset),
-    )
+NO_DISTURBANCE = Disturbance(noise=0.0, gaps=0.0, steps=None, seed=0)

@@ -14,12 +14,14 @@ from lvlora.data.metrics.measures import (
     Interval,
     metrics_of,
 )
-from lvlora.evaluation.answers import EvaluationRecord, EvaluationReport
+from lvlora.errors import DataError
+from lvlora.evaluation.answers import AGAIN, EvaluationRecord, EvaluationReport
 from lvlora.evaluation.answers import ForecasterScores as Row
 from lvlora.evaluation.comparison import skill_baseline
 from lvlora.evaluation.figures import pictures_of
 from lvlora.report.document import Block, Cell, Document, Facts, Points, Section, Table
 from lvlora.report.page import PAGE, write_page
+from lvlora.runs import EVALUATION
 
 _METRICS = metrics_of(Row)
 _HEADS = {name: metric.head_with_unit for name, metric in _METRICS.items()}
@@ -33,7 +35,13 @@ def rebuild(folder: Path) -> EvaluationReport:
         LvloraError: a file cannot be written.
     """
     record = EvaluationRecord.read(folder)
-    files = draw_evaluation(folder, record)
+    try:
+        files = draw_evaluation(folder, record)
+    except (IndexError, KeyError, TypeError, ValueError):
+        raise DataError(
+            f"{folder / EVALUATION}: damaged: numbers are missing, or do not go together",
+            AGAIN,
+        ) from None
     return EvaluationReport(
         evaluation=folder.resolve().name,
         folder=str(folder),
@@ -84,7 +92,6 @@ def document(record: EvaluationRecord) -> Document:
             Section("Differences", [*_differences(rows), *_ranking(rows)]),
             Section("Forecasts", picture("forecasts"), more=True),
             Section("Dynamics", _dynamics(rows)),
-            Section("Clusters", _clusters(record, rows)),
             Section("Where the errors are", places, more=True),
             Section("Cost", [_cost(rows, protocol.series), *costs]),
             Section("Data", [Facts(data)], more=True),
@@ -252,17 +259,6 @@ def _dynamics(rows: Sequence[Row]) -> list[Block]:
     return [_table(caption, rows, _values(rows, names))]
 
 
-def _clusters(record: EvaluationRecord, rows: Sequence[Row]) -> list[Block]:
-    if len(record.clusters) < 2:
-        return []
-    columns = {
-        f"{c.name}, {c.series} series": [f.per_cluster.get(c.name) for f in rows]
-        for c in record.clusters
-    }
-    caption = "MAE by cluster of similar dynamics, those of lvlora analyze"
-    return [_table(caption, rows, columns)]
-
-
 def _by_variable(record: EvaluationRecord, rows: Sequence[Row]) -> Table:
     few = len(record.variables) <= 4
     empty: list[float | None] = [None] * len(record.variables)
@@ -309,45 +305,18 @@ def _remarks(record: EvaluationRecord) -> list[Block]:
 
 def _limits(record: EvaluationRecord) -> list[str]:
     """Return a sentence or two for each limit that holds for this evaluation."""
-    protocol, kinds = record.protocol, {f.kind for f in record.forecasters}
-    limits = [
-        (
-            protocol.series < 100,
-            f"Only {protocol.series} series were scored: differences between forecasters may be "
-            "chance.",
+    protocol = record.protocol
+    limits = {
+        f"Only {protocol.series} series were scored: differences between forecasters may be "
+        "chance.": protocol.series < 100,
+        "Training chose its best step, and a sweep its best settings, on the validation part: the "
+        "error of a tuned model is a little too good here. lvlora evaluate --split test is for the "
+        "final table.": protocol.split == "validation",
+        "Series that a model was trained on may be among those that are scored.": (
+            protocol.split in ("train", "all")
         ),
-        (
-            protocol.split == "validation",
-            "Training chose its best step, and a sweep its best settings, on the validation part: "
-            "the error of a tuned model is a little too good here. lvlora evaluate --split test is "
-            "for the final table.",
-        ),
-        (
-            protocol.split in ("train", "all"),
-            "Series that a model was trained on may be among those that are scored.",
-        ),
-        (
-            "floor" in kinds,
-            "The rounding floor is what writing numbers with so few decimals costs a forecaster "
-            "that writes and knows the future. A forecaster that does not write may be better.",
-        ),
-        (
-            any("fit" in f.name for f in record.forecasters if f.kind == "rival"),
-            "The fitted equations know the family of systems that such data come from; on data of "
-            "another origin they lose that advantage. Every rival's forecast is kept within the "
-            "range of its history, widened by its width on both sides.",
-        ),
-        (
-            "model" in kinds,
-            "Intervals tell how much the choice of series matters. What another training seed "
-            "would do is not in them.",
-        ),
-    ]
-    return [
-        *(sentence for holds, sentence in limits if holds),
-        "NLL/D is the negative logarithm of the density that a model gave to each true value, in "
-        "nats: the smaller the better, and it can be negative.",
-        "CRPS of a forecaster without samples is its absolute error: it claims to be certain.",
-        "FLOPs are exact counts of the language models' matrix products in two conventions; they "
-        "measure neither energy nor time. Seconds depend on the machine and on what else it did.",
-    ]
+        "Intervals tell how much the choice of series matters. What another training seed would do "
+        "is not in them.": bool(_models(record.forecasters)),
+        "What each measure means, and what the rounding floor is: docs/evaluation.md.": True,
+    }
+    return [sentence for sentence, holds in limits.items() if holds]

@@ -308,11 +308,11 @@ def _finish(job: Job, entries: Sequence[Entry]) -> Evaluation:
     """Compare the forecasters, and write the folder and the table."""
     settings, task, folder = job.settings, job.task, job.folder
     comparison.compare(entries, settings.seed, task.of_series)
-    record = record_of(entries, job, comparison.by_cluster(entries, task, job.clusters))
+    record = record_of(entries, job)
     table = table_of(record)
     files: list[Path] = []
     if folder.path is not None:
-        each = table_of_series(entries, task, job.clusters)
+        each = table_of_series(entries, task)
         files += folder.write(
             record, {TABLE: table, SERIES: each, "split.json": job.split.to_json()}
         )

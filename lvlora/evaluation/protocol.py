@@ -16,7 +16,7 @@ from lvlora.data.dataset import Dataset, FloatArray, Series
 from lvlora.data.seasons import seasons_of
 from lvlora.data.splits import Split
 from lvlora.errors import DataError
-from lvlora.evaluation.disturbance import NO_DISTURBANCE, Disturbance, without
+from lvlora.evaluation.disturbance import NO_DISTURBANCE, Disturbance
 from lvlora.evaluation.settings import EvaluateSettings
 from lvlora.narrator import Narrator
 from lvlora.settings.base import Season
@@ -80,9 +80,7 @@ class Task:
 
     def learnable(self, train: Dataset) -> Dataset:
         """Return the series to learn from: as disturbed, without the futures that are scored."""
-        seen = without(train, self.disturbance.hidden)
-        if self.disturbance:
-            seen = self.disturbance.of_training(seen)
+        seen = self.disturbance.of_training(train) if self.disturbance else train
         scored = [
             replace(h, id=name) for h, name in zip(self.histories, self.of_series, strict=True)
         ]
@@ -129,9 +127,8 @@ def task(
     before the forecast: ``hares@36``.
 
     Raises:
-        DataError: no series is long enough, or a hidden variable is none of its.
+        DataError: no series is long enough.
     """
-    part = without(part, disturbance.hidden)
     context, horizon, windows = protocol.context, protocol.horizon, protocol.windows
     clean, seen, futures, names = [], [], [], []
     for series in part:

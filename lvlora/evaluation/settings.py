@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import model_validator
 
 from lvlora.forecast.settings import LONGEST_HORIZON, SamplingSettings
-from lvlora.settings.base import Names, Split, Words, option
+from lvlora.settings.base import Split, Words, option
 from lvlora.settings.shared import (
     AdapterSettings,
     BudgetSettings,
@@ -122,12 +122,6 @@ class EvaluateSettings(
         "Data",
         affects="result",
         ge=1,
-    )
-    hide: Names | None = option(
-        None,
-        "Variables that no forecaster sees and that are not scored (comma-separated).",
-        "Data",
-        affects="result",
     )
     decimals: int | None = option(
         None,
@@ -245,7 +239,7 @@ class EvaluateSettings(
     def _agree(self) -> Self:
         """Refuse options that contradict each other."""
         calibrated = self.calibrate or self.calibrated
-        disturbed = self.history_noise or self.history_gaps or self.history_steps or self.hide
+        disturbed = self.history_noise or self.history_gaps or self.history_steps
         contradictions = {
             "--no-model and --no-rivals leave nothing to score": not (
                 self.with_model or self.rivals or self.forecasts or self.export_task
@@ -266,8 +260,8 @@ class EvaluateSettings(
             "--calibrate and --calibrated: one future has no intervals; draw some --samples": (
                 calibrated and (self.greedy or self.samples < 2)
             ),
-            "--calibrate needs histories as they are: leave out --history-noise, --history-gaps, "
-            "--history-steps and --hide": self.calibrate and bool(disturbed),
+            "--calibrate needs histories as they are: leave out --history-noise, --history-gaps "
+            "and --history-steps": self.calibrate and bool(disturbed),
             "--forecasts: should be NAME=FILE, for example chronos-2=chronos.csv, each name once": (
                 len(self.forecast_files) < len(self.forecasts or ())
                 or not all(

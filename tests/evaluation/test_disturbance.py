@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from lvlora.data.dataset import Dataset, Series
+from lvlora.data.dataset import Series
 from lvlora.data.settings import SimulateSettings
 from lvlora.data.simulate import simulate
-from lvlora.evaluation.disturbance import NO_DISTURBANCE, Disturbance, without
+from lvlora.evaluation.disturbance import NO_DISTURBANCE, Disturbance
 
 DATA = simulate(SimulateSettings(n_series=4, n_steps=60, duration=120))
 
@@ -59,14 +59,6 @@ def test_a_variable_without_any_value_stays_so():
     assert np.isnan(poorer(noise=0.1, gaps=0.5).of(series).values).all()
 
 
-def test_variables_are_hidden_by_name():
-    assert without(DATA, ()) is DATA
-    seen = without(DATA, ("predator",))
-    assert seen.variables == ("prey",)
-    assert isinstance(seen, Dataset)
-    assert np.array_equal(seen[0].values[:, 0], DATA[0].values[:, 0])
-
-
 def test_what_was_done_is_said():
-    done = poorer(noise=0.05, gaps=0.2, steps=20, hidden=["predator"])
-    assert str(done) == "5 % noise, 20 % of the values missing, the last 20 steps, without predator"
+    done = poorer(noise=0.05, gaps=0.2, steps=20)
+    assert str(done) == "5 % noise, 20 % of the values missing, the last 20 steps"

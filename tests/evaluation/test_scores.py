@@ -8,7 +8,7 @@ from scipy import stats
 from scored import score_model, score_rival
 
 from lvlora.data.dataset import Dataset, Series
-from lvlora.evaluation.comparison import by_cluster, compare, difference
+from lvlora.evaluation.comparison import compare, difference
 from lvlora.evaluation.folder import Pieces
 from lvlora.evaluation.protocol import Protocol, task
 from lvlora.evaluation.scores import Scoring, score_floor
@@ -164,17 +164,6 @@ def test_series_that_one_of_a_pair_lacks_are_left_out_of_their_difference() -> N
     assert alone.mean == 1.0
     assert alone.low is None
     assert difference(np.array([np.nan]), np.array([1.0])).mean is None
-
-
-def test_errors_by_cluster() -> None:
-    data = waves()
-    given = task(data, Protocol("all", 8, 3))
-    entry = score_rival(LastValue(), given, data, LEVELS)
-    names = by_cluster([entry], given, {"s0": "b", "s1": "a", "s2": "a", "s3": "a"})
-    assert list(names.items()) == [("a", 3), ("b", 1)]
-    errors = np.abs(entry.point - given.truth)
-    assert entry.row.per_cluster["b"] == pytest.approx(errors[0].mean())
-    assert entry.row.per_cluster["a"] == pytest.approx(errors[1:].mean())
 
 
 def test_a_model_is_scored_by_the_likelihood_of_the_truth(tiny_base) -> None:

@@ -36,17 +36,14 @@ def test_poorer_histories_are_seen_and_the_truth_is_scored(run_lvlora, tmp_path,
             for r in (clean_row, noisy_row)
         ]
         assert scales[0] == pytest.approx(scales[1])
-    _, shorter, row = _record(run_lvlora, "--history-steps", "3", "--hide", "predator")
-    assert shorter["protocol"]["seen"] == "the last 3 steps, without predator"
-    assert shorter["variables"] == ["prey"]
-    assert row["mae"] == pytest.approx(clean_row["per_variable"]["mae"][0])
+    _, shorter, row = _record(run_lvlora, "--history-steps", "3")
+    assert shorter["protocol"]["seen"] == "the last 3 steps"
+    assert row["mae"] == pytest.approx(clean_row["mae"])
 
 
 @pytest.mark.parametrize(
     ("more", "code", "said"),
     [
-        (["--hide", "predatr"], 4, "Did you mean predator?"),
-        (["--hide", "prey,predator"], 4, "no variable to forecast"),
         (["--history-gaps", "1"], 2, "below 1"),
         (["--history-noise", "-1"], 2, "0"),
         (["--history-steps", "0"], 2, "1"),

@@ -106,7 +106,6 @@ def test_several_adapters_their_base_and_the_rivals(run_lvlora, data, runs) -> N
         assert set(facts["mae_minus"]) == set(models) - {name}
         for other, gap in facts["mae_minus"].items():
             assert gap["mean"] == pytest.approx(facts["mae"] - found[other]["mae"])
-        assert set(facts["per_cluster"]) == {c["name"] for c in both.json["clusters"]}
         assert len(facts["mae_by_step"]) == 5
     assert set(found[models[0]]["coverage"]) == {"0.8"}
     # the second evaluation found the first one's adapter, base and rivals done
@@ -250,5 +249,5 @@ def test_killed_it_goes_on_to_the_same_table(run_lvlora, data, tmp_path, every_r
     ran = run_lvlora([*args, "killed"], code=0)
     assert file.read_text().splitlines()[: len(kept)] == kept
     for mine, theirs in zip(ran.json["forecasters"], whole.json["forecasters"], strict=True):
-        for fact in ("name", "mae", "crps", "per_cluster", "mae_by_step"):
+        for fact in ("name", "mae", "crps", "mae_by_step"):
             assert mine[fact] == theirs[fact], (mine["name"], fact)
