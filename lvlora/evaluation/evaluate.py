@@ -42,10 +42,10 @@ from lvlora.forecast.estimate import (
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.open_model import warn_of_reading
 from lvlora.forecast.plan import DEFAULT_DECIMALS
-from lvlora.forecast.rivals.forecaster import RivalForecaster
+from lvlora.forecast.rivals.forecaster import WORTH_SECONDS, RivalForecaster
 from lvlora.forecast.rivals.parts.futures import N_HINDCASTS
-from lvlora.forecast.rivals.processes import WORTH_SECONDS, RivalProcesses
 from lvlora.forecast.usage import reserved
+from lvlora.forecast.workers import processes
 from lvlora.model.devices import cores
 from lvlora.narrator import Narrator, Silent
 from lvlora.output_files import STANDARD_OUTPUT
@@ -279,7 +279,7 @@ def _score_rivals(job: Job, narrator: Narrator) -> list[Entry]:
         return []
     all_seen = task.learnable(job.train)
     seen = learnable(task, job.train) if settings.ensemble else []
-    with RivalProcesses(settings.workers or cores()) as processes:
+    with processes(settings.workers or cores()):
         work: list[tuple[Scoring, Hindsight | None]] = []
         for rival in rivals:
             name, hindsight = rival.name, None
@@ -287,11 +287,11 @@ def _score_rivals(job: Job, narrator: Narrator) -> list[Entry]:
             if rival.uses_season and rival.season != "auto":
                 identity["season"] = rival.season
             pieces = job.folder.pieces(name, {**identity, "samples": job.rival_samples})
-            forecaster = RivalForecaster(rival, processes, all_seen)
+            forecaster = RivalForecaster(rival, all_seen)
             scoring = Scoring(forecaster, task, job.sampling, pieces)
             if settings.ensemble and rival.takes_part:
                 pieces = job.folder.pieces(f"{name}, past", {**identity, "past": N_HINDCASTS})
-                forecasters = [RivalForecaster(rival, processes, data) for data in seen]
+                forecasters = [RivalForecaster(rival, data) for data in seen]
                 hindsight = Hindsight(forecasters, task, job.sampling, pieces)
             work.append((scoring, hindsight))
         n_units = sum(one.n_units for both in work for one in both if one is not None)

@@ -22,7 +22,6 @@ from lvlora.forecast.forecaster import Forecaster, Part, PlannedForecasts, Progr
 from lvlora.forecast.rivals import Prediction, default_rivals, rival_called
 from lvlora.forecast.rivals.forecaster import RivalForecaster, as_forecast
 from lvlora.forecast.rivals.parts.futures import N_HINDCASTS, recent_origins
-from lvlora.forecast.rivals.processes import RivalProcesses
 from lvlora.forecast.sampling import Sampling
 from lvlora.settings.base import Season
 
@@ -366,9 +365,7 @@ def _mixed(
     return replace(as_forecast(history, mixed, first.time), weights=dict(by_weight))
 
 
-def rival_for(
-    word: str, dataset: Dataset, season: Season, processes: RivalProcesses | None = None
-) -> RivalForecaster:
+def rival_for(word: str, dataset: Dataset, season: Season) -> RivalForecaster:
     """A new rival by its name as it is typed, for these data.
 
     Raises:
@@ -381,15 +378,13 @@ def rival_for(
             f"--forecaster {word}: cannot forecast these data here: {reason}",
             "lvlora baseline says which forecasters can.",
         )
-    return RivalForecaster(rival, processes)
+    return RivalForecaster(rival)
 
 
-def members_for(
-    dataset: Dataset, season: Season = "auto", processes: RivalProcesses | None = None
-) -> list[RivalForecaster]:
+def members_for(dataset: Dataset, season: Season = "auto") -> list[RivalForecaster]:
     """New rivals that take part in the ensemble: no one who only chooses."""
     return [
-        RivalForecaster(rival, processes)
+        RivalForecaster(rival)
         for rival in default_rivals(season)
         if rival.takes_part and not rival.refusal(dataset)
     ]

@@ -15,7 +15,7 @@ import json
 import tempfile
 import time
 import uuid
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,13 +23,14 @@ from typing import Any, NamedTuple
 from lvlora import __version__, durable
 from lvlora.answers import NOTHING, Price
 from lvlora.data.known import read_data
-from lvlora.errors import DataError, LvloraError, SettingsError
+from lvlora.errors import DataError, SettingsError
 from lvlora.flops.ledger import Ledger, Limits, Wanted, check_limits
 from lvlora.flops.rows import Spender
 from lvlora.forecast import verb
 from lvlora.forecast.answers import ForecastPrice, PanelForecasts
 from lvlora.forecast.estimate import price_answer
 from lvlora.forecast.settings import ForecastSettings
+from lvlora.forecast.workers import cluster, shared, single
 from lvlora.model.choice import Choice, choose
 from lvlora.model.loading import weights_sha256
 from lvlora.narrator import Narrator, Silent
@@ -37,7 +38,6 @@ from lvlora.narrator import Narrator, Silent
 DONE = "done.json"
 """The parts in a folder of results -> `Part.key`."""
 _OF_ONE_FILE = ("plot", "samples_out", "series", "holdout", "density", "calibrated", "future")
-_WAITING_SECONDS = 30
 
 
 class Part(NamedTuple):
@@ -82,7 +82,7 @@ def forecast_panel(settings: ForecastSettings, narrator: Narrator) -> PanelForec
     for part in parts:
         part.target.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
-        at_once = stack.enter_context(_workers(settings.scheduler if missing else None))
+        at_once = stack.enter_context(cluster(settings.scheduler if missing else None))
         # a killed command is charged what it recorded, and the parts that were being made
         largest = sorted(bounds, key=lambda one: one.executed)[-at_once:]
         wanted = {"forecast": Wanted(bound, sum(largest, NOTHING))}
@@ -202,41 +202,10 @@ def _part_of(settings: ForecastSettings, source: Path) -> tuple[ForecastSettings
 
 
 def _made(settings: ForecastSettings, parts: list[Part]) -> Generator[Made, None, None]:
-    """Forecast parts, here or by whoever `_workers` has reached, in order."""
-    import joblib  # type: ignore[import-untyped]
-
+    """Forecast parts, here or by whoever `workers.cluster` has reached, in order."""
     unset = {"output", "budget", "max_flops", "scheduler", "runs", "data"}
     words = settings.model_dump(mode="json", exclude=unset)
-    work = joblib.delayed(forecast_part)
-    calls = (work(words, str(p.source.absolute()), str(p.target.absolute())) for p in parts)
-    n_jobs = 1 if settings.scheduler is None else -1
-    yield from joblib.Parallel(n_jobs, return_as="generator", batch_size=1)(calls)
-
-
-@contextlib.contextmanager
-def _workers(scheduler: str | None) -> Iterator[int]:
-    """Let joblib work on a cluster inside the block; gives the parts that are made at once."""
-    if scheduler is None:
-        yield 1
-        return
-    try:
-        from dask.distributed import Client
-    except ImportError:
-        raise SettingsError(
-            "--scheduler needs dask's distributed", "pip install 'lvlora[cluster]'"
-        ) from None
-    import joblib
-
-    try:
-        client: Any = Client(  # type: ignore[no-untyped-call]
-            scheduler, timeout=_WAITING_SECONDS, set_as_default=False
-        )
-        client.wait_for_workers(1, timeout=_WAITING_SECONDS)
-    except (OSError, TimeoutError, ValueError) as error:
-        raise LvloraError(
-            f"--scheduler {scheduler}: no workers can be reached ({error})",
-            "Start dask scheduler and dask worker first; see docs/howto/cluster.md.",
-        ) from None
-    with client, joblib.parallel_config(backend="dask", client=client):
-        # joblib hands out twice as many pieces as there are threads
-        yield 2 * sum(client.nthreads().values())
+    pieces = [(words, str(p.source.absolute()), str(p.target.absolute())) for p in parts]
+    if settings.scheduler is None:
+        return shared(forecast_part, pieces)
+    return shared(single, [(forecast_part, *piece) for piece in pieces])

@@ -47,6 +47,7 @@ from lvlora.forecast.plan import DEFAULT_DECIMALS, Plan
 from lvlora.forecast.sampling import Sampling
 from lvlora.forecast.settings import ForecastSettings
 from lvlora.forecast.usage import reserved
+from lvlora.forecast.workers import processes
 from lvlora.model import devices
 from lvlora.model.choice import Choice, choose
 from lvlora.model.loading import has_weights, outline
@@ -69,20 +70,19 @@ def forecast(
         BudgetError: a limit would be passed; nothing was spent.
         NumericalError: the model gives no finite numbers.
     """
-    with contextlib.ExitStack() as stack:
-        job = _open(settings, read, narrator, stack)
-        settings, data, futures, model = job.settings, job.data, job.futures, job.model
-        begin, nll = time.perf_counter(), None
-        past, n_units = job.hindcast, job.planned.n_units
-        n_units += 0 if past is None else past.planned.n_units
-        with _reserved(job), narrator.counted("Forecasting", n_units) as advance:
-            parts = list(job.planned.parts(advance))
-            if futures and model is not None and model is job.forecaster:
-                nll = likelihood.negative_log_likelihood(
-                    model, data.series, futures, context=settings.context
-                )
-            seconds = time.perf_counter() - begin
-            past_parts = [] if past is None else list(past.planned.parts(advance))
+    job = _open(settings, read, narrator)
+    settings, data, futures, model = job.settings, job.data, job.futures, job.model
+    begin, nll = time.perf_counter(), None
+    past, n_units = job.hindcast, job.planned.n_units
+    n_units += 0 if past is None else past.planned.n_units
+    with _reserved(job), _sharing(job), narrator.counted("Forecasting", n_units) as advance:
+        parts = list(job.planned.parts(advance))
+        if futures and model is not None and model is job.forecaster:
+            nll = likelihood.negative_log_likelihood(
+                model, data.series, futures, context=settings.context
+            )
+        seconds = time.perf_counter() - begin
+        past_parts = [] if past is None else list(past.planned.parts(advance))
     forecasts = [one.named(data) for one in in_order(parts)]
     truth = Truth(futures, nll) if futures else None
     # these are in the answer only where the command asks for them
@@ -125,7 +125,7 @@ def next_step_density(
     Raises:
         As `forecast`.
     """
-    job = _open(settings, read, narrator, contextlib.ExitStack())
+    job = _open(settings, read, narrator)
     settings, data, model = job.settings, job.data, job.model
     assert model is not None  # no rival has a density
     calls, n_values = settings.density_calls, len(data) * len(data.variables)
@@ -187,7 +187,7 @@ def price(
         As `forecast`, but for a budget.
     """
     began = time.perf_counter() if began is None else began
-    job = _open(settings, read, narrator, contextlib.ExitStack(), weights=False)
+    job = _open(settings, read, narrator, weights=False)
     settings, model, started = job.settings, job.model, time.perf_counter() - began
     prices: dict[str, Price] = {}
     benchmarks: dict[str, Benchmark] | None = None
@@ -218,8 +218,7 @@ def price_bound(
     Raises:
         As `forecast`, but for a budget.
     """
-    with contextlib.ExitStack() as stack:
-        job = _open(settings, read, narrator, stack, weights=False)
+    job = _open(settings, read, narrator, weights=False)
     return job.price_bound, len(job.data)
 
 
@@ -260,7 +259,6 @@ def _open(
     settings: ForecastSettings,
     read: Callable[[], Dataset],
     narrator: Narrator,
-    stack: contextlib.ExitStack,
     *,
     weights: bool = True,
 ) -> _Job:
@@ -269,7 +267,6 @@ def _open(
     Of known columns the horizon is as far as every one of them is known, unless it was said.
 
     Args:
-        stack: ends the processes that it starts.
         weights: a model without them is an error.
     """
     check(settings)
@@ -292,7 +289,7 @@ def _open(
         choice = choose(settings, settings.runs, whole, narrator.note)
         outlined = _model(choice, settings, weights)
     seconds = time.perf_counter() - begin
-    forecaster = _forecaster(settings, data, outlined, narrator, stack)
+    forecaster = _forecaster(settings, data, outlined, narrator)
     histories, sampling = data.series, Sampling.of(settings)
     planned = forecaster.planned(
         histories, [settings.n_steps] * len(histories), sampling, context=settings.context
@@ -411,20 +408,17 @@ def _forecaster(
     data: Dataset,
     model: OutlinedModel | None,
     narrator: Narrator,
-    stack: contextlib.ExitStack,
 ) -> Forecaster:
     """Return the forecaster that the settings name."""
     if settings.forecaster == "lm" and model is not None:
         return model
     # and with them all rivals, which no other forecast waits for
     from lvlora.forecast import ensemble
-    from lvlora.forecast.rivals.processes import RivalProcesses
 
-    processes = stack.enter_context(RivalProcesses(devices.cores()))
     if model is not None:
-        members = ensemble.members_for(data, settings.season, processes)
+        members = ensemble.members_for(data, settings.season)
         return ensemble.Ensemble([model, *members], settings.patience)
-    rival = ensemble.rival_for(settings.forecaster, data, settings.season, processes)
+    rival = ensemble.rival_for(settings.forecaster, data, settings.season)
     if data.known and not rival.rival.uses_known:
         narrator.warning(
             f"{rival.name} has no use for known columns ({', '.join(data.known)}): they are "
@@ -438,6 +432,13 @@ def _reserved(job: _Job) -> contextlib.AbstractContextManager[object]:
     if job.model is None:
         return contextlib.nullcontext()
     return reserved(job.settings, job.model, job.price_bound, command="forecast")
+
+
+def _sharing(job: _Job) -> contextlib.AbstractContextManager[object]:
+    """Let slow rivals share their series among processes."""
+    if job.forecaster is job.outlined:
+        return contextlib.nullcontext()
+    return processes(devices.cores())
 
 
 def check(settings: ForecastSettings) -> None:

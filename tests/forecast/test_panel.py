@@ -104,7 +104,7 @@ def test_a_rival_forecasts_parts_without_a_model(panel, run_lvlora):
     ],
 )
 def test_what_cannot_be_done_is_refused(panel, run_lvlora, monkeypatch, words, named):
-    monkeypatch.setattr("lvlora.forecast.panel._WAITING_SECONDS", 1)
+    monkeypatch.setattr("lvlora.forecast.workers._WAITING_SECONDS", 1)
     ran = run_lvlora([*COMMAND, *words], code=None)
     assert ran.exit_code in (1, 2)
     assert named in ran.stderr

@@ -15,30 +15,32 @@ from lvlora.forecast.even_steps import times_ahead
 from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.forecaster import Forecaster, Part, PlannedForecasts, Progress
 from lvlora.forecast.rivals import Prediction, Rival
-from lvlora.forecast.rivals.processes import RivalProcesses
 from lvlora.forecast.sampling import Sampling
+from lvlora.forecast.workers import shared
 
 GREEDY = Sampling(greedy=True)
+WORTH_SECONDS = 4.0
+"""Expected work from which it is shared; a process takes one to two seconds to begin."""
+
+Work = tuple[FloatArray, FloatArray, int, str, FloatArray | None]
+"""Times, history, number of samples, name and known columns of a series: the arguments of
+`Rival.predict`."""
 
 
 class RivalForecaster(Forecaster):
     """One rival, which costs no FLOPs of a budget.
 
+    Inside `workers.processes` several processes share the series of one that is slow.
+
     Args:
         rival: who forecasts.
-        processes: that share the work where it is slow; None does it all here.
         learns_from: series to learn from; None: the histories that it forecasts.
     """
 
-    def __init__(
-        self,
-        rival: Rival,
-        processes: RivalProcesses | None = None,
-        learns_from: Dataset | None = None,
-    ) -> None:
+    def __init__(self, rival: Rival, learns_from: Dataset | None = None) -> None:
         self.rival, self.name, self.kind = rival, rival.name, rival.kind
         self.uses_known = rival.uses_known
-        self.processes, self.learns_from = processes or RivalProcesses(1), learns_from
+        self.learns_from = learns_from
 
     def seasons_used(self, histories: Sequence[Series]) -> str:
         """Say which seasons it takes these histories to have; empty for one without a season."""
@@ -95,11 +97,33 @@ class RivalForecaster(Forecaster):
             (np.concatenate([h.time, t]), h.values, n_samples, h.id, known_so_far(h, len(t)))
             for h, t in zip(histories, ahead, strict=True)
         ]
-        for at, prediction, seconds in self.processes.predictions(rival, work):
+        for at, prediction, seconds in predictions(rival, work):
             price = None if prediction.flops is None else Price(*prediction.flops)
             forecast = as_forecast(histories[at], prediction, ahead[at])
             yield Part((at,), (forecast,), seconds, price)
             progress(1)
+
+
+def predictions(rival: Rival, work: Sequence[Work]) -> Iterator[tuple[int, Prediction, float]]:
+    """Forecast all of it with a fitted rival; share it once that is worth starting processes.
+
+    Yields:
+        position in ``work``, prediction, and the seconds it took, as they are finished.
+    """
+    begin = time.perf_counter()
+    for at, problem in enumerate(work):
+        spent = time.perf_counter() - begin
+        if at and spent / at * (len(work) - at) > WORTH_SECONDS:
+            pieces = ((rival, place, work[place]) for place in range(at, len(work)))
+            yield from shared(_timed, pieces, in_order=False)
+            return
+        yield _timed(rival, at, problem)
+
+
+def _timed(rival: Rival, place: int, work: Work) -> tuple[int, Prediction, float]:
+    begin = time.perf_counter()
+    prediction = rival.predict(*work)
+    return place, prediction, time.perf_counter() - begin
 
 
 def as_forecast(history: Series, prediction: Prediction, time: FloatArray) -> Forecast:
