@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from lvlora.data.dataset import Dataset, FloatArray, Series
-from lvlora.data.dates import Calendar, text_of
+from lvlora.data.dates import text_of
 from lvlora.data.files.readers import read_dataset
 from lvlora.data.settings import SimulateSettings
 from lvlora.data.simulate import simulate
 from lvlora.errors import DataError, SettingsError, meant
 from lvlora.narrator import Narrator
-from lvlora.settings.shared import InputSettings, KnownFutureSettings, KnownSettings
+from lvlora.settings.shared import InputSettings, KnownSettings
 
 
 def read_known(data: Dataset | Path | None, settings: KnownSettings) -> Dataset:
@@ -30,30 +30,20 @@ def read_known(data: Dataset | Path | None, settings: KnownSettings) -> Dataset:
 
     Raises:
         DataError: as `read_dataset` and `with_known`.
-        SettingsError: as `read_dataset`; a future without known columns.
+        SettingsError: as `read_dataset`.
     """
     if isinstance(data, Dataset):
         return with_known(data, settings.known) if settings.known and not data.known else data
-    future_path = settings.future if isinstance(settings, KnownFutureSettings) else None
     if not settings.known:
-        if future_path is not None:
-            raise SettingsError(
-                f"--future {future_path}: of which columns?",
-                "--known names those whose future is known, for example --known temperature.",
-            )
         return read_dataset(data, settings)
     columns = settings.columns
     if columns is not None:
         columns = (*(name for name in settings.known if name not in columns), *columns)
     dataset = read_dataset(data, settings.model_copy(update={"columns": columns}))
-    future = None
-    if future_path is not None:
-        of_future = settings.model_copy(update={"columns": settings.known, "format": "auto"})
-        future = read_dataset(future_path, of_future)
-    return with_known(dataset, settings.known, future)
+    return with_known(dataset, settings.known)
 
 
-def with_known(dataset: Dataset, known: Sequence[str], future: Dataset | None = None) -> Dataset:
+def with_known(dataset: Dataset, known: Sequence[str]) -> Dataset:
     """Set columns apart whose future is known; the others are forecast.
 
     Rows after the last one with a value in any other column are the future of the known ones.
@@ -65,12 +55,9 @@ def with_known(dataset: Dataset, known: Sequence[str], future: Dataset | None = 
 
     Args:
         known: names of the columns.
-        future: later values of the known columns, in place of such rows: of each series by its
-            id, or one series that is that of all.
 
     Raises:
-        DataError: there is no such column, nothing is left to forecast, or the future is not one
-            of these series.
+        DataError: there is no such column, or nothing is left to forecast.
     """
     names = tuple(known)
     for name in names:
@@ -92,8 +79,9 @@ def with_known(dataset: Dataset, known: Sequence[str], future: Dataset | None = 
         there = np.flatnonzero(np.isfinite(one.values[:, rest]).any(axis=1))
         end = int(there[-1]) + 1 if len(there) else len(one)
         past = one.steps(0, end)
-        past = replace(past, values=past.values[:, rest].copy(), known=one.values[:, places])
-        series.append(past if future is None else _with_future(past, future, names, dataset))
+        series.append(
+            replace(past, values=past.values[:, rest].copy(), known=one.values[:, places])
+        )
     variables = tuple(dataset.variables[i] for i in rest)
     return replace(dataset, series=tuple(series), variables=variables, known=names)
 
@@ -115,8 +103,8 @@ def known_ahead(history: Series, horizon: int, names: Sequence[str] = ()) -> Flo
         raise DataError(
             f"series {history.id!r}: the known columns{called} are known for {n_ahead} steps after "
             f"the last, and {horizon} are to be forecast",
-            "Add rows with their values (the others left empty), give those by --future, forecast "
-            "fewer steps by --horizon, or what the file has by --holdout.",
+            "Add rows with their values (the others left empty), or forecast fewer steps by "
+            "--horizon, or those that the file has by --holdout.",
         )
     wanted = history.known[: len(history) + horizon]
     missing = np.argwhere(~np.isfinite(wanted[len(history) :]))
@@ -140,50 +128,6 @@ def known_so_far(history: Series, horizon: int) -> FloatArray | None:
 def _when(history: Series, step: int) -> str:
     assert history.ahead is not None  # whoever asks has looked
     return text_of(history.calendar, float(history.ahead[step]))
-
-
-def _with_future(past: Series, future: Dataset, names: Sequence[str], dataset: Dataset) -> Series:
-    """A series with the later values that another data set has of its known columns."""
-    of_all = len(future) == 1 and len(dataset) > 1
-    matching = [s for s in future if of_all or s.id == past.id or len(dataset) == len(future) == 1]
-    if not matching:
-        raise DataError(
-            f"{future.source}: series {past.id!r} has no future there",
-            f"It has those of {', '.join(s.id for s in future.series[:5])}.",
-        )
-    later = matching[0]
-    time = _in_calendar(later.time, later.calendar, past.calendar, future.source)
-    after = time > past.time[-1]
-    if not after.any():
-        raise DataError(
-            f"{future.source}: no row of series {later.id!r} is after "
-            f"{text_of(past.calendar, float(past.time[-1]))}, the last step of {dataset.source}",
-            "Give the times that are to be forecast.",
-        )
-    order = [future.variables.index(name) for name in names]
-    assert past.known is not None  # it was just set
-    known = np.concatenate([past.known[: len(past)], later.values[after][:, order]])
-    return replace(past, known=known, ahead=time[after])
-
-
-def _in_calendar(
-    time: FloatArray, own: Calendar | None, other: Calendar | None, source: str
-) -> FloatArray:
-    """Times counted as another calendar counts them."""
-    if own == other:
-        return time
-    if own is None or other is None:
-        raise DataError(
-            f"{source}: of the times of the data and of their future, only some are dates",
-            "Write both in one way.",
-        )
-    dates = own.dates(time)
-    numbers = other.positions(dates.astype("datetime64[us]").astype(np.int64))
-    if not np.array_equal(other.dates(numbers), dates):
-        raise DataError(
-            f"{source}: its dates don't go on as those of the data do", "Give the same steps."
-        )
-    return numbers
 
 
 def read_data(settings: InputSettings, narrator: Narrator) -> Dataset:

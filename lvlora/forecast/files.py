@@ -85,7 +85,7 @@ def write_samples(path: Path, result: DatasetForecast) -> None:
 
     - CSV: a row a series, sample and time, a column a variable.
     - HDF5: ``/samples`` (series, samples, steps, variables) with the attribute ``variables``,
-      ``/time`` (series, steps), ``/id``.
+      ``/time`` (series, steps), texts where they are dates, ``/id``.
     """
     if _is_hdf5(path):
         with output_files.writing(path) as part:
@@ -104,14 +104,11 @@ def write_samples(path: Path, result: DatasetForecast) -> None:
 def _write_hdf5(path: Path, result: DatasetForecast) -> None:
     import h5py
 
-    from lvlora.data.files.hdf5 import date_attributes
-
     forecasts, variables = result.forecasts, result.histories.variables
-    attributes, stored = date_attributes(result.histories.calendar)
+    times = np.array([written(f.calendar, f.time) for f in forecasts])
+    stored = times if times.dtype.kind == "f" else np.char.encode(times)
     with h5py.File(path, "w") as file:
         samples = file.create_dataset("samples", data=np.stack([f.samples for f in forecasts]))
         samples.attrs["variables"] = np.array([v.encode() for v in variables], dtype="S")
-        time = file.create_dataset("time", data=np.stack([stored(f.time) for f in forecasts]))
-        for name, text in attributes.items():
-            time.attrs[name] = np.bytes_(text)
+        file.create_dataset("time", data=stored)
         file.create_dataset("id", data=np.array([f.series.encode() for f in forecasts], dtype="S"))

@@ -9,7 +9,7 @@ from lvlora.settings.base import Fractions, Names, Season, Seed, option
 from lvlora.settings.shared import (
     AdapterSettings,
     BudgetSettings,
-    KnownFutureSettings,
+    KnownSettings,
     MemorySettings,
 )
 
@@ -82,7 +82,7 @@ class SamplingSettings(MemorySettings):
     )
 
 
-class ForecastSettings(KnownFutureSettings, AdapterSettings, SamplingSettings, BudgetSettings):
+class ForecastSettings(KnownSettings, AdapterSettings, SamplingSettings, BudgetSettings):
     """`lvlora forecast FILE`: the future of one file's trajectories."""
 
     supports_dry_run: ClassVar[bool] = True

@@ -70,19 +70,6 @@ class KnownSettings(InputSettings):
     )
 
 
-class KnownFutureSettings(KnownSettings):
-    """Known columns whose values after the history stand in a file of their own."""
-
-    future: Path | None = option(
-        None,
-        "File with the future of the --known columns, for the times that are to be forecast. "
-        "Default: the rows of FILE after the last value of the other columns.",
-        "Data",
-        affects="data",
-        metavar="FILE",
-    )
-
-
 class SplitSettings(InputSettings):
     """Settings of the split into parts."""
 

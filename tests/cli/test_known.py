@@ -1,7 +1,5 @@
 """`--known` and uneven steps as a user meets them, in forecast, evaluate and train."""
 
-import csv
-import io
 import json
 import math
 from pathlib import Path
@@ -35,10 +33,6 @@ def words(tmp_path, monkeypatch, tiny_folder):
     return [*tiny_runs.quick(tiny_folder("qwen2")), "--samples", "3"]
 
 
-def _table(text):
-    return list(csv.DictReader(io.StringIO(text)))
-
-
 def test_rows_after_the_last_value_are_forecast(run_lvlora, words):
     ran = run_lvlora(["forecast", "data.csv", "--known", "warmth", *words, "--json"], code=0)
     (series,) = ran.json["series"]
@@ -53,26 +47,12 @@ def test_rows_after_the_last_value_are_forecast(run_lvlora, words):
     assert other.json["series"][0]["variables"] != series["variables"]
 
 
-def test_a_second_file_gives_the_same(run_lvlora, words):
-    whole = run_lvlora(["forecast", "data.csv", "--known", "warmth", *words, "-o", "-", "-q"])
-    head, *rows = Path("data.csv").read_text().splitlines()
-    Path("past.csv").write_text("\n".join([head, *rows[:N_STEPS]]) + "\n")
-    future = [",".join(row.split(",")[:3]) for row in [head, *rows[N_STEPS:]]]
-    Path("future.csv").write_text("\n".join(future) + "\n")
-    two = ["forecast", "past.csv", "--known", "warmth", "--future", "future.csv"]
-    ran = run_lvlora([*two, *words, "-o", "-", "-q"], code=0)
-    assert ran.stdout == whole.stdout
-    assert len(_table(ran.stdout)) == 4 * 2
-
-
 @pytest.mark.parametrize(
     ("options", "what", "hint"),
     [
         (["--known", "warmt"], "no such column", "Did you mean warmth"),
         (["--known", "warmth,hare,lynx"], "nothing is left to forecast", "fewer"),
-        (["--known", "warmth", "-n", "9"], "known for 4 steps after the last, and 9", "--future"),
-        (["--future", "data.csv"], "of which columns?", "--known"),
-        (["--known", "warmth", "--future", "gone.csv"], "no such file", ""),
+        (["--known", "warmth", "-n", "9"], "known for 4 steps after the last, and 9", "--horizon"),
     ],
 )
 def test_what_cannot_be_done_is_said(run_lvlora, words, options, what, hint):

@@ -217,48 +217,25 @@ def test_lengths_in_words():
     assert length_of("weekday", 2) == "2 working days"
 
 
-class TestHdf5:
-    """Units as other programs write them."""
+def test_hdf5_has_texts_of_dates(tmp_path):
+    import h5py
 
-    def write(self, path, time, **attributes):
-        import h5py
+    def read(time):
+        with h5py.File(tmp_path / "f.h5", "w") as file:
+            file["trajectories"] = np.zeros((2, 3, 1))
+            file["time"] = time
+        return read_dataset(tmp_path / "f.h5", InputSettings())
 
-        with h5py.File(path, "w") as file:
-            file["trajectories"] = np.zeros((1, len(time), 2))
-            file["time"] = np.asarray(time, dtype=float)
-            for name, value in attributes.items():
-                file["time"].attrs[name] = value
-        return read_dataset(path, InputSettings())
-
-    def test_days_and_fractions_of_days(self, tmp_path):
-        made = self.write(tmp_path / "f.h5", [0, 1 / 24, 2 / 24], units="days since 1900-1-1")
-        assert made.calendar is not None
-        assert made.calendar.texts(made.series[0].time)[1] == "1900-01-01T01:00"
-        midnight = "hours since 1900-01-01 00:00:0.0"
-        made = self.write(tmp_path / "g.h5", [0, 24, 48], units=midnight)
-        assert made.calendar is not None
-        assert made.calendar.unit == "day"
-
-    @pytest.mark.parametrize(
-        "attributes",
-        [
-            {"units": "s"},
-            {"units": "days since 2020-02-30"},
-            {"units": "months since 2020-01-01"},
-            {"units": "days since 2020-01-01", "calendar": "360_day"},
-            {"units": ["days since 2020-01-01"] * 2},
-            {"units": 3.0},
-            {"units": "x" * 10_000},
-        ],
-    )
-    def test_others_stay_numbers(self, tmp_path, attributes):
-        made = self.write(tmp_path / "f.h5", [0, 1, 2], **attributes)
-        assert made.calendar is None
-        assert made.series[0].time.tolist() == [0, 1, 2]
-
-    def test_times_far_beyond_any_date_stay_numbers(self, tmp_path):
-        made = self.write(tmp_path / "f.h5", [0, 1e90], units="days since 2020-01-01")
-        assert made.calendar is None
+    months = np.array([["2020-01", "2020-02", "2020-03"], ["2021-05", "2021-06", ""]], dtype="S")
+    dataset = read(months)
+    assert dataset.calendar is not None
+    assert [dataset.calendar.texts(s.time) for s in dataset] == [
+        ["2020-01", "2020-02", "2020-03"],
+        ["2021-05", "2021-06"],
+    ]
+    for wrong in (["x", "y", "z"], ["2020-01", "", "2020-03"], ["2020-01" + " " * 60] * 3):
+        with pytest.raises(DataError, match=r"f\.h5"):
+            read(np.array(wrong, dtype="S"))
 
 
 def test_parquet_has_dates_timestamps_zones_and_texts(tmp_path):

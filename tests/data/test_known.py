@@ -62,58 +62,22 @@ def test_what_cannot_be_known_is_refused(names, what):
     assert what in f"{refused.value} {refused.value.hint}"
 
 
-def test_a_second_table_gives_the_future():
-    past, future = _table(6, 0), {"year": [1906, 1907, 1909], "warmth": [9.0, 7.0, 8.0]}
-    (series,) = with_known(from_frame(past), ["warmth"], from_frame(future))
-    assert series.ahead.tolist() == [1907, 1908, 1909]  # a row that is not there is missing
-    assert series.known.ravel().tolist()[5:7] == [3.0, 7.0]
-    with pytest.raises(DataError, match="warmth has no value at 1908"):
-        known_ahead(series, 3, ("warmth",))
-    early = {"year": [1900, 1901], "warmth": [9.0, 7.0]}
-    with pytest.raises(DataError, match="no row of series '0' is after 1906"):
-        with_known(from_frame(past), ["warmth"], from_frame(early))
-
-
-def test_the_future_of_dates_is_counted_as_the_past_is():
-    past = {
-        "date": [f"2001-{m:02d}-01" for m in range(1, 7)],
-        "hare": [float(m) for m in range(6)],
-        "warmth": [float(m) for m in range(6)],
-    }
-    future = {"date": ["2001-07-01", "2001-08-01", "2001-09-01"], "warmth": [1.0, 2.0, 3.0]}
-    (series,) = with_known(from_frame(past), ["warmth"], from_frame(future))
-    assert series.calendar.texts(series.ahead) == ["2001-07-01", "2001-08-01", "2001-09-01"]
-    uneven = {"date": ["2001-07-03", "2001-08-11"], "warmth": [1.0, 2.0]}
-    with pytest.raises(DataError, match="don't go on"):
-        with_known(from_frame(past), ["warmth"], from_frame(uneven))
-
-
-def test_each_series_has_its_own_future_or_all_have_one():
-    table = {name: [*column, *column] for name, column in _table(6, 0).items()}
-    table["id"] = ["a"] * 6 + ["b"] * 6
-    shared = from_frame({"year": [1907, 1908], "warmth": [9.0, 7.0]})
-    for series in with_known(from_frame(table), ["warmth"], shared):
-        assert series.known[6:].ravel().tolist() == [9.0, 7.0]
-    own = {"id": ["b", "b", "a", "a"], "year": [1907, 1908] * 2, "warmth": [1.0, 2.0, 3.0, 4.0]}
-    data = with_known(from_frame(table), ["warmth"], from_frame(own))
-    assert [s.known[6:].ravel().tolist() for s in data] == [[3.0, 4.0], [1.0, 2.0]]
-    other = from_frame({**own, "id": ["c", "c", "a", "a"]})
-    with pytest.raises(DataError, match="series 'b' has no future"):
-        with_known(from_frame(table), ["warmth"], other)
+def test_a_future_without_a_value_is_refused():
+    table = {name: [*column, NAN] for name, column in _table().items()}
+    table["year"][-1] = 1910  # 1909 is absent
+    table["warmth"][-1] = 8.0
+    (series,) = with_known(from_frame(table), ["warmth"])
+    assert series.ahead.tolist() == [1907, 1908, 1909, 1910]
+    with pytest.raises(DataError, match="warmth has no value at 1909"):
+        known_ahead(series, 4, ("warmth",))
 
 
 def test_files_are_read_with_known_columns_whatever_columns_are_chosen(tmp_path):
-    path, future = tmp_path / "a.csv", tmp_path / "b.csv"
-    path.write_text("year,hare,warmth,lynx\n1,5,3,1\n2,6,4,2\n3,7,5,3\n")
-    future.write_text("year,warmth,cloud\n4,1,1\n5,2,1\n")
-    settings = ForecastSettings(
-        data=path, known=("warmth",), columns=("hare",), future=future, format="csv"
-    )
-    data = read_known(path, settings)
+    path = tmp_path / "a.csv"
+    path.write_text("year,hare,warmth,lynx\n1,5,3,1\n2,6,4,2\n3,7,5,3\n4,,1,\n")
+    data = read_known(path, ForecastSettings(data=path, known=("warmth",), columns=("hare",)))
     assert data.variables == ("hare",)
-    assert data[0].known.ravel().tolist() == [3, 4, 5, 1, 2]
-    with pytest.raises(SettingsError, match="of which columns"):
-        read_known(path, ForecastSettings(data=path, future=future))
+    assert data[0].known.ravel().tolist() == [3, 4, 5, 1]
 
 
 def test_a_history_keeps_what_is_known_and_nothing_else_of_the_future():

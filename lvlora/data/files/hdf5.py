@@ -1,19 +1,17 @@
 """Trajectories in HDF5, read with distrust: links, other storage, shapes that are only declared.
 
 The layout: `/trajectories` (n, T, V), float or integer, its attribute `variables` (V names)
-optional; `/time` (T,), or (n, T) where the series differ, with NaN after the end of a shorter one,
-its attribute `units` ("days since 1970-01-01", CF Conventions 1.11, section 4.4) where times are
-dates; `/id` (n,) strings or integers, optional (`/system_id` and the other `tables.ID_NAMES` too).
+optional; `/time` (T,), or (n, T) where the series differ, with NaN after the end of a shorter one
+(an empty text where times are texts of dates); `/id` (n,) strings or integers, optional
+(`/system_id` and the other `tables.ID_NAMES` too).
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import islice
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
@@ -22,13 +20,14 @@ from typing import Any, Literal
 import numpy as np
 
 from lvlora.data.dataset import Dataset, FloatArray, Series
-from lvlora.data.dates import MICROSECONDS, Calendar, Unit, as_needed, counted
+from lvlora.data.dates import Calendar, written
 from lvlora.data.files.columns import (
     MAX_MAGNITUDE,
     MAX_VALUES,
     MAX_VARIABLES,
     check_magnitude,
     check_name,
+    read_times,
 )
 from lvlora.data.files.tables import ID_NAMES, SHORT_OF_ROWS, find_column, find_columns
 from lvlora.data.time_steps import with_steps
@@ -47,14 +46,7 @@ _BLOCK_BYTES = 200_000_000
 _MAX_SHARED_BYTES = 4_000_000_000  # strings of variable length may all share one long one
 _MAX_DEFLATE_RATIO = 1_100  # deflate cannot shrink by more than 1,032
 _HEAP_MAGIC = b"GCOL"
-_LONGEST_TEXT = 200
-_UNITS = re.compile(
-    r"(day|hour|minute|second|millisecond|microsecond)s? since (\d{1,4})-(\d{1,2})-(\d{1,2})"
-    r"([T ]0{1,2}:0{1,2}(:0{1,2}(\.0*)?)?)?\s?(Z|UTC|\+00:?00)?"
-)
-_OUR_DAYS = ("", "standard", "gregorian", "proleptic_gregorian")
-_ROUNDED_TO = 1_000  # microseconds: fractions of a day are not exact
-_FARTHEST = 2.5e17  # microseconds, about the year 9890
+_LONGEST_DATE = 40
 
 
 def read_hdf5(path: Path, settings: InputSettings, where: str) -> Dataset:
@@ -249,9 +241,9 @@ class _File:
                 f"{self.where}: /{name} has {data.shape[0]:,} ids for {n_series:,} series",
                 _LAYOUT_HINT,
             )
+        self._check_strings(data)
         if data.dtype.kind == "S" and n_series * data.dtype.itemsize > _BLOCK_BYTES:
             raise DataError(f"{self.where}: /{name} has very long names", "Use short ids.")
-        self._check_strings(data)
         # many entries may share one stored string, so a small file could become a large list
         block = max(1, _BLOCK_BYTES // max(self.n_bytes, 1))
         ids: list[str] = []
@@ -276,16 +268,30 @@ class _File:
         data = self._stored(name, "--time-column" if chosen else "")
         if data is None:
             return None, None
-        self._check_storage(data, name, (1, 2))
+        self._check_storage(data, name, (1, 2), kinds="fiuS")
         if data.shape not in ((n_steps,), (n_series, n_steps)):
             raise DataError(
                 f"{self.where}: /{name} has the shape {data.shape}, but /{TRAJECTORIES} has "
                 f"{n_steps:,} steps",
                 _LAYOUT_HINT,
             )
+        if data.dtype.kind == "S":
+            return self._dates(data, name)
         with np.errstate(invalid="ignore"):
-            times = np.asarray(data[...], dtype=np.float64).reshape(-1, n_steps)
-        return self._as_dates(data, times)
+            return np.asarray(data[...], dtype=np.float64).reshape(-1, n_steps), None
+
+    def _dates(self, data: Any, name: str) -> tuple[FloatArray, Calendar | None]:
+        """Times that are texts of fixed length, empty after the end of a shorter series."""
+        import pandas
+
+        if data.dtype.itemsize > _LONGEST_DATE:
+            raise DataError(f"{self.where}: /{name} has texts longer than a date", _LAYOUT_HINT)
+        texts = np.atleast_2d(data[...])
+        there = texts != b""
+        column = pandas.Series(_strings(texts[there]), name=name)
+        times = np.full(texts.shape, np.nan)
+        times[there], calendar = read_times(column, np.nonzero(there)[0], self.where)
+        return times, calendar
 
     def _values(self, data: Any) -> FloatArray:
         """(n, T, V) float64, read block by block, no infinities."""
@@ -304,45 +310,6 @@ class _File:
                     f"variable {variable}",
                 )
         return values
-
-    def _as_dates(self, data: Any, times: FloatArray) -> tuple[FloatArray, Calendar | None]:
-        """Times in their calendar, where their units say that they are dates.
-
-        Args:
-            data: the dataset of times; times: (n, T) its content, NaN after a shorter series.
-        """
-        units = _UNITS.fullmatch(self._text(data, "units"))
-        if units is None or self._text(data, "calendar").lower() not in _OUR_DAYS:
-            return times, None
-        try:
-            first = datetime(int(units[2]), int(units[3]), int(units[4]))
-        except ValueError:
-            return times, None
-        unit: Unit = units[1]  # type: ignore[assignment]  # the pattern has no others
-        there = np.isfinite(times)
-        start = (first - datetime(1970, 1, 1)).days * MICROSECONDS["day"]
-        clock = times[there] * float(MICROSECONDS[unit]) + start
-        if not clock.size or np.any(np.abs(clock) > _FARTHEST):
-            return times, None
-        size = 1 if unit in ("millisecond", "microsecond") else _ROUNDED_TO
-        whole = (np.round(clock / size) * size).astype(np.int64)
-        style = _as_written(self._text(data, "date_precision")) or as_needed(
-            whole, 0 if units[8] else None
-        )
-        positions = np.full(times.shape, np.nan)
-        positions[there], calendar = counted(whole, style, np.nonzero(there)[0])
-        return positions, calendar
-
-    def _text(self, data: Any, name: str) -> str:
-        """An attribute that is one short text, else nothing."""
-        if name not in data.attrs:
-            return ""
-        attribute = data.attrs.get_id(name)
-        kind = attribute.dtype
-        if attribute.shape != () or kind.kind not in "SO" or kind.itemsize > _LONGEST_TEXT:
-            return ""
-        self._check_strings(attribute)
-        return _strings(data.attrs[name])[0][:_LONGEST_TEXT]
 
 
 def _is_whole_heap(raw: mmap, at: int, n_size: int) -> bool:
@@ -396,17 +363,6 @@ def _in_order(
     return (row[order], order) if np.any(np.diff(row) < 0) else (row, slice(length))
 
 
-def _as_written(written: str) -> Calendar | None:
-    """How dates were written, as the file says; None where it says nothing that is so."""
-    try:
-        precision, mark, minutes = written.split(",")[:3]
-        offset = int(minutes) if minutes else None
-        separator = " " if mark == "space" else "T"
-        return Calendar("microsecond", 1, precision, separator, offset)  # type: ignore[arg-type]
-    except ValueError:
-        return None
-
-
 def write_hdf5(
     dataset: Dataset, path: Path, precision: Literal["float32", "float64"] = "float64"
 ) -> None:
@@ -421,37 +377,15 @@ def write_hdf5(
     n_series, n_variables = len(dataset), len(dataset.variables)
     n_steps = max(len(s) for s in dataset)
     values = np.full((n_series, n_steps, n_variables), np.nan, dtype=precision)
-    times = np.full((n_series, n_steps), np.nan)
-    attributes, stored = date_attributes(dataset.calendar)
+    empty = np.nan if dataset.calendar is None else b""
+    times = np.full((n_series, n_steps), empty, dtype=None if dataset.calendar is None else "S40")
     for i, series in enumerate(dataset):
         values[i, : len(series)] = series.values
-        times[i, : len(series)] = stored(series.time)
-    same = all(np.array_equal(row, times[0]) for row in times[1:]) and not np.isnan(times).any()
+        times[i, : len(series)] = written(dataset.calendar, series.time)
+    lengths = {len(series) for series in dataset}
+    same = len(lengths) == 1 and all(np.array_equal(row, times[0]) for row in times[1:])
     with h5py.File(path, "w") as file:
         data = file.create_dataset(TRAJECTORIES, data=values)
         data.attrs["variables"] = np.array([v.encode() for v in dataset.variables], dtype="S")
-        time = file.create_dataset(TIME, data=times[0] if same else times)
-        for name, text in attributes.items():
-            time.attrs[name] = np.bytes_(text)
+        file.create_dataset(TIME, data=times[0] if same else times)
         file.create_dataset("id", data=np.array([s.id.encode() for s in dataset], dtype="S"))
-
-
-def date_attributes(
-    calendar: Calendar | None,
-) -> tuple[Mapping[str, str], Callable[[FloatArray], FloatArray]]:
-    """The attributes that say what times are, and (T,) times -> the numbers that are stored."""
-    if calendar is None:
-        return {}, lambda times: times
-    unit = calendar.unit if calendar.unit in MICROSECONDS else "day"
-    mark = "space" if calendar.separator == " " else "T"
-    offset = "" if calendar.offset is None else str(calendar.offset)
-
-    def stored(times: FloatArray) -> FloatArray:
-        clock = calendar.dates(times).astype(np.int64)
-        return np.asarray(clock / MICROSECONDS[unit], dtype=np.float64)
-
-    return {
-        "units": f"{unit}s since 1970-01-01",
-        "calendar": "proleptic_gregorian",
-        "date_precision": f"{calendar.precision},{mark},{offset}",
-    }, stored

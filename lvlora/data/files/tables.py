@@ -276,7 +276,6 @@ def read_table(table: Table, settings: InputSettings) -> Dataset:
         whose = f"series '{ids[int(np.argmin(sizes))]}' has" if len(ids) > 1 else "there is"
         raise DataError(f"{where}: {whose} only {sizes.min()} row", SHORT_OF_ROWS)
     notes = [] if header[0] else [f"{where}: column 1 has no name and is left out"]
-    notes += _two_times(header, roles, settings, where)
     order = np.argsort(codes, kind="stable")
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
     if roles.time is None:
@@ -318,22 +317,6 @@ def read_table(table: Table, settings: InputSettings) -> Dataset:
         notes=tuple(notes),
     )
     return with_steps(dataset, insert=True)
-
-
-def _two_times(
-    header: Sequence[str], roles: Roles, settings: InputSettings, where: str
-) -> list[str]:
-    """A sentence about a variable that is called as a time column is, where nobody chose it."""
-    if roles.time is None or settings.columns or settings.time_column:
-        return []
-    others = [header[i] for i in roles.variables if header[i].lower() in TIME_NAMES]
-    if not others:
-        return []
-    return [
-        f"{where}: columns '{header[roles.time]}' and '{others[0]}' are both called as times are; "
-        f"'{header[roles.time]}' is the time, '{others[0]}' a variable (--time-column and "
-        "--columns choose)"
-    ]
 
 
 def _ask_about_time(
