@@ -32,14 +32,13 @@ from lvlora.flops.answers import (
 from lvlora.forecast.answers import ForecastDensity, ForecastPrice, Forecasts, PanelForecasts
 from lvlora.model.merging import Export
 from lvlora.sweep.record import Sweep, SweepPlan
-from lvlora.text.answers import Tokenize, TokenizeText
+from lvlora.text.answers import Tokenize
 from lvlora.train.record import Report, Train, TrainPlan
 
 ANSWERS: dict[str, type[Answer]] = {
     "simulate": Simulate,
     "analyze": Analyze,
     "tokenize": Tokenize,
-    "tokenize-text": TokenizeText,
     "flops": FlopsAccount,
     "flops-vary": FlopsVary,
     "flops-measure": FlopsMeasure,

@@ -43,7 +43,6 @@ def test_every_command_has_an_answer_and_every_answer_a_command():
         ("flops --vary=rank=2,4", "flops-vary"),
         ("forecast x.csv --density --dry-run", "forecast-dry-run"),
         ("forecast x.csv --density-floor 1e-3", "forecast"),
-        ("tokenize --text 1", "tokenize-text"),
         ("report", "report"),
     ],
 )

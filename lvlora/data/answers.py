@@ -183,7 +183,6 @@ class SplitSizes(Shape):
     validation: int
     test: int
     seed: int
-    stratified: bool
     sha256: str
 
 

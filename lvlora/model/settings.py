@@ -39,12 +39,6 @@ class TokenizeSettings(InputSettings):
         gt=0,
         le=1e308,
     )
-    text: str | None = option(
-        None,
-        "Tokenize this text instead of a file's series, for example 1.23.",
-        "Data",
-        affects="result",
-    )
 
 
 class ExportSettings(AdapterSettings):

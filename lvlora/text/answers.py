@@ -1,4 +1,4 @@
-"""The answers about text: tokenize, and tokenize of one text."""
+"""The answer about text: tokenize."""
 
 from __future__ import annotations
 
@@ -17,31 +17,6 @@ class Token(Shape):
 
     id: int
     token: str
-
-
-class Merged(Shape):
-    """The tokenizer's own tokens of the text, where they differ."""
-
-    ids: list[int]
-    tokens: list[str]
-
-
-class TokenizeText(Answer):
-    """`lvlora tokenize --text TEXT --json`"""
-
-    model: TokenizerOf
-    vocabulary_size: int
-    start_token: Token | None
-    alphabet: dict[str, int]
-    """Symbol → id, for the fifteen symbols of numbers."""
-    merged_tokens: int
-    """Further tokens that texts are written with, of several symbols each."""
-    text: str
-    ids: list[int]
-    tokens: list[str]
-    in_alphabet: bool
-    """Every symbol is one of the alphabet; if not, the ids are the tokenizer's own."""
-    own_merging: Merged | None
 
 
 class ScaleUsed(Shape):
@@ -80,7 +55,6 @@ class TokenizedSeries(Shape):
     """Tokens of the whole series."""
     tokens_per_step: float
     round_trip: RoundTrip
-    own_merging: Merged | None
 
 
 class Tokenize(Answer):

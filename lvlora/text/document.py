@@ -1,4 +1,4 @@
-"""The documents of `lvlora tokenize`: a text, or series step by step, and what their text loses."""
+"""The document of `lvlora tokenize`: series step by step, and what their text loses."""
 
 from __future__ import annotations
 
@@ -6,18 +6,10 @@ from collections.abc import Iterable, Sequence
 
 from lvlora import numbers
 from lvlora.report.document import Block, Document, Section, Table
-from lvlora.text.answers import Merged, ScaleUsed, Tokenize, TokenizedSeries, TokenizeText
+from lvlora.text.answers import ScaleUsed, Tokenize, TokenizedSeries
 
 
-def text_document(answer: TokenizeText) -> Document:
-    """The tokens of a text."""
-    ids = answer.ids
-    rows = list(zip(map(repr, answer.tokens), ids, strict=True))
-    title = f"{answer.model.name}: {answer.text} is {len(ids):,} tokens: {_joined(ids)}"
-    return Document(title, [Section("Tokens", [Table("", ["token", "id"], rows)])])
-
-
-def series_document(answer: Tokenize) -> Document:
+def document(answer: Tokenize) -> Document:
     """Series step by step, and what their texts lose."""
     bare = "" if answer.number_format == "point" else ", their point left out"
     lead = (
@@ -58,23 +50,6 @@ def series_document(answer: Tokenize) -> Document:
     )
 
 
-def notes(answer: TokenizeText | Tokenize) -> list[str]:
-    """Sentences on symbols outside the alphabet, and on tokens that the tokenizer would merge."""
-    sentences = []
-    if isinstance(answer, TokenizeText):
-        strange = sorted(set(answer.text) - set(answer.alphabet))
-        if strange:
-            sentences.append(
-                f"Not in lvlora's alphabet {''.join(answer.alphabet)}: "
-                f"{' '.join(map(repr, strange[:5]))}. These are the tokenizer's own tokens."
-            )
-    texts = [answer] if isinstance(answer, TokenizeText) else answer.series
-    merging = next((one.own_merging for one in texts if one.own_merging is not None), None)
-    if merging is not None:
-        sentences.append(_difference(merging, answer.merged_tokens))
-    return sentences
-
-
 def _steps(one: TokenizedSeries, separator: int) -> Iterable[Block]:
     """The first steps of a series, a row a step: text, ids, tokens.
 
@@ -106,19 +81,6 @@ def _formula(scale: ScaleUsed, variables: Sequence[str]) -> str:
         for name, (divisor, offset) in zip(variables, pairs, strict=True)
     ]
     return ", ".join(of_each)
-
-
-def _difference(difference: Merged, merged_tokens: int) -> str:
-    examples = dict.fromkeys([repr(token) for token in difference.tokens if len(token) > 1][:5])
-    shown = f", such as {', '.join(examples)}" if examples else ""
-    rule = (
-        "takes the longest token from the left, of those that keep to one number, so that each "
-        "text is written in one way."
-        if merged_tokens
-        else "looks each symbol up alone, so that a sign or a missing value never hides in a "
-        "merged token."
-    )
-    return f"By itself the tokenizer would write this text with other tokens{shown}; lvlora {rule}"
 
 
 def _joined(ids: Sequence[int]) -> str:

@@ -54,7 +54,6 @@ def test_the_figures_of_a_lone_series(run_lvlora, lone, model):
     error = np.abs(scale.invert(Codec(2, 2).decode(text)) - series.values).max()
     assert one["round_trip"]["max_error"] == pytest.approx(error)
     assert 0.5 < one["round_trip"]["max_error_half_units"] <= 1.001
-    assert one["own_merging"] is None
     assert got["model"] == {"name": "llama", "kind": "folder"}
     assert got["start_token"] == {"id": 15, "token": "<s>"}
 
@@ -85,21 +84,6 @@ def test_tables_say_all_of_it(run_lvlora, lone, model):
     assert f"lvlora train {lone}" in ran.stderr
 
 
-def test_a_text(run_lvlora, model):
-    got = run_lvlora(["tokenize", "--text", "1.23", "--model", model, "--json"]).json
-    assert (got["ids"], got["tokens"]) == ([1, 10, 2, 3], ["1", ".", "2", "3"])
-    assert got["in_alphabet"] is True
-    ran = run_lvlora(["tokenize", "--text", "1.23", "--model", model])
-    assert "1.23 is 4 tokens: 1 10 2 3" in ran.stdout
-    assert ran.stderr == ""
-
-
-def test_a_text_of_other_symbols(run_lvlora, model):
-    ran = run_lvlora(["tokenize", "--text", "1 a", "--model", model, "--json"], code=0)
-    assert ran.json["in_alphabet"] is False
-    assert "Not in lvlora's alphabet 0123456789.,;-?: ' ' 'a'." in ran.stderr
-
-
 def test_weights_are_never_read(run_lvlora, lone, model, tmp_path):
     folder = Path(shutil.copytree(model, tmp_path / "model"))
     for file in folder.glob("*.safetensors"):
@@ -110,8 +94,6 @@ def test_weights_are_never_read(run_lvlora, lone, model, tmp_path):
 @pytest.mark.parametrize(
     ("args", "code", "message"),
     [
-        (["--text", "1.23", "LONE"], 2, "--text"),
-        (["--text", "1.23", "--series", "0"], 2, "--text"),
         (["LONE", "--series", "7"], 4, "no such series"),
         (["LONE", "--steps", "0"], 2, "--steps"),
         (["LONE", "--decimals", "13"], 2, "--decimals"),

@@ -1,6 +1,4 @@
-"""Splits: sizes, disjointness, independence of the file's order, small sets, strata."""
-
-from collections import Counter
+"""Splits: sizes, disjointness, independence of the file's order, small sets."""
 
 import numpy as np
 import pytest
@@ -36,25 +34,20 @@ def test_sizes(n, sizes):
     assert (len(split.train), len(split.validation), len(split.test)) == sizes
 
 
-@given(st.integers(0, 60), st.integers(0, 2**63 - 1), st.integers(1, 5), st.booleans())
-def test_every_series_is_in_one_part(n, seed, n_strata, stratified):
-    strata = [i % n_strata for i in range(n)] if stratified else None
-    split = split_ids(dataset(range(n)), seed, strata)
+@given(st.integers(0, 60), st.integers(0, 2**63 - 1))
+def test_every_series_is_in_one_part(n, seed):
+    split = split_ids(dataset(range(n)), seed)
     assert sorted(split.part("all")) == sorted(str(i) for i in range(n))
     assert bool(split.train) == (n >= 1)
     assert bool(split.validation) == (n >= 2)
     assert bool(split.test) == (n >= 3)
-    assert abs(len(split.train) - 0.7 * n) <= 1 + n_strata
+    assert abs(len(split.train) - 0.7 * n) <= 1
 
 
 def test_the_order_of_the_file_does_not_matter():
     ids = list(range(50))
-    labels = [i // 20 for i in ids]
     shuffled = np.random.default_rng(0).permutation(50).tolist()
     assert split_ids(dataset(ids), 3) == split_ids(dataset(shuffled), 3)
-    assert split_ids(dataset(ids), 3, labels) == split_ids(
-        dataset(shuffled), 3, [labels[i] for i in shuffled]
-    )
 
 
 def test_seeds_differ_and_repeat():
@@ -74,20 +67,3 @@ def test_the_hash_is_of_who_is_where():
     """Written down: a change of the split rule would silently mix train and test of old runs."""
     expected = "18a58335693ad8cdcc7f39ca92ac32fda0ba50c86e9d431062edd61fc5fc1630"
     assert split_ids(dataset(range(20)), 0).sha256 == expected
-
-
-def test_strata_are_shared_out_alike():
-    strata = [0] * 693 + [1] * 149 + [2] * 146 + [3] * 12
-    some = dataset(range(1000))
-    split = split_ids(some, 5, strata)
-    assert abs(len(split.validation) - 150) <= 2
-    assert abs(len(split.test) - 150) <= 2
-    for part, share in ((split.train, 0.7), (split.validation, 0.15), (split.test, 0.15)):
-        found = Counter(strata[int(i)] for i in part)
-        for label, size in Counter(strata).items():
-            assert abs(found[label] - share * size) < 1
-
-
-def test_labels_must_fit():
-    with pytest.raises(ValueError, match="strata"):
-        split_ids(dataset(range(3)), 0, [1, 2])

@@ -111,7 +111,6 @@ def test_it_tells_what_was_found(record: dict[str, Any], page: Path) -> None:
         "FLOPs executed",
         "Only 9 series were scored",
         "2026-01-02",
-        "stratified",
         "MAE, prey",
         "7×10¹³",
         "what the rounding floor is",

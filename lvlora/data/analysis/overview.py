@@ -35,8 +35,7 @@ def analyze(dataset: Dataset, settings: AnalyzeSettings) -> Analysis:
     """
     dynamics = measure(dataset)
     clustering = cluster(dataset, dynamics, settings.clusters, settings.seed)
-    strata = clustering.labels.tolist() if settings.stratify else None
-    split = split_ids(dataset, settings.split_seed, strata)
+    split = split_ids(dataset, settings.split_seed)
     answer = answers.Analyze(
         source=dataset.source,
         sha256=dataset.sha256(),
@@ -62,7 +61,6 @@ def analyze(dataset: Dataset, settings: AnalyzeSettings) -> Analysis:
             validation=len(split.validation),
             test=len(split.test),
             seed=split.seed,
-            stratified=settings.stratify,
             sha256=split.sha256,
         ),
     )
