@@ -20,7 +20,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from lvlora.answers import Answer, Shape
 from lvlora.cli.doctor import Doctor
 from lvlora.data.answers import Analyze, Simulate
-from lvlora.evaluation.answers import Evaluation, EvaluationReport, ExportedTask
+from lvlora.evaluation.answers import Evaluation, EvaluationReport, ExportedTask, PanelEvaluation
 from lvlora.experiment.record import Experiment, ExperimentPlan
 from lvlora.flops.answers import (
     FlopsAccount,
@@ -54,9 +54,11 @@ ANSWERS: dict[str, type[Answer]] = {
     "experiment-dry-run": ExperimentPlan,
     "forecast": Forecasts,
     "forecast-density": ForecastDensity,
-    "forecast-folder": PanelForecasts,
+    "forecast-parts": PanelForecasts,
     "forecast-dry-run": ForecastPrice,
     "evaluate": Evaluation,
+    "evaluate-parts": PanelEvaluation,
+    "baseline-parts": PanelEvaluation,
     "evaluate-export-task": ExportedTask,
     "evaluate-dry-run": ForecastPrice,
     "export": Export,
@@ -81,7 +83,7 @@ def answer_name(command: str, options: Sequence[str], keys: Sequence[str] = ()) 
     for name in sorted(names, key=lambda name: name.removeprefix(f"{command}-") not in first):
         option = name.removeprefix(f"{command}-")
         asked = any(word.partition("=")[0] == f"--{option}" for word in options)
-        if asked or (option in ("evaluation", "folder") and option in keys):
+        if asked or (option in ("evaluation", "parts") and option in keys):
             return name
     return command
 

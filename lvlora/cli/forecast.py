@@ -9,7 +9,6 @@ from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.results import check_results
 from lvlora.cli.program.root import app
 from lvlora.cli.terminal.output import Output
-from lvlora.errors import SettingsError
 from lvlora.forecast.settings import ForecastSettings
 from lvlora.output_files import STANDARD_OUTPUT
 
@@ -56,15 +55,12 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
     from lvlora.forecast import files, verb
     from lvlora.forecast.document import density_document, forecasts_document
     from lvlora.forecast.estimate import price_document
+    from lvlora.forecast.panel import is_panel
 
     output = context.output
-    if settings.data.is_dir():
+    if is_panel(settings):
         _forecast_panel(settings, context)
         return
-    if settings.scheduler is not None:
-        raise SettingsError(
-            "--scheduler: a cluster forecasts the parts of a folder.", "Give a folder of files."
-        )
     check_results(settings, context, files.kinds(settings))
 
     def read() -> Dataset:
@@ -91,11 +87,11 @@ def _forecast_panel(settings: ForecastSettings, context: CommandContext) -> None
 
     output = context.output
     if context.dry_run:
-        price = panel.price_panel(settings, output)
+        price = panel.forecasts_panel(settings, output).price()
         output.report(price, lambda: price_document(price))
         return
     record = panel.forecast_panel(settings, output)
-    output.report(record, lambda: panel_document(record))
+    output.report(record, lambda: panel_document(record, "Forecasts of a folder", "forecast"))
 
 
 def _report(

@@ -25,8 +25,12 @@ def run(settings: EvaluateSettings, context: CommandContext) -> None:
     from lvlora.data.known import read_data
     from lvlora.evaluation.evaluate import evaluate, price
     from lvlora.forecast.estimate import price_document
+    from lvlora.forecast.panel import is_panel
 
     output = context.output
+    if is_panel(settings):
+        _run_panel(settings, context)
+        return
 
     def read() -> Dataset:
         return read_data(settings, output)
@@ -40,6 +44,23 @@ def run(settings: EvaluateSettings, context: CommandContext) -> None:
         output.report(answer, lambda: price_document(answer))
         return
     _show(evaluate(settings, read, output), settings, context)
+
+
+def _run_panel(settings: EvaluateSettings, context: CommandContext) -> None:
+    from lvlora.evaluation.document import panel_table
+    from lvlora.evaluation.panel import evaluate_panel, scores_panel
+    from lvlora.forecast.document import panel_document
+    from lvlora.forecast.estimate import price_document
+
+    output = context.output
+    if context.dry_run:
+        price = scores_panel(settings, output).price()
+        output.report(price, lambda: price_document(price))
+        return
+    record = evaluate_panel(settings, output)
+    table = panel_table(record)
+    output.report(record, lambda: panel_document(record, "Scores of a folder", "scored", table))
+    output.hint(f"lvlora report {shlex.quote(record.folder)}/PART writes a page of one part.")
 
 
 def _export_task(

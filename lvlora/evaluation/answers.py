@@ -21,6 +21,7 @@ from lvlora.data.metrics.measures import (
 )
 from lvlora.errors import DataError, SettingsError, meant
 from lvlora.evaluation.disturbance import Disturbance
+from lvlora.forecast.answers import PartsFacts
 from lvlora.runs import EVALUATION
 
 if TYPE_CHECKING:
@@ -239,6 +240,26 @@ class Evaluation(EvaluationRecord):
         table = pandas.DataFrame(rows, columns=columns).sort_values("mae", na_position="last")
         html: str = table.to_html(index=False, na_rep="", float_format="{:.4g}".format)
         return html
+
+
+class PanelScores(Shape):
+    """A forecaster on all parts of a folder: means, each part as heavy as its series."""
+
+    name: str
+    kind: str
+    series: int
+    """Of the parts that it could forecast."""
+    mae: Number
+    mase: Number
+    crps: Number
+    seconds: float
+
+
+class PanelEvaluation(PartsFacts):
+    """`lvlora evaluate FOLDER --json` and `lvlora baseline FOLDER --json`"""
+
+    forecasters: list[PanelScores]
+    """Of all parts, those that were there included."""
 
 
 class ExportedTask(Answer):

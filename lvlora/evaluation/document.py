@@ -15,7 +15,12 @@ from lvlora.data.metrics.measures import (
     metrics_of,
 )
 from lvlora.errors import DataError
-from lvlora.evaluation.answers import AGAIN, EvaluationRecord, EvaluationReport
+from lvlora.evaluation.answers import (
+    AGAIN,
+    EvaluationRecord,
+    EvaluationReport,
+    PanelEvaluation,
+)
 from lvlora.evaluation.answers import ForecasterScores as Row
 from lvlora.evaluation.comparison import skill_baseline
 from lvlora.evaluation.figures import pictures_of
@@ -59,6 +64,17 @@ def draw_evaluation(folder: Path, record: EvaluationRecord) -> list[Path]:
         LvloraError: a file cannot be written.
     """
     return write_page(folder / PAGE, document(record), folder / "figures")
+
+
+def panel_table(record: PanelEvaluation) -> Table:
+    """Return the table of a folder's parts, the best scaled error first."""
+    rows = sorted(record.forecasters, key=lambda f: math.inf if f.mase is None else f.mase)
+    return Table(
+        "Mean errors over the parts, each part as heavy as its series; models are marked",
+        ("", "series", *(_HEADS[name] for name in ("mae", "mase", "crps"))),
+        [(f.name, f.series, f.mae, f.mase, f.crps) for f in rows],
+        [i for i, f in enumerate(rows) if f.kind == "model"],
+    )
 
 
 def document(record: EvaluationRecord) -> Document:

@@ -63,6 +63,7 @@ def evaluate(
     narrator: Narrator | None = None,
     *,
     stage: str = "",
+    has_page: bool = True,
 ) -> Evaluation:
     """Score what the settings name on a data set, as ``lvlora evaluate`` and ``baseline`` do.
 
@@ -74,6 +75,7 @@ def evaluate(
         read: gives all of the data; it is split by its series' names.
         narrator: shows progress and notes; None for nobody.
         stage: of an experiment, which the ledger's entries name.
+        has_page: draw the figures and the page, which `rebuild` makes of the record later.
 
     Raises:
         SettingsError: options that don't go together; the folder holds something else.
@@ -95,7 +97,7 @@ def evaluate(
             entries += foreign
             if settings.rivals:
                 entries.append(score_floor(job.task, decimals, settings.quantiles, scale))
-            return _finish(job, entries)
+            return _finish(job, entries, has_page=has_page)
         except KeyboardInterrupt:
             if job.folder.path is not None:
                 narrator.hint("The same command goes on from the series that are finished.")
@@ -146,7 +148,7 @@ def price(
         forecaster = candidate.open(settings)
         started += time.perf_counter() - opened
         name = candidate.name(forecaster, prices)
-        prices[name] = Scoring(forecaster, task, sampling).price_bound
+        prices[name] = _price_bound(job, forecaster)
         benchmarks[name] = benchmark_forecasts(
             forecaster,
             task.histories,
@@ -154,14 +156,28 @@ def price(
             sampling,
             rate=ledger_rate(rows, FORECASTING, forecaster.base),
         )
-        if settings.ensemble:
-            prices[name] += Hindsight([forecaster] * N_HINDCASTS, task, sampling).price_bound
     if settings.rivals:
         # a rival's futures take hindcasts from three origins, so that two more parts are as much
         # again at most
         started += _rivals_seconds(job) * (2 if settings.ensemble else 1)
     known_costs = benchmarks if chosen or settings.rivals else None
     return price_answer(prices, known_costs, started, n_series=len(task.histories), draws=True)
+
+
+def price_bound(
+    settings: EvaluateSettings, read: Callable[[], Dataset], narrator: Narrator
+) -> tuple[Price, int]:
+    """Return the most that `evaluate` can spend, and the number of series."""
+    job, chosen = begin(settings, read, narrator, has_folder=False)
+    bounds = [_price_bound(job, candidate.open(settings)) for candidate in chosen]
+    return sum(bounds, NOTHING), job.task.n_series
+
+
+def _price_bound(job: Job, forecaster: LanguageModel) -> Price:
+    bound = Scoring(forecaster, job.task, job.sampling).price_bound
+    if job.settings.ensemble:
+        bound += Hindsight([forecaster] * N_HINDCASTS, job.task, job.sampling).price_bound
+    return bound
 
 
 def _rivals_seconds(job: Job) -> float:
@@ -304,7 +320,7 @@ def _score_rivals(job: Job, narrator: Narrator) -> list[Entry]:
     return entries
 
 
-def _finish(job: Job, entries: Sequence[Entry]) -> Evaluation:
+def _finish(job: Job, entries: Sequence[Entry], *, has_page: bool = True) -> Evaluation:
     """Compare the forecasters, and write the folder and the table."""
     settings, task, folder = job.settings, job.task, job.folder
     comparison.compare(entries, settings.seed, task.of_series)
@@ -316,7 +332,7 @@ def _finish(job: Job, entries: Sequence[Entry]) -> Evaluation:
         files += folder.write(
             record, {TABLE: table, SERIES: each, "split.json": job.split.to_json()}
         )
-        files += draw_evaluation(folder.path, record)
+        files += draw_evaluation(folder.path, record) if has_page else []
     if settings.output is not None and settings.output != STANDARD_OUTPUT:
         output_files.write_text(settings.output, table)
         files.append(settings.output)

@@ -7,11 +7,10 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from lvlora.forecast.settings import LONGEST_HORIZON, SamplingSettings
+from lvlora.forecast.settings import LONGEST_HORIZON, PanelSettings, SamplingSettings
 from lvlora.settings.base import Split, Words, option
 from lvlora.settings.shared import (
     AdapterSettings,
-    BudgetSettings,
     KnownSettings,
     ModelSettings,
     SplitSettings,
@@ -22,7 +21,7 @@ PROTOCOLS: dict[Literal["A", "B"], tuple[int, int]] = {"A": (50, 50), "B": (80, 
 
 
 class EvaluateSettings(
-    SplitSettings, KnownSettings, ModelSettings, SamplingSettings, BudgetSettings
+    SplitSettings, KnownSettings, ModelSettings, SamplingSettings, PanelSettings
 ):
     """`lvlora evaluate`: adapters, their base model and rivals on one part of a data set."""
 

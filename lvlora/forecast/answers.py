@@ -184,18 +184,22 @@ class ForecastDensity(Answer):
     files: list[str]
 
 
-class PanelForecasts(Answer):
-    """`lvlora forecast FOLDER --json`"""
+class PartsFacts(Answer):
+    """Parts of a folder, and what making them took."""
 
     folder: str
-    """Where the tables of the parts are, under the names of the parts."""
+    """Where the results of the parts are, under the names of the parts."""
     parts: int
     parts_kept: int
     """Parts that were there already."""
     series: int
-    """Series that were forecast now."""
+    """Series of the parts that were made now."""
     flops: Price
     seconds: float
+
+
+class PanelForecasts(PartsFacts):
+    """`lvlora forecast FOLDER --json`"""
 
 
 class ForecastPrice(Answer):

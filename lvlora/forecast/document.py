@@ -17,7 +17,7 @@ from lvlora.forecast.answers import (
     HindcastScores,
     HoldoutScores,
     ModelFacts,
-    PanelForecasts,
+    PartsFacts,
 )
 from lvlora.report.document import Block, Document, Picture, Points, Section, Table
 
@@ -231,17 +231,22 @@ def density_document(result: DatasetDensity) -> Document:
     )
 
 
-def panel_document(record: PanelForecasts) -> Document:
-    """Return what became of the parts of a folder, in words."""
+def panel_document(record: PartsFacts, title: str, verb: str, *blocks: Block) -> Document:
+    """Return what became of the parts of a folder, in words.
+
+    Args:
+        verb: in the past tense; blocks: what else is to be shown.
+    """
     n_done = record.parts - record.parts_kept
     kept = f"; {record.parts_kept} were there already" if record.parts_kept else ""
     spent = f"{numbers.flops(record.flops.executed)} FLOPs executed"
-    blocks = [
-        f"{n_done} of {record.parts} parts forecast ({record.series:,} series){kept}: "
+    sentences: list[Block] = [
+        f"{n_done} of {record.parts} parts {verb} ({record.series:,} series){kept}: "
         f"{spent}, {numbers.duration(record.seconds)}.",
-        f"Tables: {record.folder}",
+        *blocks,
+        f"Results: {record.folder}",
     ]
-    return Document(title="Forecasts of a folder", sections=(Section("Parts", blocks),))
+    return Document(title=title, sections=(Section("Parts", sentences),))
 
 
 def _density_in_words(facts: Distribution, one: Density) -> Points:

@@ -82,7 +82,20 @@ class SamplingSettings(MemorySettings):
     )
 
 
-class ForecastSettings(KnownSettings, AdapterSettings, SamplingSettings, BudgetSettings):
+class PanelSettings(BudgetSettings):
+    """Who works on a folder of files."""
+
+    scheduler: str | None = option(
+        None,
+        "With a folder of Parquet files: the address of a dask scheduler, such as tcp://HOST:8786, "
+        "whose workers share the parts.",
+        "Forecast",
+        affects="resources",
+        metavar="ADDRESS",
+    )
+
+
+class ForecastSettings(KnownSettings, AdapterSettings, SamplingSettings, PanelSettings):
     """`lvlora forecast FILE`: the future of one file's trajectories."""
 
     supports_dry_run: ClassVar[bool] = True
@@ -217,14 +230,6 @@ class ForecastSettings(KnownSettings, AdapterSettings, SamplingSettings, BudgetS
         "Output",
         affects="output",
         short="-o",
-    )
-    scheduler: str | None = option(
-        None,
-        "With a folder of Parquet files: the address of a dask scheduler, such as tcp://HOST:8786, "
-        "whose workers forecast the parts.",
-        "Forecast",
-        affects="resources",
-        metavar="ADDRESS",
     )
     samples_out: Path | None = option(
         None, "Write every drawn future into a .csv or .h5 file.", "Output", affects="output"
