@@ -69,14 +69,6 @@ def last_windows(
     return cuts
 
 
-def windows_that_fit(
-    n_steps: int, horizon: int, stride: int = 1, context: int | None = None
-) -> int:
-    """The most windows that `last_windows` finds in so many steps; 0 for none."""
-    last = n_steps - horizon - (LEAST_HISTORY if context is None else context)
-    return 0 if last < 0 else last // stride + 1
-
-
 def learnable(train: Dataset, histories: Iterable[Series], before: float | None = None) -> Dataset:
     """Return the series to learn from: of series that are forecast only the histories.
 

@@ -1,4 +1,4 @@
-"""Poorer histories: what a forecaster would have seen of noisier, shorter or less complete data."""
+"""Poorer histories: what a forecaster would have seen of noisier or less complete data."""
 
 from __future__ import annotations
 
@@ -20,8 +20,6 @@ class Disturbance(Shape):
     """Standard deviation of the log of a multiplicative log-normal factor (median 1)."""
     gaps: float
     """Probability with which each value is missing."""
-    steps: int | None
-    """The last steps that are seen; null for all."""
     seed: int
     """Seed of noise and gaps; each series draws its own, by its name."""
 
@@ -31,21 +29,17 @@ class Disturbance(Shape):
         return cls(
             noise=settings.history_noise,
             gaps=settings.history_gaps,
-            steps=settings.history_steps,
             seed=settings.seed,
         )
 
     def __bool__(self) -> bool:
-        return bool(self.noise or self.gaps or self.steps is not None)
+        return bool(self.noise or self.gaps)
 
     def of(self, history: Series) -> Series:
         """A history as it is seen; a variable that would lose all its values keeps the last."""
         import numpy as np
 
         noisy, gappy = self._observed(history)
-        if self.steps is not None:
-            start = max(0, len(history) - self.steps)
-            noisy, gappy = (s.steps(start, len(history)) for s in (noisy, gappy))
         values = gappy.values.copy()
         for seen, before in zip(values.T, noisy.values.T, strict=True):
             known = np.flatnonzero(np.isfinite(before))
@@ -76,9 +70,7 @@ class Disturbance(Shape):
             words.append(f"{100 * self.noise:g} % noise")
         if self.gaps:
             words.append(f"{100 * self.gaps:g} % of the values missing")
-        if self.steps is not None:
-            words.append(f"the last {self.steps} steps")
         return ", ".join(words)
 
 
-NO_DISTURBANCE = Disturbance(noise=0.0, gaps=0.0, steps=None, seed=0)
+NO_DISTURBANCE = Disturbance(noise=0.0, gaps=0.0, seed=0)

@@ -8,18 +8,15 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from lvlora import numbers
 from lvlora.data.dates import Calendar
 from lvlora.evaluation.answers import Drawn, DrawnSeries, EvaluationRecord
 from lvlora.evaluation.answers import ForecasterScores as Row
 from lvlora.report.document import Picture
 from lvlora.report.drawing.cost import cost_figure
 from lvlora.report.drawing.errors import Bar, error_by_step_figure, errors_figure, metric_name
-from lvlora.report.drawing.text_chart import terminal_plot
 from lvlora.report.forecast import ForecastPicture, forecast_figure
 
 _RIVALS_BY_STEP = 5  # beside the models: more lines than that nobody tells apart
-_SKETCHED = 4  # variables in a terminal
 
 
 def pictures_of(record: EvaluationRecord) -> dict[str, Picture]:
@@ -88,23 +85,12 @@ def _costs(rows: Sequence[Row], metric: str) -> Iterator[Picture]:
 
 def _forecasts(record: EvaluationRecord, drawn: Drawn) -> Picture:
     panels = [_panel(series, record, drawn) for series in drawn.series]
-    ends = [series for series in drawn.series if series.why in ("best", "worst")]
-
-    def sketch(ascii_only: bool) -> str:
-        shown = ends[:: max(1, len(ends) - 1)]
-        return "\n".join(
-            _sketch(series, v, name, drawn.forecaster, ascii_only)
-            for series in shown
-            for v, name in enumerate(record.variables[:_SKETCHED])
-        )
-
     return Picture(
         f"Forecasts of {drawn.forecaster} against the truth",
         partial(forecast_figure, panels),
         f"The best, middle and worst series of {drawn.forecaster}: line, history; dashes, median; "
         "band, interval; circles, truth.",
         name="forecasts",
-        sketch=sketch,
     )
 
 
@@ -123,21 +109,6 @@ def _panel(series: DrawnSeries, record: EvaluationRecord, drawn: Drawn) -> Forec
         truth=_array(series.truth),
         title=f"{series.id}{why}MAE {series.mae:.3g}",
         calendar=Calendar.from_dict(drawn.calendar),
-    )
-
-
-def _sketch(series: DrawnSeries, v: int, name: str, forecaster: str, ascii_only: bool) -> str:
-    band = series.bands[0] if series.bands else None
-    return terminal_plot(
-        _array(series.history)[:, v],
-        _array(series.median)[:, v],
-        None if band is None else _array(band[2])[:, v],
-        None if band is None else _array(band[3])[:, v],
-        height=8,
-        ascii_only=ascii_only,
-        time=[*series.history_time, *series.time],
-        title=f"{series.why}, {series.id}: {name} by {forecaster}, "
-        f"MAE {numbers.plain(series.mae, 3)}",
     )
 
 

@@ -168,37 +168,13 @@ def _too_short(part: Dataset, protocol: Protocol) -> DataError:
             "Of one series all is in the train part, of two none is in the test part: "
             "--split train scores what there is.",
         )
-    horizon, stride, windows = protocol.horizon, protocol.stride, protocol.windows or 1
     context = histories.LEAST_HISTORY if protocol.context is None else protocol.context
-    if protocol.windows is None:
-        wanted = f"--context {context} and --horizon {horizon}"
-        steps, ahead = steps_that_fit(longest)
-        fit = f"--context {steps} --horizon {ahead} fit."
-    else:
-        wanted = f"the last {horizon} steps and {context} before them"
-        if windows > 1:
-            wanted = f"{windows} windows of {horizon} steps and {context} before the first"
-        most = histories.windows_that_fit(longest, horizon, stride, protocol.context)
-        fit = f"--windows {most} fit{'s' if most == 1 else ''}." if most else "Ask for fewer steps."
+    needed = context + protocol.horizon + ((protocol.windows or 1) - 1) * protocol.stride
     return DataError(
-        f"{part.source}: no series of the {protocol.part} part has the "
-        f"{context + horizon + (windows - 1) * stride} steps that {wanted} need",
-        f"The longest has {longest}: {fit}",
+        f"{part.source}: no series of the {protocol.part} part has the {needed} steps that this "
+        f"protocol needs ({protocol}); the longest has {longest}",
+        "Take fewer by --context and --horizon, or by --windows.",
     )
-
-
-def steps_that_fit(
-    length: int, context: int | None = None, horizon: int | None = None
-) -> tuple[int, int]:
-    """Context and horizon for a series of so many steps: halves, or what one leaves the other.
-
-    Either is below one where nothing fits.
-    """
-    if context is not None:
-        return context, length - context if horizon is None else horizon
-    if horizon is not None:
-        return length - horizon, horizon
-    return length - length // 2, length // 2
 
 
 def with_steps_that_fit(
@@ -224,11 +200,14 @@ def with_steps_that_fit(
         return settings
     if max(lengths) >= sum(settings.steps):
         return settings
-    context, horizon = steps_that_fit(
-        min(lengths),
-        None if "context" in defaults else settings.context,
-        None if "horizon" in defaults else settings.horizon,
-    )
+    length = min(lengths)
+    if "context" not in defaults:
+        context, horizon = settings.steps[0], length - settings.steps[0]
+        horizon = horizon if "horizon" in defaults else settings.steps[1]
+    elif "horizon" not in defaults:
+        context, horizon = length - settings.steps[1], settings.steps[1]
+    else:
+        context, horizon = length - length // 2, length // 2
     if context < 1 or horizon < 1 or (context, horizon) == settings.steps:
         return settings
     narrator.note(

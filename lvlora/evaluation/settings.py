@@ -115,13 +115,6 @@ class EvaluateSettings(
         ge=0,
         lt=1,
     )
-    history_steps: int | None = option(
-        None,
-        "Keep only this many last steps of each history.",
-        "Data",
-        affects="result",
-        ge=1,
-    )
     decimals: int | None = option(
         None,
         "Decimals of each number. Default: the adapter's, else 2.",
@@ -238,7 +231,7 @@ class EvaluateSettings(
     def _agree(self) -> Self:
         """Refuse options that contradict each other."""
         calibrated = self.calibrate or self.calibrated
-        disturbed = self.history_noise or self.history_gaps or self.history_steps
+        disturbed = self.history_noise or self.history_gaps
         contradictions = {
             "--no-model and --no-rivals leave nothing to score": not (
                 self.with_model or self.rivals or self.forecasts or self.export_task
@@ -259,8 +252,8 @@ class EvaluateSettings(
             "--calibrate and --calibrated: one future has no intervals; draw some --samples": (
                 calibrated and (self.greedy or self.samples < 2)
             ),
-            "--calibrate needs histories as they are: leave out --history-noise, --history-gaps "
-            "and --history-steps": self.calibrate and bool(disturbed),
+            "--calibrate needs histories as they are: leave out --history-noise and "
+            "--history-gaps": self.calibrate and bool(disturbed),
             "--forecasts: should be NAME=FILE, for example chronos-2=chronos.csv, each name once": (
                 len(self.forecast_files) < len(self.forecasts or ())
                 or not all(

@@ -1,10 +1,9 @@
 """Cutting series into histories and futures."""
 
 import numpy as np
-import pytest
 
 from lvlora.data.dataset import Dataset, Series
-from lvlora.data.histories import cut, last_windows, learnable, windows_that_fit
+from lvlora.data.histories import cut, last_windows, learnable
 
 
 def line(n_steps: int, name: str = "a") -> Series:
@@ -37,17 +36,6 @@ def test_no_window_of_a_series_leads_to_its_future() -> None:
     for c in last_windows(series, horizon=3, n_windows=2, stride=1):
         assert c.history.values.base is None or len(c.history.values.base) == len(c.history)
         assert not np.shares_memory(c.history.values, series.values)
-
-
-@pytest.mark.parametrize("n_steps", range(1, 30))
-@pytest.mark.parametrize(("horizon", "stride", "context"), [(3, 1, None), (4, 3, 5), (1, 7, None)])
-def test_as_many_windows_fit_as_are_found(
-    n_steps: int, horizon: int, stride: int, context: int | None
-) -> None:
-    most = windows_that_fit(n_steps, horizon, stride, context)
-    if most:
-        assert len(last_windows(line(n_steps), horizon, most, stride, context)) == most
-    assert last_windows(line(n_steps), horizon, most + 1, stride, context) == []
 
 
 def test_of_a_series_with_several_windows_only_the_shortest_history_is_learnt_from() -> None:

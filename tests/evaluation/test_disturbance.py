@@ -39,19 +39,10 @@ def test_gaps_take_values_away_and_change_no_other():
     assert np.array_equal(seen.values[~gone], DATA[0].values[~gone])
 
 
-def test_the_last_steps_are_as_noisy_as_in_the_whole():
-    whole = poorer(noise=0.2).of(DATA[0])
-    last = poorer(noise=0.2, steps=7).of(DATA[0])
-    assert np.array_equal(last.values, whole.values[-7:])
-    assert np.array_equal(last.time, DATA[0].time[-7:])
-    assert len(poorer(steps=1000).of(DATA[0])) == 60
-
-
 @pytest.mark.parametrize("seed", range(5))
 def test_every_variable_keeps_a_value(seed):
-    for steps in (1, 3, None):
-        seen = poorer(gaps=0.99, steps=steps, seed=seed).of(DATA[0])
-        assert np.isfinite(seen.values).any(axis=0).all()
+    seen = poorer(gaps=0.99, seed=seed).of(DATA[0])
+    assert np.isfinite(seen.values).any(axis=0).all()
 
 
 def test_a_variable_without_any_value_stays_so():
@@ -60,5 +51,5 @@ def test_a_variable_without_any_value_stays_so():
 
 
 def test_what_was_done_is_said():
-    done = poorer(noise=0.05, gaps=0.2, steps=20)
-    assert str(done) == "5 % noise, 20 % of the values missing, the last 20 steps"
+    done = poorer(noise=0.05, gaps=0.2)
+    assert str(done) == "5 % noise, 20 % of the values missing"

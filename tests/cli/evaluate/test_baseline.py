@@ -54,8 +54,6 @@ def test_the_table_for_people(run_lvlora, data, tiny_folder) -> None:
     args = ["baseline", data, "--model", tiny_folder("qwen2"), *STEPS, "--greedy"]
     ran = run_lvlora([*args, "--no-rivals", "-v"], code=0)
     assert "5 steps from 15" in ran.stdout
-    for sketch in ("best", "worst"):
-        assert ran.stdout.count(f"{sketch}, ") == 2  # prey and predator
     assert "the figures are rough" in ran.stderr
 
 

@@ -78,9 +78,13 @@ def test_too_short_series_are_left_out_and_said(run_lvlora, data, no_page) -> No
 @pytest.mark.parametrize(
     ("options", "code", "said"),
     [
-        (["--windows", "40", "--horizon", "4"], 4, "--windows 7 fit."),
-        (["--windows", "5", "--horizon", "2", "--context", "30"], 4, "--windows 1 fits."),
-        (["--holdout", "31"], 4, "the last 31 steps and 2 before them"),
+        (["--windows", "40", "--horizon", "4"], 4, "the longest has 32"),
+        (
+            ["--windows", "5", "--horizon", "2", "--context", "30"],
+            4,
+            "(2 steps from 30, 5 windows)",
+        ),
+        (["--holdout", "31"], 4, "31 steps from all before"),
         (["--holdout", "3", "--windows", "2"], 2, "--windows"),
         (["--holdout", "3", "--horizon", "4"], 2, "--horizon"),
         (["--stride", "3"], 2, "--windows"),
