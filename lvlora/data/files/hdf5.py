@@ -104,15 +104,12 @@ class _File:
             times = np.arange(n_steps, dtype=np.float64)[None]
             notes.append(f"{self.where}: no /{TIME}; time counts steps from 0")
         values = self._values(data)[:, :, chosen]
-        series, n_sorted, has_own = [], 0, len(times) > 1
+        series, has_own = [], len(times) > 1
         for i, name in enumerate(ids):
             if i == 0 or has_own:
                 at = f"{self.where}: /{time_name}" + (f" of series '{name}'" if has_own else "")
-                time, rows = _in_order(times[i], has_own, at)
-                n_sorted += not isinstance(rows, slice)
-            series.append(Series(name, time, values[i][rows], calendar))
-        if n_sorted:
-            notes.append(f"{self.where}: samples were out of time order and have been sorted")
+                time = _increasing(times[i], has_own, at)
+            series.append(Series(name, time, values[i, : len(time)], calendar))
         variables = tuple(names[i] for i in chosen)
         dataset = Dataset(tuple(series), variables, self.where, time_name, notes=tuple(notes))
         return with_steps(dataset, insert=False)
@@ -288,7 +285,7 @@ class _File:
             raise DataError(f"{self.where}: /{name} has texts longer than a date", _LAYOUT_HINT)
         texts = np.atleast_2d(data[...])
         there = texts != b""
-        column = pandas.Series(_strings(texts[there]), name=name)
+        column = pandas.Series(_strings(texts[there]), range(1, there.sum() + 1), name=name)
         times = np.full(texts.shape, np.nan)
         times[there], calendar = read_times(column, np.nonzero(there)[0], self.where)
         return times, calendar
@@ -343,24 +340,15 @@ def _strings(raw: Any) -> list[str]:
     ]
 
 
-def _in_order(
-    times: FloatArray, has_own: bool, at: str
-) -> tuple[FloatArray, slice | np.ndarray[Any, Any]]:
-    """Increasing times of a series, and its rows in their order.
-
-    What is in order is a slice: a file of many series lies in memory once, not twice.
-
-    Args:
-        has_own: its times are its own, so that it may end before others do.
-    """
+def _increasing(times: FloatArray, has_own: bool, at: str) -> FloatArray:
+    """The times of a series, which may end before others do where its times are its own."""
     length = len(times) - int(np.argmin(np.isnan(times[::-1]))) if has_own else len(times)
     row = times[:length]
     if length < 2 or not np.all(np.abs(row) <= MAX_MAGNITUDE):
         raise DataError(f"{at} has missing, infinite or too few times", SHORT_OF_ROWS)
-    order = np.argsort(row, kind="stable")
-    if np.any(np.diff(row[order]) == 0):
-        raise DataError(f"{at} has a time twice", "Keep one sample for each time.")
-    return (row[order], order) if np.any(np.diff(row) < 0) else (row, slice(length))
+    if np.any(np.diff(row) <= 0):
+        raise DataError(f"{at} does not increase", "Sort the samples, and keep one for each time.")
+    return row
 
 
 def write_hdf5(

@@ -57,7 +57,9 @@ class ParquetTable:
         Raises:
             DataError: too many values, or lists and bytes.
         """
-        _, parquet = _pyarrow()
+        import pandas
+
+        pyarrow, parquet = _pyarrow()
         chosen = [*numbers, *texts, *times]
         with parquet.ParquetFile(self._stream) as file:
             schema, n_rows = file.schema_arrow, file.metadata.num_rows
@@ -71,30 +73,21 @@ class ParquetTable:
                 f"{MAX_VALUES:,} and {MAX_TEXT_BYTES:,}",
                 "Split the file.",
             )
+        for field in (schema.field(i) for i in chosen):
+            if pyarrow.types.is_nested(field.type) or pyarrow.types.is_binary(field.type):
+                raise DataError(
+                    f"{self.where}, column '{field.name}': it has the type "
+                    f"{str(field.type)[:60]}, not numbers, texts or dates",
+                    "Values are numbers, ids strings or whole numbers, times numbers or dates.",
+                )
         categories = [schema.names[i] for i in chosen if _is_text(schema.field(i).type)]
         with parquet.ParquetFile(self._stream, read_dictionary=categories) as file:
-            return {i: self._column(file, i) for i in chosen}
-
-    def _column(self, file: Any, position: int) -> pandas.Series:
-        """One column, checked: a damaged page may give indices out of range."""
-        import pandas
-
-        pyarrow, _ = _pyarrow()
-        name, n_rows = file.schema_arrow.names[position], file.metadata.num_rows
-        kind = file.schema_arrow.field(position).type
-        if pyarrow.types.is_nested(kind) or pyarrow.types.is_binary(kind):
-            raise DataError(
-                f"{self.where}, column '{name}': it has the type {str(kind)[:60]}, "
-                "not numbers, texts or dates",
-                "Values are numbers, ids strings or whole numbers, times numbers or dates.",
-            )
-        column = file.read(columns=[name]).column(name)
-        column.validate(full=True)
-        if len(column) != n_rows:
-            raise ValueError(f"column {name} has {len(column)} of {n_rows} rows")
-        rows = pandas.RangeIndex(1, n_rows + 1)
-        values = column.to_pandas(date_as_object=False).array
-        return pandas.Series(values, index=rows, name=self.header[position])
+            table = file.read(columns=[schema.names[i] for i in chosen])
+        table.validate(full=True)  # a damaged page may give indices out of range
+        if table.num_rows != n_rows:
+            raise ValueError(f"{table.num_rows} of {n_rows} rows")
+        frame = table.to_pandas(date_as_object=False).set_axis(pandas.RangeIndex(1, n_rows + 1))
+        return {i: frame[schema.names[i]].rename(self.header[i]) for i in chosen}
 
 
 def _is_text(kind: Any) -> bool:

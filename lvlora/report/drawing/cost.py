@@ -6,13 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
-import numpy as np
-
 from lvlora.report.drawing import style
 from lvlora.report.drawing.errors import (
     MAX_FORECASTERS,
     Bar,
-    FloatArray,
     key_of_kinds,
     metric_name,
 )
@@ -47,7 +44,7 @@ def cost_figure(forecasters: Sequence[Bar], cost: str, metric: str = "mae") -> F
             axes.text(0.5, 0.5, "nothing to compare", transform=axes.transAxes, ha="center")
             return figure
         costs, heights = [p.cost for p in priced] or [1.0], [p.error for p in usable]
-        axes.set_xlim(min(costs) / 4, max(costs) * 6)
+        axes.set_xlim(min(costs) / 4, max(costs) * 40)
         axes.set_ylim(min(heights) / 1.5, max(heights) * 1.6)
         style.plain_log_ticks(axes.xaxis)
         style.plain_log_ticks(axes.yaxis)
@@ -68,8 +65,7 @@ def cost_figure(forecasters: Sequence[Bar], cost: str, metric: str = "mae") -> F
                 color=style.ACCENT if model else style.REST,
                 marker="o" if model else "s",
             )
-        _label_lines(axes, sorted(others, key=lambda point: point.error))
-        _label_points(figure, axes, priced)
+        _name(figure, axes, usable)
         note = "Dotted lines: they have no such cost, or it is not counted." if others else ""
         style.legend_below(figure, key_of_kinds([p.row for p in usable]), note=note)
     return figure
@@ -85,67 +81,29 @@ class _Point(NamedTuple):
     row: Bar
 
 
-def _label_lines(axes: Axes, points: Sequence[_Point]) -> None:
-    """Names at the lines' right ends, moved apart where they would cover each other."""
-    low, high = np.log(axes.get_ylim())
-    at = (np.log([point.error for point in points]) - low) / (high - low)
-    # to the middle of its left edge: a line to its centre would cross the names below
-    arrow: dict[str, Any] = {
-        "arrowstyle": "-",
-        "color": "#c3cad2",
-        "shrinkA": 2,
-        "shrinkB": 0,
-        "relpos": (0, 0.5),
-    }
-    for point, y, place in zip(points, at, _apart(at), strict=True):
-        axes.annotate(
-            style.plain(point.row.name, 32),
-            (1.0, y),
-            xytext=(1.03, place),
-            xycoords="axes fraction",
-            textcoords="axes fraction",
-            va="center",
-            fontsize=8.5,
-            color=style.INK if point.row.is_model else style.FAINT,
-            arrowprops=arrow,
-        )
-
-
-def _apart(places: FloatArray) -> FloatArray:
-    """Rising places in 0 … 1, moved up, or down from 1, until each has a line for itself."""
-    spread = np.array(places, dtype=np.float64)
-    for i in range(1, len(spread)):
-        spread[i] = max(spread[i], spread[i - 1] + _LINE)
-    ceiling = 1.0
-    for i in reversed(range(len(spread))):
-        spread[i] = min(spread[i], ceiling)
-        ceiling = spread[i] - _LINE
-    return spread
-
-
-def _label_points(figure: Figure, axes: Axes, rows: Sequence[_Point]) -> None:
-    """Put each name beside its point, where it covers no other name or point."""
+def _name(figure: Figure, axes: Axes, points: Sequence[_Point]) -> None:
+    """Put each name beside its point or at its line's end, where it covers no other."""
     from adjustText import adjust_text
 
-    if not rows:
-        return
+    end = axes.get_xlim()[1]
+    at = [(point.cost if _is_above_zero(point.cost) else end, point.error) for point in points]
     names = [
         axes.text(
-            point.cost,
-            point.error,
+            *place,
             style.plain(point.row.name, 34),
             fontsize=8.5,
+            ha="left" if place[0] < end else "right",
             fontweight="bold" if point.row.is_model else "normal",
         )
-        for point in rows
+        for place, point in zip(at, points, strict=True)
     ]
     style.lay_out(figure)  # names are placed in the layout as it will be drawn
     adjust_text(
         names,
-        x=[point.cost for point in rows],
-        y=[point.error for point in rows],
+        x=[x for x, _ in at],
+        y=[y for _, y in at],
         ax=axes,
-        expand=(1.25, 2.4),
+        expand=(1.25, 2.0),
         force_static=(0.4, 0.9),
         min_arrow_len=8,
         iter_lim=300,  # its default is a time, and the figure would differ from run to run

@@ -70,12 +70,10 @@ def test_ids(tmp_path, name, stored, expected):
     assert [s.id for s in read(path)] == expected
 
 
-def test_unsorted_times_are_sorted_with_a_note(tmp_path):
-    path = make(tmp_path / "f.h5", trajectories=DATA, time=np.array([3.0, 1, 2, 0]))
-    dataset = read(path)
-    assert dataset.series[0].time.tolist() == [0, 1, 2, 3]
-    assert np.array_equal(dataset.series[1].values, DATA[1, [3, 1, 2, 0]])
-    assert "sorted" in dataset.notes[0]
+@pytest.mark.parametrize("time", [[3.0, 1, 2, 0], [0, 1, 1, 2]])
+def test_times_that_do_not_increase_are_refused(tmp_path, time):
+    with pytest.raises(DataError, match="/time does not increase"):
+        read(make(tmp_path / "f.h5", trajectories=DATA, time=np.array(time)))
 
 
 def test_other_names_by_option(tmp_path):
