@@ -103,7 +103,6 @@ def document(record: EvaluationRecord) -> Document:
         title=f"{protocol.horizon} steps from {steps}{name}",
         lead=_lead(record),
         sections=(
-            Section("Outcome", _outcome(record), more=True),
             Section("Forecasters", forecasters),
             Section("Differences", [*_differences(rows), *_ranking(rows)]),
             Section("Forecasts", picture("forecasts"), more=True),
@@ -143,26 +142,6 @@ def _lead(record: EvaluationRecord) -> str:
     units = "original units" if metric == "mae" else "in mean steps of each history"
     seen = f"; histories: {protocol.seen}" if protocol.seen else ""
     return f"{'; '.join(parts)} ({units}, {series}{seen})." if parts else series
-
-
-def _outcome(record: EvaluationRecord) -> list[Block]:
-    metric, rivals = record.led_by, _rivals(record)
-    pairs: list[tuple[str, Cell]] = []
-    for model in _models(record.forecasters):
-        error = getattr(model, metric)
-        pairs.append((f"{_HEADS[metric]} of {model.name}", error))
-        if rivals and error is not None:
-            beaten = sum(other > error for other, _ in rivals)
-            pairs.append((f"rivals that {model.name} beats", f"{beaten} of {len(rivals)}"))
-        if model.crps is not None and model.coverage:
-            pairs.append((f"CRPS of {model.name}", model.crps))
-        if model.nll is not None:
-            pairs.append((f"NLL/D of {model.name}, nats", model.nll))
-        for kind, shares in (("", model.coverage), ("calibrated ", model.calibrated_coverage)):
-            for level, share in shares.items():
-                label = f"truths inside its {kind}{_level(level)} interval"
-                pairs.append((label, _percent(share)))
-    return [Facts(pairs)] if pairs else ["No language model was scored: rivals alone."]
 
 
 def _percent(share: float | None) -> str:
@@ -237,13 +216,8 @@ def _differences(rows: Sequence[Row]) -> list[Block]:
 def _difference(gap: Difference | None) -> str | None:
     if gap is None or gap.mean is None:
         return None
-    ends = [end for end in (gap.mean, gap.low, gap.high) if end is not None]
-    size = max(map(abs, ends))
-    # all in one form: the largest with four digits or more, as a table's other numbers
-    decimals = min(max(3 - math.floor(math.log10(size)), 0), 4) if size else 4
-    form = "+.3e" if size and not 1e-4 <= size < 1e7 else f"+,.{decimals}f"
-    mean, *interval = (format(end, form) for end in ends)
-    return f"{mean} ({' to '.join(interval)})" if len(interval) == 2 else mean
+    mean = f"{gap.mean:+.3g}"
+    return mean if gap.low is None else f"{mean} ({numbers.interval(gap.low, gap.high)})"
 
 
 def _ranking(rows: Sequence[Row]) -> list[Block]:

@@ -75,7 +75,7 @@ def _charts(result: DatasetForecast) -> Iterator[Picture]:
 
 def _sketch(
     history: Series, forecast: Forecast, v: int, title: str, result: DatasetForecast
-) -> Callable[[bool], str]:
+) -> Callable[[], str]:
     """The end of one variable's history, its forecast and widest band, in characters."""
     from lvlora.report.drawing.text_chart import terminal_plot
 
@@ -83,12 +83,11 @@ def _sketch(
     _, band = max(bands.items(), key=lambda b: b[0][1] - b[0][0], default=(None, None))
     recent = slice(-4 * len(forecast.time), None)
     time = written(history.calendar, np.concatenate([history.time[recent], forecast.time]))
-    return lambda ascii_only: terminal_plot(
+    return lambda: terminal_plot(
         history.values[recent, v],
         forecast.median[:, v],
         None if band is None else band[0][:, v],
         None if band is None else band[1][:, v],
-        ascii_only=ascii_only,
         title=title,
         height=8,
         time=time,

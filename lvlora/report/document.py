@@ -60,14 +60,14 @@ class Picture:
         draw: makes the matplotlib figure.
         caption: what to look for.
         name: of its file, without suffix.
-        sketch: the same in characters, for a terminal; its argument: only ASCII ones.
+        sketch: the same in characters, for a terminal.
     """
 
     alt: str
     draw: Callable[[], Figure]
     caption: str = ""
     name: str = ""
-    sketch: Callable[[bool], str] | None = None
+    sketch: Callable[[], str] | None = None
 
 
 Block = str | Facts | Table | Points | Picture

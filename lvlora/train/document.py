@@ -240,12 +240,12 @@ def document(record: RunRecord) -> Document:
     return Document(title=f"Run {run.run}", sections=sections)
 
 
-def _sketch(course: Course, ascii_only: bool) -> str:
+def _sketch(course: Course) -> str:
     """The training loss in characters."""
     losses = numbers.binned(course.losses.tolist(), _POINTS)
     time = np.linspace(course.steps[0], course.steps[-1], len(losses)).tolist()
     title = "training loss by step"
-    return terminal_plot(losses, [], height=7, ascii_only=ascii_only, title=title, time=time)
+    return terminal_plot(losses, [], height=7, title=title, time=time)
 
 
 def _forecasts(file: ValidationFile) -> list[Block]:

@@ -69,9 +69,9 @@ class Output:
 
     @property
     def ascii_only(self) -> bool:
-        """Stdout cannot show blocks and curves."""
+        """Stdout cannot show blocks."""
         try:
-            "▁█⡇┊".encode(self._stdout.encoding or "ascii")
+            "▁█".encode(self._stdout.encoding or "ascii")
         except (LookupError, UnicodeEncodeError):
             return True
         return False
@@ -123,7 +123,7 @@ class Output:
                 self.table(block.head, rows, title=block.caption, bold=block.marked)
             case Picture():
                 if block.sketch is not None:
-                    self.line(block.sketch(self.ascii_only))
+                    self.line(block.sketch())
                     self.line()
 
     def write(self, text: str) -> None:
