@@ -174,13 +174,13 @@ def read_bounded(path: Path, largest: int, *, pipes: bool = False) -> bytes:
     Raises:
         OSError: as `open_regular`, or it is larger.
     """
-    parts, left = [], largest + 1
+    parts, n_left = [], largest + 1
     with open_regular(path, pipes=pipes) as stream:
         # not at once, for which as much memory would be asked as may be read
-        while left and (part := stream.read(min(left, _AT_A_TIME))):
+        while n_left and (part := stream.read(min(n_left, _AT_A_TIME))):
             parts.append(part)
-            left -= len(part)
-    if not left:
+            n_left -= len(part)
+    if not n_left:
         raise OSError(errno.EFBIG, f"it is larger than {largest:,} B", str(path))
     return b"".join(parts)
 

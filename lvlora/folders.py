@@ -238,7 +238,7 @@ def _not_of(folder: Path, entries: Sequence[str]) -> Iterator[str]:
 def _is_in_a_whole(place: tuple[str, ...], entries: Sequence[str]) -> bool:
     """Whether it is, or is in, a folder all of whose content belongs to the entries."""
     wholes = [p[:-1] for p in _parts(entries) if p[-1] == _ALL]
-    return any(_matches(place[: len(whole)], whole) for whole in wholes)
+    return any(_matches(place[: len(folder_parts)], folder_parts) for folder_parts in wholes)
 
 
 def _parts(entries: Sequence[str]) -> list[tuple[str, ...]]:

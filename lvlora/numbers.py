@@ -79,13 +79,13 @@ def duration(seconds: float) -> str:
         return "–"
     if seconds < 10:
         return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
+    whole_seconds = round(seconds)
+    if whole_seconds < 60:
+        return f"{whole_seconds} s"
     for size, unit, below, lesser in ((86400, "d", 3600, "h"), (3600, "h", 60, "min")):
-        if whole >= size:
-            return f"{whole // size} {unit} {whole % size // below} {lesser}"
-    return f"{whole // 60} min {whole % 60} s"
+        if whole_seconds >= size:
+            return f"{whole_seconds // size} {unit} {whole_seconds % size // below} {lesser}"
+    return f"{whole_seconds // 60} min {whole_seconds % 60} s"
 
 
 def size(n_bytes: float) -> str:

@@ -202,11 +202,11 @@ def _place_of(path: Path) -> tuple[Path, os.stat_result | None]:
 
 
 def _is_or_is_in(place: Path, needed: Path) -> bool:
-    whole = needed.resolve()
+    target = needed.resolve()
     with contextlib.suppress(OSError):
-        if place.samefile(whole):
+        if place.samefile(target):
             return True
-    return whole == place or (whole.is_dir() and whole in place.parents and place.exists())
+    return target == place or (target.is_dir() and target in place.parents and place.exists())
 
 
 def _head_of(path: Path) -> bytes:

@@ -47,7 +47,7 @@ N_HALVES = 50
 CONSTANTS = {
     "_POWER": (1.0, 2.0, 4.0),
     "_PRIOR_STEPS": (0.0, 3.0, 10.0, 30.0),
-    "_NARROWER": (0.8, 0.9, 1.0),
+    "_NARROWER": (0.8, 0.85, 0.9, 1.0),
 }
 """Constants of the ensemble, and the values that are tried for each."""
 

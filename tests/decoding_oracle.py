@@ -31,9 +31,9 @@ def oracle(base: Any, prompt: Prompt, horizon: int, sampling: Sampling, sample: 
         written += 1
         if ways.ends_step[state, token]:
             steps += 1
-            if steps < horizon and prompt.given:
-                out += prompt.given[steps - 1]
-                written += base.alphabet.count(prompt.given[steps - 1])
+            if steps < horizon and prompt.beginnings:
+                out += prompt.beginnings[steps - 1]
+                written += base.alphabet.count(prompt.beginnings[steps - 1])
         state = int(ways.transitions[state, token])
     return out
 

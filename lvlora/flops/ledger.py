@@ -81,13 +81,13 @@ class Limits:
         """
         if self.max_flops is not None:
             owner = f"study {self.study}" if self.study else f"run {run}"
-            own = (
+            of_run = (
                 entries_of_study(rows, self.study, self.first_entry)
                 if self.study
                 else [row for row in rows if row.run == run]
             )
             limit = Budget(self.max_flops, self.convention)
-            _check_sum(owner, price, own, limit, "by --max-flops", "raise --max-flops")
+            _check_sum(owner, price, of_run, limit, "by --max-flops", "raise --max-flops")
         budget = recorded if self.budget is None else Budget.after(self.budget, self.convention)
         if budget is not None:
             remedy = "give a larger --budget; --budget none lifts it"
@@ -256,14 +256,14 @@ class Ledger(LedgerFile):
         """
         with self.transaction() as db:
             rows = _read_rows(db, "WHERE status = 'open'")
-            own = [row for row in rows if row.run == run]
-            if not own:
+            of_run = [row for row in rows if row.run == run]
+            if not of_run:
                 others = ", ".join(sorted({row.run for row in rows}))
                 raise SettingsError(
                     f"run {run!r} has no open reservation",
                     f"Open: {others}." if others else "No run has one.",
                 )
-            for row in own:
+            for row in of_run:
                 if process_lock.is_another_living_process(row.holder):
                     raise LvloraError(
                         f"run {run} is still running "
@@ -272,7 +272,7 @@ class Ledger(LedgerFile):
                     )
                 spent = row.spent_if_killed
                 _write_row(db, row.changed(status="closed", spent=spent, updated_at=_now()))
-        return sum((row.spent_if_killed for row in own), NOTHING)
+        return sum((row.spent_if_killed for row in of_run), NOTHING)
 
     def rows(self) -> list[Row]:
         """Return every entry, oldest first."""

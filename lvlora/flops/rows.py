@@ -133,13 +133,13 @@ def checked(price: Price) -> Price:
         SettingsError: a count is negative or no whole number.
     """
     try:
-        whole = Price(operator.index(price.executed), operator.index(price.coursework))
+        exact = Price(operator.index(price.executed), operator.index(price.coursework))
     except TypeError:
         raise SettingsError(
             f"FLOPs are counted in whole numbers, not as {price}", "Round them up, with int(…)."
         ) from None
-    if NOTHING | whole != whole:
+    if NOTHING | exact != exact:
         raise SettingsError(
-            f"FLOPs cannot be negative: {whole}", "A price is 0 or more in both conventions."
+            f"FLOPs cannot be negative: {exact}", "A price is 0 or more in both conventions."
         )
-    return whole
+    return exact

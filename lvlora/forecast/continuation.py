@@ -36,7 +36,7 @@ class Backbone:
 
     Attributes:
         module: the layers: ids to hidden states.
-        given: how a cache is given to it, as keywords.
+        cache_keywords: from a cache to the arguments that pass it.
         window: positions that windowed layers see; None where there are none.
         token_ids: rows of the embedding, of the alphabet's tokens in order.
     """
@@ -44,7 +44,7 @@ class Backbone:
     def __init__(self, base: BaseModel, head: NumericHead) -> None:
         self.base, self.head = base, head
         self.module = decoder_of(base.module)
-        self.given = cache_argument(self.module)
+        self.cache_keywords = cache_argument(self.module)
         self.window = sliding_window_of(base.module)
         self.device = base.placement.device
         self.token_ids: Ints = np.array(base.alphabet.ids, dtype=np.int64)
@@ -145,7 +145,7 @@ class TorchContinuation(Continuation):
         for row, one in zip(padded, ids, strict=True):
             row[: len(one)] = one
         at_a_time = max(1, PREFILL_TOKENS // width)
-        whole: RowCache | None = None
+        full_cache: RowCache | None = None
         logits: list[Floats] = []
         for begin in range(0, len(ids), at_a_time):
             tokens = torch.from_numpy(padded[begin : begin + at_a_time]).to(backbone.device)
@@ -153,17 +153,17 @@ class TorchContinuation(Continuation):
             cache = RowCache(backbone.base.shape.layers, width + 1, backbone.device)
             self._trace.calls.append(Call(len(tokens), width, width, len(tokens)))
             hidden = backbone.module(
-                input_ids=tokens, use_cache=True, **backbone.given(cache)
+                input_ids=tokens, use_cache=True, **backbone.cache_keywords(cache)
             ).last_hidden_state
             rows = torch.arange(len(tokens), device=backbone.device)
             logits.append(backbone.logits(hidden[rows, lengths_now - 1]))
             cache.began(lengths_now)
-            if whole is None:
-                whole = cache
+            if full_cache is None:
+                full_cache = cache
             else:
-                whole.append(cache)
-        assert whole is not None  # there is at least one text
-        self._cache = whole
+                full_cache.append(cache)
+        assert full_cache is not None  # there is at least one text
+        self._cache = full_cache
         return logits
 
     def repeat(self, histories: Ints, ratios: Floats) -> None:
@@ -215,7 +215,7 @@ class TorchContinuation(Continuation):
             attention_mask=masks,
             position_ids=positions,
             use_cache=True,
-            **backbone.given(cache),
+            **backbone.cache_keywords(cache),
         ).last_hidden_state
         rows, places_in = torch.tensor(wanted, device=backbone.device).T
         return backbone.logits(hidden[rows, places_in])
@@ -257,7 +257,7 @@ class NativeContinuation(Continuation):
 
     def feed(self, chunks: Mapping[int, Chunk]) -> Floats:
         engine = self._engine
-        self._before = np.array([engine.length(own) for own in self._own], dtype=np.int64)
+        self._before = np.array([engine.length(segment) for segment in self._own], dtype=np.int64)
         rows = [
             Row(self._shared[i], self._own[i], self._backbone.token_ids[chunk.tokens])
             for i, chunk in chunks.items()
@@ -268,19 +268,19 @@ class NativeContinuation(Continuation):
         return self._run(rows, np.array(wanted, dtype=np.int64))
 
     def keep(self, counts: Ints) -> None:
-        for own, length in zip(self._own, self._before + counts, strict=True):
-            self._engine.cut(own, int(length))
+        for segment, length in zip(self._own, self._before + counts, strict=True):
+            self._engine.cut(segment, int(length))
 
     def ahead(self, chunks: Sequence[Sequence[int]]) -> Floats:
-        own = [self._engine.segment() for _ in chunks]
+        segments = [self._engine.segment() for _ in chunks]
         rows = [
             Row(self._histories[0], segment, self._backbone.token_ids[list(chunk)])
-            for segment, chunk in zip(own, chunks, strict=True)
+            for segment, chunk in zip(segments, chunks, strict=True)
         ]
         try:
             return self._read(rows)
         finally:
-            for segment in own:
+            for segment in segments:
                 self._engine.drop(segment)
 
     def close(self) -> None:

@@ -160,7 +160,7 @@ def density_records(
             time=of_series[0].time if calendar is None else calendar.text(of_series[0].time),
             variables={
                 name: Distribution(
-                    given=dict(zip(variables, one.given, strict=False)),
+                    given=dict(zip(variables, one.condition, strict=False)),
                     quantiles={f"{q:g}": one.quantile(q) for q in levels},
                     **{name: getattr(one, name) for name in _NUMBERS},
                     **{name: getattr(one, name).tolist() for name in _ARRAYS},

@@ -97,8 +97,8 @@ class Decoder:
             continued.repeat(index, np.array(ratios))
             chosen = batch.begin(logits[index])
             while chunks := batch.feed(chosen):
-                chosen, kept = batch.settle(chunks, continued.feed(chunks))
-                continued.keep(kept)
+                chosen, n_accepted = batch.settle(chunks, continued.feed(chunks))
+                continued.keep(n_accepted)
         except NotFinite as error:
             series = prompts[rows[error.row][0]].series
             raise self.broken(series) from None

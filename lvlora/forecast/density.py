@@ -50,7 +50,7 @@ class Density:
 
     Attributes:
         series: its id; time: of the next step; variable: which of the V variables.
-        given: values of the variables before it in the same step that it is conditional on; NaN
+        condition: values of the variables before it in the same step that it is conditional on; NaN
             for one that is missing.
         values: (n,) centres of bins, ascending; probabilities: (n,) of the bins.
         width: of each bin.
@@ -62,7 +62,7 @@ class Density:
     series: str
     time: float
     variable: int
-    given: tuple[float, ...]
+    condition: tuple[float, ...]
     values: FloatArray
     probabilities: FloatArray
     width: float
@@ -222,7 +222,7 @@ class _Walk:
                 series=reading.steps.history.id,
                 time=float(reading.steps.time[0]),
                 variable=column,
-                given=known,
+                condition=known,
                 values=np.maximum(centres[possible], least),
                 probabilities=probabilities,
                 width=width,
@@ -251,11 +251,11 @@ class _Walk:
         remainder = 0.0
         # (-probability, text of the number so far, state), the most probable first
         open_ = [(-1.0, "", state)]
-        left = self.calls * BRANCHES
-        while open_ and left > 0:
-            n = min(len(open_), self.max_rows, left)
+        branches_left = self.calls * BRANCHES
+        while open_ and branches_left > 0:
+            n = min(len(open_), self.max_rows, branches_left)
             level = [heapq.heappop(open_) for _ in range(n)]
-            left -= n
+            branches_left -= n
             logits = self._logits([before + text for _, text, _ in level])
             states = np.array([at for _, _, at in level])
             try:
@@ -264,9 +264,9 @@ class _Walk:
                 raise self.decoder.broken(self.reading.name) from None
             for (mass, text, at), row in zip(level, shares, strict=True):
                 for token in np.flatnonzero(self.ways.legal[at]):
-                    child, end, whole = self._forced(text, at, int(token))
+                    child, end, complete = self._forced(text, at, int(token))
                     part = -mass * float(row[token])
-                    if whole:
+                    if complete:
                         leaves[child] = part
                     elif part < self.threshold:
                         remainder += part

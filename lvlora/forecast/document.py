@@ -96,14 +96,14 @@ def _sketch(
 
 def _tables(result: DatasetForecast) -> Iterator[Block]:
     """Return a table for each series and block of variables; as many rows as people read."""
-    answer, left = result.record, _TABLE_ROWS
+    answer, rows_left = result.record, _TABLE_ROWS
     levels = [f"{q:g}" for q in result.levels if q != 0.5 and answer.samples > 1]
     columns = 1 + len(levels) + (answer.scores is not None)
     size = max(1, _COLUMNS // columns)
     names = list(answer.series[0].variables)
     for forecast, series in zip(result, answer.series, strict=True):
-        times = [text_of(forecast.calendar, t) for t in forecast.time[: max(left, 0)]]
-        left -= answer.horizon
+        times = [text_of(forecast.calendar, t) for t in forecast.time[: max(rows_left, 0)]]
+        rows_left -= answer.horizon
         for begin in range(0, len(names) if times else 0, size):
             chosen = names[begin : begin + size]
             head = [result.histories.time_name]
@@ -127,10 +127,10 @@ def _columns(series: ForecastSeries, name: str, levels: Sequence[str]) -> list[l
 
 def _members(members: Sequence[EnsembleMember]) -> Iterator[Block]:
     """Return the members of the ensemble, those left out, and the seconds of each."""
-    kept = [m for m in members if m.weight is not None]
-    shown = [m for m in kept if (m.weight or 0.0) >= _LEAST_WEIGHT][:_MOST_WEIGHTS]
+    weighted = [m for m in members if m.weight is not None]
+    shown = [m for m in weighted if (m.weight or 0.0) >= _LEAST_WEIGHT][:_MOST_WEIGHTS]
     rows = [[m.name, numbers.share(m.weight or 0.0), numbers.duration(m.seconds)] for m in shown]
-    others = [m for m in kept if m not in shown]
+    others = [m for m in weighted if m not in shown]
     if others:
         weight, seconds = sum(m.weight or 0.0 for m in others), sum(m.seconds for m in others)
         rows.append([f"{len(others)} others", numbers.share(weight), numbers.duration(seconds)])
@@ -183,10 +183,10 @@ def _mase(scores: HoldoutScores) -> str:
 
 def _nearer(scores: HoldoutScores) -> list[str]:
     """Recommend the rival that was nearer, if one was."""
-    from lvlora.forecast.rivals import spoken  # whoever has scores has loaded the rivals
+    from lvlora.forecast.rivals import option_name  # whoever has scores has loaded the rivals
 
     nearer = scores.nearer
-    return [] if nearer is None else [f"{nearer} was nearer: --forecaster {spoken(nearer)}"]
+    return [] if nearer is None else [f"{nearer} was nearer: --forecaster {option_name(nearer)}"]
 
 
 def _hindcast(scores: HindcastScores) -> str:
@@ -237,10 +237,10 @@ def panel_document(record: PartsFacts, title: str, verb: str, *blocks: Block) ->
         verb: in the past tense; blocks: what else is to be shown.
     """
     n_done = record.parts - record.parts_kept
-    kept = f"; {record.parts_kept} were there already" if record.parts_kept else ""
+    resumed = f"; {record.parts_kept} were there already" if record.parts_kept else ""
     spent = f"{numbers.flops(record.flops.executed)} FLOPs executed"
     sentences: list[Block] = [
-        f"{n_done} of {record.parts} parts {verb} ({record.series:,} series){kept}: "
+        f"{n_done} of {record.parts} parts {verb} ({record.series:,} series){resumed}: "
         f"{spent}, {numbers.duration(record.seconds)}.",
         *blocks,
         f"Results: {record.folder}",

@@ -36,7 +36,7 @@ _POWER = 2.0
 _PRIOR_STEPS = 3.0
 """Hindcast steps that equal weights count as much as. Power, steps and `_NARROWER` are chosen on
 the development set."""
-_NARROWER = 0.9
+_NARROWER = 0.85
 """A mixture of members that are as sure as they say is less sure than they are."""
 _ROUNDING = 1e-12
 

@@ -82,8 +82,8 @@ def times_ahead(history: Series, horizon: int) -> FloatArray:
     known = history.ahead[:horizon]
     if len(known) == horizon:
         return known
-    whole = np.concatenate([history.time, known])
-    return np.concatenate([known, continue_time(whole, horizon - len(known), history.calendar)])
+    all_times = np.concatenate([history.time, known])
+    return np.concatenate([known, continue_time(all_times, horizon - len(known), history.calendar)])
 
 
 def even_steps(
@@ -145,9 +145,9 @@ def _resampled(history: Series, known: FloatArray, wanted: FloatArray) -> EvenSt
     past = last - step * np.arange(int(span / step + 1e-9), -1, -1)
     future = last + step * np.arange(1, max(1, math.ceil(ahead / step - 1e-9)) + 1)
     values = np.column_stack([at_times(history.time, v, past) for v in history.values.T])
-    whole = np.concatenate([history.time, wanted])
+    all_times = np.concatenate([history.time, wanted])
     even = np.concatenate([past, future])
-    columns = [at_times(whole, k, np.minimum(even, whole[-1])) for k in known.T]
+    columns = [at_times(all_times, k, np.minimum(even, all_times[-1])) for k in known.T]
     return EvenSteps(
         replace(history, time=past, values=values, absent=None, known=None, ahead=None),
         np.column_stack(columns) if columns else np.empty((len(even), 0)),

@@ -179,10 +179,10 @@ class LanguageModel(OutlinedModel):
         """A sentence where the adapter was trained beside other known columns, or none."""
         if self.made_beside is None or self.made_beside == tuple(known):
             return ""
-        beside = ", ".join(self.made_beside) or "no known columns"
+        names = ", ".join(self.made_beside) or "no known columns"
         option = f"--known {','.join(self.made_beside)}" if self.made_beside else "no --known"
         return (
-            f"{self.name} was trained beside {beside}, and is given "
+            f"{self.name} was trained beside {names}, and is given "
             f"{', '.join(known) or 'none'}: expect larger errors ({option} gives what it knows)."
         )
 

@@ -199,7 +199,7 @@ def _passages(
     for _ in range(n_variables - 1):
         begins.append(ways.walk(zero, begins[-1]))
     truth = reading.own_scale.apply(future.values[:, reading.columns])
-    numbers = np.column_stack([reading.given, truth])
+    numbers = np.column_stack([reading.known_ahead, truth])
     for begin in range(0, len(numbers), reading.steps_at_once):
         part = numbers[begin : begin + reading.steps_at_once]
         tokens: list[int] = []

@@ -180,14 +180,17 @@ class Plan:
         history_tokens = room - int(at_once * per_step)
         # below an offset a text has a sign, and what it says is seldom negative
         moved = [offset != 0.0 for offset in scale.offsets[n_known:]]
-        own = replace(codec, n_variables=n_variables)
+        future_codec = replace(codec, n_variables=n_variables)
         return Reading(
             codec=codec,
             scale=scale,
             numbers=numbers if fits else last_steps(codec, numbers, history_tokens, alphabet),
-            given=scale.part(0, n_known).apply(ahead) if n_known else ahead,
+            known_ahead=scale.part(0, n_known).apply(ahead) if n_known else ahead,
             grammar=Grammar.for_history(
-                own, own.encode(numbers[:, n_known:]), missing=self.missing, signed=moved
+                future_codec,
+                future_codec.encode(numbers[:, n_known:]),
+                missing=self.missing,
+                signed=moved,
             ),
             bounds=bounds.bounds_of_future(used.values, horizon),
             steps_at_once=at_once,

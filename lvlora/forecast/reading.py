@@ -27,7 +27,8 @@ class Reading:
     Attributes:
         codec: of whole steps, K known columns and V variables.
         scale: of the same.
-        numbers: (T, K + V) its last steps, in text units; given: (H, K) the known columns ahead.
+        numbers: (T, K + V) its last steps, in text units.
+        known_ahead: (H, K) the known columns ahead.
         grammar: of the V variables of its future, however far that is rolled.
         bounds: (V,) least and largest values of the future, in original units.
         steps_at_once: that are forecast before the history is read again with them.
@@ -40,7 +41,7 @@ class Reading:
     codec: Codec
     scale: Scale
     numbers: FloatArray
-    given: FloatArray
+    known_ahead: FloatArray
     grammar: Grammar
     bounds: tuple[FloatArray, FloatArray]
     steps_at_once: int
@@ -53,12 +54,12 @@ class Reading:
     @property
     def n_known(self) -> int:
         """K."""
-        return int(self.given.shape[1])
+        return int(self.known_ahead.shape[1])
 
     @property
     def horizon(self) -> int:
         """H steps to forecast."""
-        return len(self.given)
+        return len(self.known_ahead)
 
     @property
     def least(self) -> FloatArray:
@@ -80,14 +81,14 @@ class Reading:
         if not self.steps.resampled:
             return len(self.numbers)
         first = self.steps.history.time[-len(self.numbers)]
-        whole = len(self.numbers) == len(self.steps.history)
-        return len(history) if whole else int((history.time >= first).sum())
+        reads_all = len(self.numbers) == len(self.steps.history)
+        return len(history) if reads_all else int((history.time >= first).sum())
 
     def known_texts(self, begin: int = 0, stop: int | None = None) -> list[str]:
         """The known columns of steps ahead as the text has them, each step's before its values."""
         return [
             "".join(self.codec.number(value) + VALUE_SEPARATOR for value in step)
-            for step in self.given[begin:stop].tolist()
+            for step in self.known_ahead[begin:stop].tolist()
         ]
 
     def known_tokens(self, alphabet: TokenAlphabet) -> int:

@@ -32,14 +32,14 @@ class Prompt:
     Attributes:
         text: with the known columns of the first step to come, if there are any.
         samples: which of its samples are drawn from this text; None is all.
-        given: the known columns of each further step, as they stand before what is chosen.
+        beginnings: the known columns of each further step, as they stand before what is chosen.
     """
 
     series: str
     text: str
     grammar: Grammar
     samples: tuple[int, ...] | None = None
-    given: tuple[str, ...] = ()
+    beginnings: tuple[str, ...] = ()
 
 
 @dataclass
@@ -108,7 +108,8 @@ class Rows:
         self._state = self._auto.start.copy()
         self._draws = Draws(sampling, [(prompts[p].series, s) for p, s in rows])
         self._steps_left = np.full(len(rows), horizon, dtype=np.int64)
-        spelled = {p: [alphabet.spell(t) for t in prompts[p].given] for p in {p for p, _ in rows}}
+        places = {p for p, _ in rows}
+        spelled = {p: [alphabet.spell(t) for t in prompts[p].beginnings] for p in places}
         # of the step that is the last but so many
         self._given = [dict(enumerate(reversed(spelled[p]), 1)) for p, _ in rows]
 
@@ -140,9 +141,9 @@ class Rows:
         Returns:
             the next token of each row that goes on, and how many of its tokens each row keeps.
         """
-        kept = np.zeros(len(self.out), dtype=np.int64)
+        n_kept = np.zeros(len(self.out), dtype=np.int64)
         fed = list(chunks)
-        kept[fed] = [len(chunk.certain) for chunk in chunks.values()]
+        n_kept[fed] = [len(chunk.certain) for chunk in chunks.values()]
         looked = np.array([1 + bool(chunk.guess) for chunk in chunks.values()], dtype=np.int64)
         place = np.cumsum(looked) - looked
         chosen = self._pick(fed, logits[place])
@@ -151,12 +152,12 @@ class Rows:
         going = []
         for n in confirmed:
             i = fed[n]
-            kept[i] += len(chunks[i].guess)
+            n_kept[i] += len(chunks[i].guess)
             if self._emit(i, chosen.pop(i)):  # nothing is forced behind a guess
                 going.append(n)
         if going:
             chosen |= self._pick([fed[n] for n in going], logits[place[going] + 1])
-        return chosen, kept
+        return chosen, n_kept
 
     def texts(self) -> list[str]:
         """Return the texts of the rows."""
@@ -174,11 +175,13 @@ class Rows:
 
     def _guessed(self, i: int) -> list[int]:
         """The token that is likely to be chosen next, and what is given after it."""
-        state, left = self._state[i], int(self._steps_left[i])
+        state, steps_left = self._state[i], int(self._steps_left[i])
         guess = int(self._auto.guess[state])
         if guess < 0:
             return []
-        forced = self._given[i].get(left - 1, []) if self._auto.ends_step[state, guess] else []
+        forced = (
+            self._given[i].get(steps_left - 1, []) if self._auto.ends_step[state, guess] else []
+        )
         return [guess, *forced]
 
     def _emit(self, i: int, token: int) -> bool:

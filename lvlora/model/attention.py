@@ -47,8 +47,8 @@ def grouped_attention(
     kv_heads = key.shape[1]
     scale = dim**-0.5 if scaling is None else scaling
     if attention_mask is None and softcap is None:
-        whole = n_query == key.shape[2] and n_query > 1 and not dropout
-        if whole and query.device.type in ("cpu", "meta"):
+        is_square = n_query == key.shape[2] and n_query > 1 and not dropout
+        if is_square and query.device.type in ("cpu", "meta"):
             return causal_attention(query, key, value, scale), None
         out = nn.functional.scaled_dot_product_attention(
             query,

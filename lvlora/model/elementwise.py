@@ -96,8 +96,8 @@ def _lean_forward(
     parts = {name for name, _ in module.named_children()}
     if {"gate_proj", "up_proj", "down_proj"} <= parts:
         return _gated_unit if isinstance(getattr(module, "act_fn", None), silu) else None
-    own = dict(module.named_parameters(recurse=False))
-    frozen_weight = own.keys() == {"weight"} and not own["weight"].requires_grad
+    parameters = dict(module.named_parameters(recurse=False))
+    frozen_weight = parameters.keys() == {"weight"} and not parameters["weight"].requires_grad
     if frozen_weight and not parts and hasattr(module, "variance_epsilon"):
         return _rms_norm
     return None

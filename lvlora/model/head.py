@@ -64,8 +64,8 @@ def untie_head(model: nn.Module) -> None:
     """Give a tied head weights of its own: training it then leaves the embedding alone."""
     if is_tied(model):
         head = head_of(model)
-        own = embedding_of(model).weight.detach().to(dtype_of(model), copy=True)
-        head.weight = nn.Parameter(own, False)
+        weight = embedding_of(model).weight.detach().to(dtype_of(model), copy=True)
+        head.weight = nn.Parameter(weight, False)
     config_of(model).tie_word_embeddings = False
 
 

@@ -113,12 +113,12 @@ def write_merged(
         largest_logit=largest,
         tokens=ids.shape[1],
     )
-    whole = {
+    all_facts = {
         "schema_version": 1,
         **facts,
         "merged": merge.model_dump(mode="json", exclude={"folder"}),
     }
-    durable.write_text(folder / FACTS, json.dumps(whole, indent=2) + "\n")
+    durable.write_text(folder / FACTS, json.dumps(all_facts, indent=2) + "\n")
     return merge
 
 

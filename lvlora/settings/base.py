@@ -140,8 +140,8 @@ def _declared(model: type[Settings]) -> list[str]:
     for base in model.__bases__:
         if issubclass(base, Settings):
             names.update(dict.fromkeys(_declared(base)))
-    own = vars(model)["__annotations__"]
-    names.update(dict.fromkeys(name for name in model.model_fields if name in own))
+    annotations = vars(model)["__annotations__"]
+    names.update(dict.fromkeys(name for name in model.model_fields if name in annotations))
     return list(names)
 
 

@@ -78,7 +78,7 @@ def test_equals_enumeration(forecaster, one_digit):
         if found is prey:  # the second is conditional on the most probable first
             likeliest = f"{found.mode / divisor:.1f},"
             text, state = text + likeliest, walk(plan.grammar, likeliest, state)
-    assert (prey.given, predator.given) == ((), (prey.mode,))
+    assert (prey.condition, predator.condition) == ((), (prey.mode,))
 
 
 def test_digits_are_hundredths(tiny_base):
@@ -118,7 +118,7 @@ def test_what_is_not_listed_is_stated(forecaster, threshold, n_variables, signed
         assert full.remainder < 1e-6
         assert (np.diff(found.values) > 0).all()
         assert found.densities.sum() * found.width + found.remainder == pytest.approx(1, abs=1e-9)
-        if found.given == full.given:
+        if found.condition == full.condition:
             listed = np.isin(full.values, found.values)
             assert np.allclose(full.probabilities[listed], found.probabilities, atol=1e-7)
             # whatever holds the threshold is listed

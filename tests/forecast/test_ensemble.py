@@ -22,7 +22,7 @@ from lvlora.forecast.ensemble import (
 from lvlora.forecast.forecast import continue_time
 from lvlora.forecast.forecaster import in_order
 from lvlora.forecast.language_model import LanguageModel
-from lvlora.forecast.rivals import LastValue, Prediction, SeasonalNaive, default_rivals, spoken
+from lvlora.forecast.rivals import LastValue, Prediction, SeasonalNaive, default_rivals, option_name
 from lvlora.forecast.rivals.forecaster import GREEDY, RivalForecaster, as_forecast
 from lvlora.forecast.rivals.parts.futures import recent_origins
 from lvlora.forecast.sampling import Sampling
@@ -41,7 +41,7 @@ def dataset(*series: Series) -> Dataset:
 def test_names_are_typed_with_hyphens() -> None:
     for rival in default_rivals():
         if not rival.refusal(dataset()):
-            assert rival_for(spoken(rival.name), dataset(), "auto").name == rival.name
+            assert rival_for(option_name(rival.name), dataset(), "auto").name == rival.name
 
 
 def test_who_cannot_forecast_such_data_says_so() -> None:

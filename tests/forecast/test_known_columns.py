@@ -56,7 +56,7 @@ def test_equals_the_oracle(tiny_base, decimals, number_format, options, family, 
     for i, n in enumerate([2, 5]):
         past = Codec(decimals, 4, number_format).encode(rng.gamma(2.0, 3.0, (n, 4)))
         known = ["".join(codec.number(v) + "," for v in step) for step in rng.normal(0, 30, (4, 2))]
-        prompts.append(Prompt(f"series {i}", past + known[0], grammar, given=tuple(known[1:])))
+        prompts.append(Prompt(f"series {i}", past + known[0], grammar, beginnings=tuple(known[1:])))
     sampling = Sampling(samples=3, temperature=3.0, seed=1, greedy=greedy)
     trace = Trace()
     decoder = Decoder(base, NumericHead(base.module, base.alphabet))
@@ -64,9 +64,9 @@ def test_equals_the_oracle(tiny_base, decimals, number_format, options, family, 
     for prompt, texts in zip(prompts, futures, strict=True):
         for sample, text in enumerate(texts):
             assert text == oracle(base, prompt, 4, sampling, sample)
-            assert all(given in text for given in prompt.given)
+            assert all(given in text for given in prompt.beginnings)
     ways = spelling(grammar)
-    given = max(len(g) for p in prompts for g in p.given)
+    given = max(len(g) for p in prompts for g in p.beginnings)
     assert len(trace.calls) - 1 <= 4 * 2 * ways.most_choices
     assert max(c.tokens for c in trace.calls[1:]) <= 6 * (ways.widest + given)
 
@@ -98,7 +98,7 @@ def test_the_text_has_known_columns_first_at_a_scale_of_their_own(tiny_base):
     ((warm,),) = plan.readings([replace(history, known=1000 * history.known)], 4)
     assert warm.scale.divisors == (pytest.approx(1000 * times), *without.scale.divisors)
     assert warm.codec.encode(warm.numbers) == reading.codec.encode(reading.numbers)
-    assert np.allclose(reading.given[:, 0] * times, history.known[12:, 0])
+    assert np.allclose(reading.known_ahead[:, 0] * times, history.known[12:, 0])
     assert reading.grammar == without.grammar
 
 
@@ -134,7 +134,7 @@ def test_a_horizon_in_pieces_has_its_known_values_in_each(tiny_base):
 
     forecaster.decoder.decode = watched
     forecaster.predict(histories, 8, Sampling(samples=1))
-    given = [text for p in fed for text in (p.text.rpartition(";")[2], *p.given)]
+    given = [text for p in fed for text in (p.text.rpartition(";")[2], *p.beginnings)]
     assert given == whole.known_texts()
 
 

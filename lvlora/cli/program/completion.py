@@ -30,9 +30,9 @@ def models(incomplete: str) -> list[str]:
 
 def forecasters(incomplete: str) -> list[str]:
     """Names that ``--forecaster`` knows."""
-    from lvlora.forecast.rivals import default_rivals, spoken
+    from lvlora.forecast.rivals import default_rivals, option_name
 
-    names = ("lm", "auto", *(spoken(rival.name) for rival in default_rivals()))
+    names = ("lm", "auto", *(option_name(rival.name) for rival in default_rivals()))
     return [name for name in names if name.startswith(incomplete)]
 
 

@@ -226,9 +226,9 @@ def _unwrapped(docstring: str) -> str:
 
 
 def _variable_example(fields: Sequence[Field]) -> str:
-    spoken = [field for field in fields if field.default_text() and not field.argument]
-    liked = (field for field in spoken if field.kind == "whole" and field.panel != "Data")
-    shown = next(liked, spoken[0])
+    with_default = [field for field in fields if field.default_text() and not field.argument]
+    liked = (field for field in with_default if field.kind == "whole" and field.panel != "Data")
+    shown = next(liked, with_default[0])
     return f"{shown.variable}={shown.default_text()}"
 
 
@@ -263,10 +263,10 @@ def _command_class(fields: Sequence[Field]) -> type[TyperCommand]:
 
 def _with_bare_values(args: Sequence[str], bare: Mapping[str, str | None]) -> list[str]:
     """``--resume --rank 4`` → ``--resume=latest --rank 4``."""
-    whole: list[str] = []
+    paragraphs: list[str] = []
     for index, arg in enumerate(args):
         if arg == "--":
-            return whole + list(args[index:])
+            return paragraphs + list(args[index:])
         follows = args[index + 1] if index + 1 < len(args) else "-"
-        whole.append(f"{arg}={bare[arg]}" if arg in bare and follows.startswith("-") else arg)
-    return whole
+        paragraphs.append(f"{arg}={bare[arg]}" if arg in bare and follows.startswith("-") else arg)
+    return paragraphs

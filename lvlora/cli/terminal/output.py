@@ -42,10 +42,10 @@ def printable(text: object, keep_lines: bool = False) -> str:
     A name from a file must not be able to move the cursor or to recolour a terminal.
     """
     plain = _ESCAPES.sub("", str(text))
-    kept = ("\n",) if keep_lines else ()
-    spaced = "".join(" " if c in "\t\r\n" and c not in kept else c for c in plain)
+    allowed = ("\n",) if keep_lines else ()
+    spaced = "".join(" " if c in "\t\r\n" and c not in allowed else c for c in plain)
     return "".join(
-        c for c in spaced if c in kept or unicodedata.category(c) not in ("Cc", "Cf", "Cs")
+        c for c in spaced if c in allowed or unicodedata.category(c) not in ("Cc", "Cf", "Cs")
     )
 
 
@@ -249,8 +249,8 @@ class Output:
     def _folded(self, heads: list[str], cells: list[list[str]]) -> list[str]:
         """The heads; where room is scarce, those wider than their column's cells on more lines."""
         widest = [max([0, *(cell_len(row[i]) for row in cells)]) for i in range(len(heads))]
-        whole = [max(cell_len(h), w) + _GAP for h, w in zip(heads, widest, strict=True)]
-        if sum(whole) - _GAP <= self.console.width:
+        full_widths = [max(cell_len(h), w) + _GAP for h, w in zip(heads, widest, strict=True)]
+        if sum(full_widths) - _GAP <= self.console.width:
             return heads
 
         def folded(head: str, width: int) -> str:

@@ -91,12 +91,12 @@ class _Display:
             seconds: that it still takes.
             line: the plain line; now: it is due in any case.
         """
-        left = f"{numbers.duration(max(0.1, seconds))} left" if seconds > 0 else ""
+        time_left = f"{numbers.duration(max(0.1, seconds))} left" if seconds > 0 else ""
         if self._progress is not None:
-            self._progress.update(self._task, completed=done, facts=f"{facts}  {left}".strip())
+            self._progress.update(self._task, completed=done, facts=f"{facts}  {time_left}".strip())
         elif now or time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
             self._last = time.monotonic()
-            self._output.note(f"{line}  {left}".rstrip())
+            self._output.note(f"{line}  {time_left}".rstrip())
 
     def stop(self) -> None:
         """Stop drawing; the last state stays."""
@@ -169,13 +169,13 @@ class _ShownRun(Observer):
 
 def _opening(plan: RunPlan) -> str:
     steps = plan.steps - plan.first_step
-    whole = f"at most {numbers.flops(plan.flops_at_most)} FLOPs"
+    summary = f"at most {numbers.flops(plan.flops_at_most)} FLOPs"
     if plan.validations:
         one = plan.validations == 1
-        whole = f"{plan.validations} {'validation' if one else 'validations'}, {whole}"
+        summary = f"{plan.validations} {'validation' if one else 'validations'}, {summary}"
     of_budget = f" of {numbers.flops(plan.max_flops)} allowed" if plan.max_flops is not None else ""
     goes_on = f" (after {plan.first_step} done)" if plan.first_step else ""
     return (
         f"{plan.run}: {numbers.count(steps)} {'step' if steps == 1 else 'steps'}{goes_on} of "
-        f"{numbers.count(plan.tokens_per_step)} tokens, {whole}{of_budget}"
+        f"{numbers.count(plan.tokens_per_step)} tokens, {summary}{of_budget}"
     )

@@ -259,10 +259,10 @@ def _deviations(values: FloatArray, known: NDArray[np.bool_]) -> FloatArray:
     size = np.where(known, np.abs(values), 0.0).max(axis=1)
     size = np.where(size > 0, size, 1.0)
     # squares of very small or large values would be 0 or infinite
-    kept = np.where(known, values, np.nan) / size[:, None]
-    mean = mean_known(kept, (1,))
+    scaled = np.where(known, values, np.nan) / size[:, None]
+    mean = mean_known(scaled, (1,))
     deviations: FloatArray = size * np.nan_to_num(
-        np.sqrt(mean_known((kept - mean[:, None]) ** 2, (1,)))
+        np.sqrt(mean_known((scaled - mean[:, None]) ** 2, (1,)))
     )
     return deviations
 

@@ -125,7 +125,7 @@ def features(history: FloatArray, samples: FloatArray) -> dict[str, FloatArray]:
       less for what does.
     - missing: the share of the history's steps whose value is not known, 0 to 1.
     """
-    whole = [_are_counts(column[np.isfinite(column)]) for column in history.T]
+    are_counts = [_are_counts(column[np.isfinite(column)]) for column in history.T]
     exponents = _exponents(history)
     history, samples = np.ldexp(history, -exponents), np.ldexp(samples, -exponents)
     with warnings.catch_warnings():
@@ -134,7 +134,7 @@ def features(history: FloatArray, samples: FloatArray) -> dict[str, FloatArray]:
     n_steps = len(spread)
     of_variable = [_of_history(column[np.isfinite(column)], column) for column in history.T]
     inputs: dict[str, FloatArray] = {
-        "whole numbers": np.broadcast_to(np.array(whole, dtype=np.float64), spread.shape)
+        "whole numbers": np.broadcast_to(np.array(are_counts, dtype=np.float64), spread.shape)
     }
     for name in of_variable[0]:
         rows = np.array([of_one[name] for of_one in of_variable])
@@ -236,8 +236,8 @@ class Widths(Rule):
         """The forecast with its futures moved, within the bounds of its history."""
         if forecast.history is None:
             raise ValueError("a forecast without its history has no widths")
-        whole = forecast.history.values
-        read = whole[max(0, len(whole) - forecast.context) :]
+        history = forecast.history.values
+        read = history[max(0, len(history) - forecast.context) :]
         drawn = median = forecast.median
         inputs = features(read, forecast.samples)
         if self.pull is not None:
@@ -249,7 +249,7 @@ class Widths(Rule):
         moved = median + np.exp(logs) * (forecast.samples - drawn)
         return replace(
             forecast,
-            samples=np.clip(moved, *bounds.bounds_of_future(whole, len(drawn))),
+            samples=np.clip(moved, *bounds.bounds_of_future(history, len(drawn))),
             point=median,
             calibrated={**forecast.calibrated, 0.5: median},
         )

@@ -114,7 +114,7 @@ def rivals_for(
     return usable, f"Left out: {'; '.join(reasons)}." if reasons else ""
 
 
-def spoken(name: str) -> str:
+def option_name(name: str) -> str:
     """A rival's name as it is typed: ``sindy-on-rates``."""
     return name.replace(" ", "-")
 
@@ -125,7 +125,7 @@ def rival_called(word: str, season: Season = "auto") -> Rival:
     Raises:
         SettingsError: no rival has that name.
     """
-    rivals = {spoken(rival.name): rival for rival in default_rivals(season)}
+    rivals = {option_name(rival.name): rival for rival in default_rivals(season)}
     if word not in rivals:
         names = ["lm", "auto", *rivals]
         raise SettingsError(
@@ -174,10 +174,10 @@ __all__ = [
     "default_rivals",
     "lotka_volterra",
     "naive_rivals",
+    "option_name",
     "quick_rivals",
     "rival_called",
     "rivals_for",
     "rosenzweig_macarthur",
     "self_limited",
-    "spoken",
 ]

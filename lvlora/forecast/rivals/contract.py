@@ -139,7 +139,9 @@ class Untrained(ABC):
     def forecast(self, time: FloatArray, history: FloatArray) -> FloatArray:
         """See `Rival.forecast`."""
 
-    def beside(self, time: FloatArray, history: FloatArray, known: FloatArray | None) -> FloatArray:
+    def point_forecast(
+        self, time: FloatArray, history: FloatArray, known: FloatArray | None
+    ) -> FloatArray:
         """The forecast beside known columns, for who uses them."""
         return self.forecast(time, history)
 
@@ -153,10 +155,10 @@ class Untrained(ABC):
         """
         n_known = len(history)
         past = [
-            self.beside(time[:n_known], history[:n], first(known, n_known))
+            self.point_forecast(time[:n_known], history[:n], first(known, n_known))
             for n in origins(n_known)
         ]
-        return self.beside(time, history, known), past
+        return self.point_forecast(time, history, known), past
 
     def predict(
         self,
@@ -169,7 +171,7 @@ class Untrained(ABC):
         """See `Rival.predict`; futures by `futures` of the errors of the hindcasts."""
         with counting() as tally:
             if n_samples < 1:
-                return Prediction(self.beside(time, history, known), None, tally.total)
+                return Prediction(self.point_forecast(time, history, known), None, tally.total)
             point, past = self.with_hindcasts(time, history, known)
         filled = complete(time, history)
         drawn = futures(point, past, filled, history, n_samples, name)
@@ -206,10 +208,12 @@ class Refitted(Untrained):
 
     def forecast(self, time: FloatArray, history: FloatArray) -> FloatArray:
         """See `Rival.forecast`."""
-        return self.beside(time, history, None)
+        return self.point_forecast(time, history, None)
 
-    def beside(self, time: FloatArray, history: FloatArray, known: FloatArray | None) -> FloatArray:
-        """See `Untrained.beside`."""
+    def point_forecast(
+        self, time: FloatArray, history: FloatArray, known: FloatArray | None
+    ) -> FloatArray:
+        """See `Untrained.point_forecast`."""
         time, history, known = self._recent(time, history, known)
         return self.refit(time, history, (), known)[0]
 

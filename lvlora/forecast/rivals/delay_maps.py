@@ -40,12 +40,12 @@ class Setting:
     Attributes:
         smooth: from the smoothed history (`smoothed`).
         n_lags: k, the steps that it sees.
-        own: what is particular to the method.
+        options: what is particular to the method.
     """
 
     smooth: bool
     n_lags: int
-    own: Any
+    options: Any
 
 
 class DelayMap(ChosenOnHistory):
@@ -60,7 +60,7 @@ class DelayMap(ChosenOnHistory):
     n_lags: tuple[int, ...] = (1, 2, 3)
 
     @abstractmethod
-    def own_settings(
+    def method_settings(
         self, n_lags: int, n_known: int, n_variables: int, n_inputs: int
     ) -> Sequence[Any]:
         """The method's own settings for a number of lags; empty where there are too many lags.
@@ -70,7 +70,7 @@ class DelayMap(ChosenOnHistory):
         """
 
     @abstractmethod
-    def learnt(self, states: FloatArray, changes: FloatArray, own: Sequence[Any]) -> Step:
+    def learnt(self, states: FloatArray, changes: FloatArray, options: Sequence[Any]) -> Step:
         """One map for each of C settings.
 
         Args:
@@ -81,11 +81,11 @@ class DelayMap(ChosenOnHistory):
     def settings(self, n_known: int, n_variables: int, n_inputs: int = 0) -> list[Setting]:
         """See `ChosenOnHistory.settings`."""
         return [
-            Setting(smooth, n_lags, own)
+            Setting(smooth, n_lags, options)
             for smooth in (False, True)
             for n_lags in self.n_lags
             if n_known - n_lags >= 2
-            for own in self.own_settings(n_lags, n_known, n_variables, 2 * n_inputs)
+            for options in self.method_settings(n_lags, n_known, n_variables, 2 * n_inputs)
         ]
 
     def continued(self, problem: Problem, settings: Sequence[Any]) -> FloatArray:
@@ -98,11 +98,11 @@ class DelayMap(ChosenOnHistory):
             values = smoothed(problem.time[:n_known], problem.values) if smooth else problem.values
             which = [i for i, s in enumerate(settings) if (s.smooth, s.n_lags) == (smooth, n_lags)]
             states = delays(values, n_lags)
-            own = [settings[i].own for i in which]
+            options = [settings[i].options for i in which]
             # of each step but the first: its known columns, and those of the step before
             inputs = np.concatenate([problem.inputs[1:], problem.inputs[:-1]], axis=1)
             seen = np.concatenate([states[:-1], inputs[n_lags - 1 : n_known - 1]], axis=1)
-            step = self.learnt(seen, np.diff(values, axis=0)[n_lags - 1 :], own)
+            step = self.learnt(seen, np.diff(values, axis=0)[n_lags - 1 :], options)
             state = np.repeat(states[-1:], len(which), axis=0)
             for h in range(problem.n_ahead):
                 repeated = np.repeat(inputs[[n_known - 1 + h]], len(which), axis=0)
@@ -135,7 +135,7 @@ class ContextParroting(DelayMap):
     speed: str = "quick"
     n_lags = (1, 2, 3, 4, 6, 8)
 
-    def own_settings(
+    def method_settings(
         self, n_lags: int, n_known: int, n_variables: int, n_inputs: int
     ) -> list[tuple[int, bool]]:
         """Neighbours, and whether changes are copied."""
@@ -147,12 +147,12 @@ class ContextParroting(DelayMap):
         ]
 
     def learnt(
-        self, states: FloatArray, changes: FloatArray, own: Sequence[tuple[int, bool]]
+        self, states: FloatArray, changes: FloatArray, options: Sequence[tuple[int, bool]]
     ) -> Step:
         """See `DelayMap.learnt`."""
         n_variables = changes.shape[1]
-        n_neighbours = np.array([n for n, _ in own])
-        copies = np.array([as_changes for _, as_changes in own])
+        n_neighbours = np.array([n for n, _ in options])
+        copies = np.array([as_changes for _, as_changes in options])
         most = min(int(n_neighbours.max()), len(states))
 
         def step(state: FloatArray) -> FloatArray:
@@ -186,7 +186,7 @@ class SMap(DelayMap):
     name = "s-map"
     n_lags = (1, 2, 3, 4)
 
-    def own_settings(
+    def method_settings(
         self, n_lags: int, n_known: int, n_variables: int, n_inputs: int
     ) -> list[tuple[float, float]]:
         """theta and the ridge; states need more steps than a map has coefficients, or nearly."""
@@ -195,10 +195,10 @@ class SMap(DelayMap):
         return [(theta, penalty) for theta in _THETAS for penalty in _RIDGES_OF_S_MAP]
 
     def learnt(
-        self, states: FloatArray, changes: FloatArray, own: Sequence[tuple[float, float]]
+        self, states: FloatArray, changes: FloatArray, options: Sequence[tuple[float, float]]
     ) -> Step:
         """See `DelayMap.learnt`."""
-        theta, penalty = (np.array(each) for each in zip(*own, strict=True))
+        theta, penalty = (np.array(each) for each in zip(*options, strict=True))
         n, n_variables = changes.shape
         x = np.hstack([np.ones((n, 1)), states])
         n_terms = x.shape[1]
@@ -236,7 +236,7 @@ class Nvar(DelayMap):
     degrees: tuple[int, ...] = (2, 3)
     ridges: tuple[float, ...] = _RIDGES
 
-    def own_settings(
+    def method_settings(
         self, n_lags: int, n_known: int, n_variables: int, n_inputs: int
     ) -> list[tuple[int, float]]:
         """Degree and penalty; at most about 1.5 times as many products as steps."""
@@ -248,16 +248,16 @@ class Nvar(DelayMap):
         ]
 
     def learnt(
-        self, states: FloatArray, changes: FloatArray, own: Sequence[tuple[int, float]]
+        self, states: FloatArray, changes: FloatArray, options: Sequence[tuple[int, float]]
     ) -> Step:
         """See `DelayMap.learnt`."""
-        products = monomials(states.shape[1], max(degree for degree, _ in own))
-        weights = np.zeros((len(own), len(products), changes.shape[1]))
+        products = monomials(states.shape[1], max(degree for degree, _ in options))
+        weights = np.zeros((len(options), len(products), changes.shape[1]))
         features = evaluated(states, products)
-        for degree in {degree for degree, _ in own}:
-            which = [i for i, (d, _) in enumerate(own) if d == degree]
+        for degree in {degree for degree, _ in options}:
+            which = [i for i, (d, _) in enumerate(options) if d == degree]
             used = n_monomials(states.shape[1], degree)
-            penalties = np.array([own[i][1] for i in which])
+            penalties = np.array([options[i][1] for i in which])
             weights[which, :used] = ridge(features[:, :used], changes, penalties)
 
         def step(state: FloatArray) -> FloatArray:

@@ -79,9 +79,9 @@ def _fitted(values: FloatArray, trend: bool, season: int) -> _Model:
     squares, state = _one_step(values, *matrices)
     n = len(values)
     k = len(names) + 1 + trend + (season - 1) + 1
-    left = n - k - 1
+    degrees = n - k - 1
     likelihood = n * math.log(max(squares / n, 1e-300))
-    criterion = likelihood + 2 * k + 2 * k * (k + 1) / left if left > 0 else math.inf
+    criterion = likelihood + 2 * k + 2 * k * (k + 1) / degrees if degrees > 0 else math.inf
     return _Model(*matrices, state, math.sqrt(squares / max(n - len(names) - 1, 1)), criterion)
 
 

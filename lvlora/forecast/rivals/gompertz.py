@@ -116,13 +116,13 @@ def _ahead(logs: FloatArray, n_ahead: int) -> tuple[FloatArray, FloatArray]:
     n, total = len(at), fit.variance + fit.observation
     share = fit.observation / total
     steps = np.concatenate([at, len(logs) + np.arange(n_ahead)])
-    whole = _correlation(np.abs(steps[:, None] - steps[None, :]), fit.c, share)
-    past, across, future = whole[:n, :n], whole[n:, :n], whole[n:, n:]
+    correlation = _correlation(np.abs(steps[:, None] - steps[None, :]), fit.c, share)
+    past, across, future = correlation[:n, :n], correlation[n:, :n], correlation[n:, n:]
     weights = np.linalg.solve(past, across.T).T
     mean = fit.a / (1 - fit.c)
-    left = 1 - weights.sum(axis=1)
+    rest = 1 - weights.sum(axis=1)
     precision = float(np.linalg.solve(past, np.ones(n)).sum())
-    covariance = future - weights @ across.T + np.outer(left, left) / precision
+    covariance = future - weights @ across.T + np.outer(rest, rest) / precision
     unbiased = total * n / max(n - _PARAMETERS, 1)
     return mean + weights @ (logs[at] - mean), covariance * unbiased
 

@@ -114,9 +114,9 @@ def seasonal_pattern(values: FloatArray, season: int) -> FloatArray:
         window = np.convolve(window, [0.5, 0.5])
     margin = len(window) // 2
     level = np.convolve(values, window, mode="valid")
-    left = values[margin : margin + len(level)] - level
+    detrended = values[margin : margin + len(level)] - level
     phases = np.arange(margin, margin + len(level)) % season
-    pattern = np.array([left[phases == phase].mean() for phase in range(season)])
+    pattern = np.array([detrended[phases == phase].mean() for phase in range(season)])
     return np.asarray(pattern - pattern.mean())
 
 

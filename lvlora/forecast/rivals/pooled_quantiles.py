@@ -150,13 +150,13 @@ def _features(
     sums = np.concatenate([[0.0], np.cumsum(values)])
     begin = np.maximum(origins + 1 - _RECENT, 0)
     recent = (sums[origins + 1] - sums[begin]) / (origins + 1 - begin)
-    whole = sums[origins + 1] / (origins + 1)
+    overall = sums[origins + 1] / (origins + 1)
     seasonal = np.full(len(origins), np.nan)
     if season > 1:
         before = origins + ahead - season * -(-ahead // season)
         there = before >= 0
         seasonal[there] = values[before[there]] - last[there]
-    return np.stack([*lags, last - recent, last - whole, seasonal, ahead, last], axis=1)
+    return np.stack([*lags, last - recent, last - overall, seasonal, ahead, last], axis=1)
 
 
 def _between(rank: float, knots: FloatArray, changes: FloatArray) -> FloatArray:

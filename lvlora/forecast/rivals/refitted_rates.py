@@ -83,16 +83,16 @@ class RefittedRates(Refitted):
         def ahead(fit: Fit, time: FloatArray, n: int) -> tuple[FloatArray, FloatArray]:
             paths = fit.continued(time, n)[..., : len(centre)] + centre
             levels = np.exp(np.minimum(paths, _HIGHEST_LOG))
-            kept = guarded(levels, filled[:n])
-            astray = np.mean(~np.isclose(kept, levels, rtol=1e-9, atol=0.0), axis=(1, 2))
+            bounded = guarded(levels, filled[:n])
+            astray = np.mean(~np.isclose(bounded, levels, rtol=1e-9, atol=0.0), axis=(1, 2))
             weights = _weights(fit, int(problem.known[:n].sum()), astray)
-            return np.asarray(np.einsum("b,bhv->hv", weights, kept)), weights
+            return np.asarray(np.einsum("b,bhv->hv", weights, bounded)), weights
 
         with np.errstate(all="ignore"):
             fit = _fitted(problem, families)
             point, weights = ahead(fit, problem.time, n_known)
-            kept = np.flatnonzero(weights >= _NEGLIGIBLE)
-            likely = [fit.systems.families[i] for i in kept]
+            likely_places = np.flatnonzero(weights >= _NEGLIGIBLE)
+            likely = [fit.systems.families[i] for i in likely_places]
             hindcasts = [ahead(_fitted(problem.cut(n), likely), past, n)[0] for n in origins]
         return point, hindcasts
 

@@ -187,18 +187,18 @@ def sparse(
         np.swapaxes(coefficients, 1, 2),
         np.broadcast_to(right.T, (len(coefficients), *right.T.shape)),
     )
-    kept = np.ones(coefficients.shape, dtype=bool)
+    active = np.ones(coefficients.shape, dtype=bool)
     cut = thresholds[:, None, None] * np.ones(coefficients.shape)
     for _ in range(_ROUNDS):
         large = np.abs(coefficients) >= cut * np.abs(coefficients).max(axis=2, keepdims=True)
-        fewer = kept & (large | ~np.isfinite(coefficients))
-        changed = np.any(fewer != kept, axis=(1, 2))
+        fewer = active & (large | ~np.isfinite(coefficients))
+        changed = np.any(fewer != active, axis=(1, 2))
         if not changed.any():
             break
-        kept = fewer
-        both = kept[changed, :, :, None] & kept[changed, :, None, :]
+        active = fewer
+        both = active[changed, :, :, None] & active[changed, :, None, :]
         systems = np.where(both, gram, 0.0) + penalty[changed, None]
-        targets = np.where(kept[changed], right[changed], 0.0)
+        targets = np.where(active[changed], right[changed], 0.0)
         coefficients[changed] = solved(systems, targets[..., None])[..., 0]
     coefficients = np.swapaxes(coefficients, 1, 2)
     return np.asarray(coefficients / size[:, None])

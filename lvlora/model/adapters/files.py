@@ -111,16 +111,16 @@ def save(
             save_file(content, str(part), metadata={"format": "pt"})
             hashes[name] = durable.sha256_of(part)
         text = json.dumps(config, indent=2) + "\n"
-        whole = {
+        all_facts = {
             "schema_version": 1,
             **facts,
             "sha256": hashes,
             "sha256_before": before,
             "config_sha256": hashlib.sha256(text.encode()).hexdigest(),
         }
-        whole["facts_sha256"] = _hash_of(whole)
+        all_facts["facts_sha256"] = _hash_of(all_facts)
         durable.write_text(folder / CONFIG, text)
-        durable.write_text(folder / FACTS, json.dumps(whole, indent=2) + "\n")
+        durable.write_text(folder / FACTS, json.dumps(all_facts, indent=2) + "\n")
     if HEAD not in files:
         (folder / HEAD).unlink(missing_ok=True)
 

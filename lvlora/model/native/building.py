@@ -149,6 +149,6 @@ def _compile(flags: list[str], name: str) -> Path:
 def _forget_old() -> None:
     """Keep the newest libraries; what a process has loaded stays loaded."""
     with contextlib.suppress(OSError):  # another process forgets as well
-        kept = sorted(folder().glob("decoder-*.so"), key=lambda path: path.stat().st_mtime)
-        for path in kept[:-_MOST_KEPT]:
+        libraries = sorted(folder().glob("decoder-*.so"), key=lambda path: path.stat().st_mtime)
+        for path in libraries[:-_MOST_KEPT]:
             path.unlink()

@@ -39,12 +39,12 @@ class Row:
 
     Attributes:
         shared: the segment that it attends to first, or -1; rows that share one stand together.
-        own: the segment that its tokens are added to.
+        target: the segment that its tokens are added to.
         ids: rows of the embedding, in order.
     """
 
     shared: int
-    own: int
+    target: int
     ids: Sequence[int] | Ints
 
 
@@ -162,8 +162,8 @@ class Engine:
         if library is None:
             return None
         dim = _layers(model)[0].self_attn.head_dim
-        whole = all(w.shape[1] % WHOLE_WIDTH == 0 for w in (embedding, *weights))
-        if not whole or dim % WHOLE_HEAD or dim > int(library.most_head_dim()):
+        aligned = all(w.shape[1] % WHOLE_WIDTH == 0 for w in (embedding, *weights))
+        if not aligned or dim % WHOLE_HEAD or dim > int(library.most_head_dim()):
             return None
         return cls(library, model, head, dtype)
 
@@ -209,11 +209,11 @@ class Engine:
         self._ids = np.concatenate([np.asarray(row.ids, dtype=np.int64) for row in rows])
         self._want = np.ascontiguousarray(want, dtype=np.int64)
         self._widen(self._ids)
-        table = np.array([(row.shared, row.own, len(row.ids)) for row in rows], dtype=np.int64)
+        table = np.array([(row.shared, row.target, len(row.ids)) for row in rows], dtype=np.int64)
         self._reach(
             max(
                 (self._lengths[row.shared] if row.shared >= 0 else 0)
-                + self._lengths[row.own]
+                + self._lengths[row.target]
                 + len(row.ids)
                 for row in rows
             )
@@ -231,7 +231,7 @@ class Engine:
         if done != 0:
             raise MemoryError("no memory for keys and values")
         for row in rows:
-            self._lengths[row.own] += len(row.ids)
+            self._lengths[row.target] += len(row.ids)
         return Pairs(int(pairs[0]), int(pairs[1]))
 
     def run(self) -> Floats32:
@@ -248,7 +248,7 @@ class Engine:
             raise MemoryError("no memory for a call of the decoder")
         return logits
 
-    def kept(self, segment: int, layer: int) -> tuple[Floats32, Floats32]:
+    def cached(self, segment: int, layer: int) -> tuple[Floats32, Floats32]:
         """Keys and values of a segment in a layer, each (kv heads, length, head dim)."""
         shape = self.kv_heads, self._lengths[segment], self.head_dim
         keys, values = np.empty(shape, np.float32), np.empty(shape, np.float32)
@@ -279,9 +279,9 @@ class Engine:
 
     def _element(self, tensor: Tensor, dtype: torch.dtype) -> int:
         """Where a copy in the weights' dtype is."""
-        own = tensor.detach().to(dtype).contiguous()
-        self._kept.append(own)
-        return own.data_ptr()
+        copy = tensor.detach().to(dtype).contiguous()
+        self._kept.append(copy)
+        return copy.data_ptr()
 
     def _float(self, tensor: Tensor | None) -> int:
         """Where a copy in float32 is; 0 for none."""

@@ -119,7 +119,7 @@ def test_equals_pytorch(sizes, updates):
     assert found.dtype == np.float32
     assert np.abs(found - expected).max() <= 1e-5 * max(1, np.abs(expected).max())
     for layer, one in enumerate(kept):
-        assert np.abs(np.stack(engine.kept(segment, layer)) - one).max() <= 1e-5
+        assert np.abs(np.stack(engine.cached(segment, layer)) - one).max() <= 1e-5
 
 
 @pytest.fixture
@@ -251,7 +251,7 @@ def test_a_shared_history_is_as_good_as_ones_own(lasting, history):
         whole = _alone(engine, np.concatenate([ids, end]))[history:]
         near = 1e-5 if model.model.norm.weight.dtype == torch.float32 else 0.1
         assert np.abs(found - whole).max() < near
-        assert engine.length(row.own) == len(end)
+        assert engine.length(row.target) == len(end)
     assert engine.length(shared) == history
 
 
@@ -284,7 +284,7 @@ def test_dropped_segments_and_their_memory_are_used_again(lasting):
 def test_a_segment_that_was_never_fed_holds_nothing(lasting):
     _, engine = lasting
     segments = [engine.segment() for _ in range(50)]
-    keys, values = engine.kept(segments[-1], 0)
+    keys, values = engine.cached(segments[-1], 0)
     assert keys.shape == values.shape == (1, 0, 64)
     # nothing before it either: as if there were no history
     ids = _ids(5)
@@ -338,7 +338,7 @@ def test_what_is_not_finite_stays_in_its_row(value, dtype):
         assert np.isnan(found[-21:]).all()
         assert np.array_equal(found[41:101], expected)
         for row in rows:  # the next ones get their pages
-            engine.drop(row.own)
+            engine.drop(row.target)
         assert np.array_equal(_alone(engine, ids), expected)
 
 
@@ -514,7 +514,7 @@ def test_any_sequence_of_calls_equals_pytorch(data):
                 expected, kept = _by_torch(model, whole)
                 mine, found = found[: len(ids)], found[len(ids) :]
                 assert np.abs(mine - expected[-len(ids) :]).max() < 2e-5
-                own = np.stack(engine.kept(r, 2))
+                own = np.stack(engine.cached(r, 2))
                 assert np.abs(own - kept[2][:, :, len(histories.get(shared, [])) :]).max() < 2e-5
         elif rows and todo == "cut":
             r = data.draw(st.sampled_from(sorted(rows)))

@@ -190,11 +190,11 @@ class Fit:
     def best(self, n_each: int) -> Fit:
         """The fits of least cost, at most so many of each family."""
         families = self.systems.families
-        kept: list[int] = []
+        places: list[int] = []
         for i in np.argsort(self.cost, kind="stable").tolist():
-            if sum(families[j] is families[i] for j in kept) < n_each:
-                kept.append(i)
-        return self.only(np.array(sorted(kept)))
+            if sum(families[j] is families[i] for j in places) < n_each:
+                places.append(i)
+        return self.only(np.array(sorted(places)))
 
     def continued(self, time: FloatArray, n_known: int) -> FloatArray:
         """(B, H, V) solutions at the times after the first ``n_known``."""

@@ -152,8 +152,8 @@ class Rates:
         result = product(jacobian, change)
         n_coefficients = self._term.shape[1]
         at = np.broadcast_to(self._term[:, None], (*terms.shape[:2], n_coefficients))
-        own = np.take_along_axis(terms, at, 2)
-        result[..., :n_coefficients] += self._at_variable * own[:, :, None]
+        terms_used = np.take_along_axis(terms, at, 2)
+        result[..., :n_coefficients] += self._at_variable * terms_used[:, :, None]
         result[..., n_coefficients] -= saturated
         return slope, result
 

@@ -85,15 +85,15 @@ class Standardised:
         problem = self.problem
         times = problem.time[problem.n_known :]
         if len(times) != len(self.asked) or not np.array_equal(times, self.asked):
-            whole = np.isfinite(ahead).all(axis=(-2, -1), keepdims=True)
-            ahead = np.where(whole, ahead, 0.0)
+            is_finite = np.isfinite(ahead).all(axis=(-2, -1), keepdims=True)
+            ahead = np.where(is_finite, ahead, 0.0)
             start = np.broadcast_to(problem.values[-1], (*ahead.shape[:-2], 1, ahead.shape[-1]))
             ahead = _at(
                 problem.time[problem.n_known - 1 :],
                 np.concatenate([start, ahead], axis=-2),
                 self.asked,
             )
-            ahead = np.where(whole, ahead, np.nan)
+            ahead = np.where(is_finite, ahead, np.nan)
         with np.errstate(all="ignore"):
             levels = ahead * self._spread + self.centre
             restored: FloatArray = np.where(self._logs, np.exp(levels), levels * self._unit)
@@ -141,11 +141,11 @@ def _inputs(time: FloatArray, inputs: FloatArray | None, n_known: int) -> FloatA
     """Known columns without gaps, of the history's mean 0 and variance 1."""
     if inputs is None:
         return np.empty((len(time), 0))
-    whole = complete(time, inputs)
-    past = whole[:n_known]
+    filled = complete(time, inputs)
+    past = filled[:n_known]
     spread = past.std(axis=0)
     flat = spread <= _FLAT * np.maximum(np.abs(past).max(axis=0), 1.0)
-    return np.asarray((whole - past.mean(axis=0)) / np.where(flat, 1.0, spread))
+    return np.asarray((filled - past.mean(axis=0)) / np.where(flat, 1.0, spread))
 
 
 def _evened(problem: Problem) -> Problem:
@@ -157,8 +157,8 @@ def _evened(problem: Problem) -> Problem:
     n_steps = int(np.ceil(min(problem.time[-1] - steps[-1], 4.0 * n_ahead + 1)))
     values = _at(problem.time[:n_known], problem.values, steps)
     known = _at(problem.time[:n_known], problem.known.astype(np.float64), steps) > 0.5
-    whole = _whole(n_known + max(n_steps, 1))
-    return Problem(whole, values, known, _at(problem.time, problem.inputs, whole))
+    all_steps = _whole(n_known + max(n_steps, 1))
+    return Problem(all_steps, values, known, _at(problem.time, problem.inputs, all_steps))
 
 
 def _whole(n: int) -> FloatArray:
@@ -190,11 +190,11 @@ def smoothed(time: FloatArray, values: FloatArray) -> FloatArray:
         return values
     roughness, basis = _basis(np.ascontiguousarray(time).tobytes())
     coordinates = basis.T @ values
-    kept = 1 / (1 + _STRENGTHS[:, None] * roughness)
-    left = (1 - kept) ** 2 @ coordinates**2
-    freedom = np.maximum(1 - kept.sum(axis=1) / n, 1e-6)
-    best = np.argmin(left / freedom[:, None] ** 2, axis=0)
-    result: FloatArray = basis @ (kept[best].T * coordinates)
+    shrinkage = 1 / (1 + _STRENGTHS[:, None] * roughness)
+    residual = (1 - shrinkage) ** 2 @ coordinates**2
+    freedom = np.maximum(1 - shrinkage.sum(axis=1) / n, 1e-6)
+    best = np.argmin(residual / freedom[:, None] ** 2, axis=0)
+    result: FloatArray = basis @ (shrinkage[best].T * coordinates)
     return result
 
 
