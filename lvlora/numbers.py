@@ -1,14 +1,10 @@
-"""Numbers as people read them, and a line of blocks for a curve."""
+"""Numbers as people read them."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
 
-_BLOCKS = "▁▂▃▄▅▆▇█"
-ASCII_BLOCKS = str.maketrans(_BLOCKS, "_.-~=+*#")
-"""Blocks of a sparkline to characters that every terminal can show."""
 _SI = ("", "k", "M", "G", "T", "P", "E", "Z")
 
 
@@ -92,30 +88,6 @@ def size(n_bytes: float) -> str:
     """Bytes with a decimal prefix: 988 MB."""
     text = si(n_bytes)
     return f"{text}B" if text[-1].isalpha() else f"{text} B"
-
-
-def sparkline(values: Sequence[float | None], width: int = 40) -> str:
-    """One line of blocks: the lowest value is the lowest block, a missing one is a space.
-
-    Args:
-        values: the curve; more than ``width`` values are averaged into ``width`` bins.
-        width: characters at most.
-    """
-    bins = binned([math.nan if v is None else v for v in values], width)
-    finite = [value for value in bins if math.isfinite(value)]
-    if not finite:
-        return " " * len(bins)
-    low, high = min(finite), max(finite)
-    spread = high - low
-
-    def block(value: float) -> str:
-        if not math.isfinite(value):
-            return " "
-        # halves first: the spread of two huge numbers may be beyond a float
-        place = 0.5 if spread == 0 else (value / 2 - low / 2) / (high / 2 - low / 2)
-        return _BLOCKS[min(int(place * len(_BLOCKS)), len(_BLOCKS) - 1)]
-
-    return "".join(block(value) for value in bins)
 
 
 def binned(values: list[float], width: int) -> list[float]:

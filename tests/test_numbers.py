@@ -50,12 +50,6 @@ from lvlora import numbers
         (numbers.duration(187200), "2 d 4 h"),
         (numbers.size(988e6), "988 MB"),
         (numbers.size(12), "12 B"),
-        (numbers.sparkline([]), ""),
-        (numbers.sparkline([1, 1]), "▅▅"),
-        (numbers.sparkline([0, math.nan, 1]), "▁ █"),
-        (numbers.sparkline([math.nan]), " "),
-        (numbers.sparkline([0, 1, 2]).translate(numbers.ASCII_BLOCKS), "_=#"),
-        (numbers.sparkline([-1e308, 1e308]), "▁█"),
     ],
 )
 def test_as_people_read_them(shown, expected):
@@ -73,16 +67,6 @@ def test_every_float_can_be_shown(number):
 @given(st.floats(min_value=1e-300, max_value=1e300))
 def test_four_digits_are_kept(number):
     assert float(numbers.plain(number).replace(",", "")) == pytest.approx(number, rel=1e-3)
-
-
-@given(st.lists(st.floats(), max_size=200), st.integers(1, 60))
-def test_a_curve_fits_and_shows_extremes(values, width):
-    shown = numbers.sparkline(values, width)
-    assert len(shown) == min(len(values), width)
-    finite = [v for v in values if math.isfinite(v)]
-    if len(values) <= width and finite and max(finite) > min(finite):
-        assert shown[values.index(min(finite))] == "▁"
-        assert shown[values.index(max(finite))] == "█"
 
 
 @given(st.floats(min_value=0, max_value=1e9))

@@ -165,8 +165,6 @@ class Cluster(Shape):
     """Mean of each feature; 0 where a series lacks it."""
     example: str
     """Id of the series nearest to the middle."""
-    course: list[Number]
-    """Its first variable, averaged into at most 16 parts."""
 
 
 class InitialFinal(Shape):

@@ -23,7 +23,6 @@ from rich.text import Text
 from lvlora import numbers
 from lvlora.answers import Answer
 from lvlora.narrator import Advance
-from lvlora.numbers import ASCII_BLOCKS
 from lvlora.report.document import Block, Document, Facts, Picture, Points, Table
 
 _GAP = 3  # between two columns of a table
@@ -66,15 +65,6 @@ class Output:
         self._reported = False
         self.console = console_for(self._stdout)
         self.messages = console_for(self._stderr)
-
-    @property
-    def ascii_only(self) -> bool:
-        """Stdout cannot show blocks."""
-        try:
-            "▁█".encode(self._stdout.encoding or "ascii")
-        except (LookupError, UnicodeEncodeError):
-            return True
-        return False
 
     def report(self, answer: Answer, document: Callable[[], Document]) -> None:
         """Print the result of a command: its answer as JSON, or its document.
@@ -160,10 +150,7 @@ class Output:
             title: a line above.
             bold: indexes of rows to set off.
         """
-        blocks = ASCII_BLOCKS if self.ascii_only else {}
-        cells = [
-            [printable("–" if c is None else c).translate(blocks) for c in row] for row in rows
-        ]
+        cells = [[printable("–" if c is None else c) for c in row] for row in rows]
         heads = self._folded([printable(head) for head in columns], cells)
         if title:
             self.heading(title)

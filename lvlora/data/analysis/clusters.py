@@ -11,14 +11,11 @@ from lvlora.data.analysis.dynamics import Dynamics, median_known
 from lvlora.data.answers import Cluster
 from lvlora.data.dataset import Dataset, FloatArray
 from lvlora.data.gaps import mean_known
-from lvlora.numbers import binned
 
 STEADY_GROWTH = 0.01
 """Peaks that change by less than 1 % a period are called sustained."""
 
 _MAX_SILHOUETTE_SERIES = 2_000
-_COURSE = 16
-"""Parts of an example's course, for a line of text."""
 
 
 @dataclass(frozen=True)
@@ -74,15 +71,13 @@ def cluster(dataset: Dataset, dynamics: Dynamics, n_clusters: int, seed: int) ->
         name = _name(members, dynamics)
         taken = sum(c.name == name or c.name.startswith(f"{name} ") for c in clusters)
         examples.append(int(members[np.argmin(gap)]))
-        example = dataset.series[examples[-1]]
         clusters.append(
             Cluster(
                 name=f"{name} {taken + 1}" if taken else name,
                 size=len(members),
                 share=len(members) / n,
                 features=dict(zip(by_name, features[members].mean(0), strict=True)),
-                example=example.id,
-                course=[*binned(example.values[:, 0].tolist(), _COURSE)],
+                example=dataset.series[examples[-1]].id,
             )
         )
     return Clustering(tuple(clusters), labels, tuple(examples), silhouette)

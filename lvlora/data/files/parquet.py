@@ -152,12 +152,6 @@ def _stored_times(dataset: Dataset) -> Any:
     times, calendar = np.concatenate([s.time for s in dataset]), dataset.calendar
     if calendar is None:
         return pyarrow.array(times)
-    dates = calendar.dates(times)
     if calendar.precision in WHOLE_DAYS:
-        return pyarrow.array(dates.astype("datetime64[D]"))
-    if calendar.offset is None:
-        return pyarrow.array(dates)
-    # a timestamp with a zone is stored as the moment it is in UTC
-    zone = calendar.texts(times[:1])[0][-6:] if calendar.offset else "UTC"
-    moments = dates - np.timedelta64(calendar.offset, "m")
-    return pyarrow.array(moments).cast(pyarrow.timestamp("us")).cast(pyarrow.timestamp("us", zone))
+        return pyarrow.array(calendar.dates(times).astype("datetime64[D]"))
+    return pyarrow.array(calendar.datetimes(times))  # with their zone, if they have one

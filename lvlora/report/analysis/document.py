@@ -115,11 +115,11 @@ def _clusters(record: Analyze) -> list[Block]:
             numbers.share(cluster.share),
             # what has no period counts as 0 among the features
             numbers.plain(cluster.features["period"] or None),
-            f"{cluster.example} {numbers.sparkline(cluster.course)}",
+            cluster.example,
         ]
         for cluster in record.clusters
     ]
-    heads = ["cluster", "series", "share", "period", f"example ({record.variables[0]})"]
+    heads = ["cluster", "series", "share", "period", "example"]
     blocks: list[Block] = [Table("", heads, rows)]
     if record.silhouette is not None:
         blocks.append(f"Silhouette {record.silhouette:.2f} (-1 to 1; near 0: not distinct kinds)")

@@ -71,18 +71,10 @@ def clusters_figure(dataset: Dataset, analysis: Analysis) -> Figure:
         subtitle = f"{100 * cluster.share:.1f} % ({cluster.size:,} series)"
         panels.append(Panel(cluster.name, time, mean, subtitle=subtitle, calendar=dataset.calendar))
     rows, columns, panels = _arrange(panels, dataset)
-    lines = -(-len(panels) // columns)
-    width = 10.5
+    width, heights = 10.5, [4.0, -(-len(panels) // columns) * (1.2 * max(rows, 2) + 0.6)]
     with style.look():
-        if rows == 1:
-            # beside each other; variables that need panels of their own go below
-            figure = style.new_figure(width, max(4.8, lines * 2.25 + 0.9))
-            parts = figure.subfigures(1, 2, squeeze=False, width_ratios=[1.0, 1.25])
-            width *= 0.55
-        else:
-            heights = [4.0, lines * (1.2 * rows + 0.6)]
-            figure = style.new_figure(width, sum(heights) + 1.0)
-            parts = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)
+        figure = style.new_figure(width, sum(heights) + 1.0)
+        parts = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)
         above, below = parts.flat
         _draw_period_amplitude(above.subplots(), dataset, analysis)
         title = {"fontsize": 11, "fontweight": "bold", "ha": "left", "x": 0.08}
@@ -285,28 +277,25 @@ def draw_histogram(
     """
     from matplotlib.ticker import MaxNLocator
 
-    known = [s[np.isfinite(s)] for s in samples.values()]
-    every = np.concatenate(known)
+    known = {name: values[np.isfinite(values)] for name, values in samples.items()}
+    every = np.concatenate(list(known.values()))
     if every.size == 0:
         how: dict[str, Any] = {"transform": axes.transAxes, "ha": "center", "color": style.FAINT}
         axes.text(0.5, 0.5, "no series has two peaks", **how)
         return
     # a few odd series must not squeeze the others; where all are few, none is odd
-    low, high = np.percentile(every, [0.5, 99.5] if every.size >= _MANY else [0, 100])
-    least = max(abs(low), abs(high), 1e-12) * 0.1
-    if high - low < least:
-        middle = (low + high) / 2
-        low, high = middle - least, middle + least
-    edges = np.linspace(low, high, int(np.clip(np.sqrt(every.size / len(known)) * 1.5, 8, 40)) + 1)
-    for k, (values, name) in enumerate(zip(known, samples, strict=True)):
+    low, high = np.percentile(every, [0.5, 99.5] if every.size >= _MANY else [0, 100]).tolist()
+    if high - low < (least := 0.1 * max(abs(low), abs(high))):
+        low, high = (low + high - least) / 2, (low + high + least) / 2
+    n_bins = int(np.clip(np.sqrt(every.size / len(known)) * 1.5, 8, 40))
+    edges = np.histogram_bin_edges(every, n_bins, (low, high))
+    for colour, (name, values) in zip(colours, known.items(), strict=False):
         if values.size == 0:
             continue
-        colour, median = colours[k % len(colours)], float(np.median(values))
-        inside = values[(values >= low) & (values <= high)]
+        median = float(np.median(values))
+        look: dict[str, Any] = {"histtype": "stepfilled", "linewidth": 1.4, "edgecolor": colour}
         label = f"{name}: median {style.short(median)}" if name else None
-        axes.hist(inside, bins=edges.tolist(), color=colour, alpha=0.25)
-        outline: dict[str, Any] = {"histtype": "step", "linewidth": 1.4, "label": label}
-        axes.hist(inside, bins=edges.tolist(), color=colour, **outline)
+        axes.hist(values, bins=edges.tolist(), facecolor=(colour, 0.25), label=label, **look)
         axes.axvline(median, color=colour, linewidth=1.3, linestyle="--")
         if not name:
             axes.set_title(f"median {style.short(median)}", fontsize=9.5)
