@@ -181,6 +181,7 @@ class SplitSizes(Shape):
     validation: int
     test: int
     seed: int
+    stratified: bool
     sha256: str
 
 

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lvlora.data.analysis.clusters import cluster
+from lvlora.data.analysis.dynamics import measure
 from lvlora.data.dataset import Dataset
 from lvlora.settings.base import Split as Part
 from lvlora.settings.shared import SplitSettings
 
 SHARES = (0.70, 0.15, 0.15)
 """Shares of train, validation, test."""
+STRATA = 4
+"""Clusters of similar dynamics of which a stratified split has as much in each part."""
 
 
 @dataclass(frozen=True)
@@ -46,17 +52,30 @@ class Split:
         return json.dumps({"sha256": self.sha256, "seed": self.seed, **parts}) + "\n"
 
 
-def split_ids(dataset: Dataset, seed: int) -> Split:
+def split_ids(dataset: Dataset, seed: int, strata: Sequence[int] = ()) -> Split:
     """70/15/15 by largest remainder, at random.
 
     A series' place in the random order is the SHA-256 of (seed, id): the split is the same
     whatever the order of the file. Small sets: one series trains; from two on at least one
     validates; from three on at least one tests.
+
+    Args:
+        strata: a label of each series, such as its cluster. Each part then has nearly the same
+            share of every stratum (proportional allocation, Cochran 1977, chapter 5).
     """
     ids = sorted(
         (series.id for series in dataset),
         key=lambda name: hashlib.sha256(f"{seed}\x1f{name}".encode()).digest(),
     )
+    if strata:
+        stratum = dict(zip((series.id for series in dataset), strata, strict=True))
+        sizes_of, seen = Counter(strata), Counter[int]()
+        place = {}
+        for name in ids:
+            label = stratum[name]
+            place[name] = (seen[label] + 0.5) / sizes_of[label]
+            seen[label] += 1
+        ids.sort(key=lambda name: place[name])
     n = len(ids)
     quotas = [n * share for share in SHARES]
     sizes = [int(quota + 1e-9) for quota in quotas]
@@ -73,4 +92,9 @@ def split_ids(dataset: Dataset, seed: int) -> Split:
 
 def split_of(dataset: Dataset, settings: SplitSettings) -> Split:
     """The split that the settings ask for."""
-    return split_ids(dataset, settings.split_seed)
+    strata = []
+    if settings.stratify:
+        n_clusters = min(STRATA, len(dataset))
+        clustering = cluster(dataset, measure(dataset), n_clusters, settings.split_seed)
+        strata = clustering.labels.tolist()
+    return split_ids(dataset, settings.split_seed, strata)

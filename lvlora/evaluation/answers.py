@@ -66,6 +66,7 @@ class EvaluatedData(Shape):
     time: str
     sha256: str
     split_seed: int
+    stratified: bool
     split_sha256: str
     known: tuple[str, ...] = ()
     """Columns whose future was given."""

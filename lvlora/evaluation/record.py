@@ -71,6 +71,7 @@ def record_of(entries: Sequence[Entry], job: Job) -> EvaluationRecord:
             time=job.data.time_name,
             sha256=job.data_sha256,
             split_seed=job.split.seed,
+            stratified=settings.stratify,
             split_sha256=job.split.sha256,
             known=job.data.known,
         ),
@@ -86,7 +87,7 @@ def record_of(entries: Sequence[Entry], job: Job) -> EvaluationRecord:
 
 def _other_settings(settings: EvaluateSettings) -> dict[str, object]:
     """Settings that decide the result and stand neither in the record's protocol nor its data."""
-    elsewhere = ("split_seed", "split", "protocol", "context", "horizon")
+    elsewhere = ("split_seed", "stratify", "split", "protocol", "context", "horizon")
     deciding = settings.deciding("result", "model", "placement", "limit", "resources")
     return {
         name: value

@@ -187,8 +187,8 @@ def warn_of_seen(
         n_seen = len(set(seen).intersection(scored))
         if info.facts.get("split_sha256") != split.sha256:
             narrator.warning(
-                f"{info.folder} was trained on another split of this data "
-                "(--split-seed): it has seen some of the series that are scored."
+                f"{info.folder} was trained on another split of this data (--split-seed, "
+                "--stratify): it has seen some of the series that are scored."
             )
         elif n_seen:
             which = (

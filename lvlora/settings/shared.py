@@ -76,6 +76,9 @@ class SplitSettings(InputSettings):
     split_seed: Seed = option(
         0, "Seed of the 70/15/15 split into train, validation, test.", "Data", affects="result"
     )
+    stratify: bool = option(
+        False, "Split within clusters of similar dynamics.", "Data", affects="result"
+    )
 
 
 class ModelSettings(Settings):

@@ -91,3 +91,12 @@ def test_clusters_of_one_name_are_numbered_without_brackets(run_lvlora):
     assert len(set(names)) == 8
     assert any(name.endswith("oscillation 2") for name in names)
     assert not any("(" in name for name in names)
+
+
+def test_stratified_splits(run_lvlora, data):
+    plain = run_lvlora(["analyze", data, "--json"]).json["split"]
+    stratified = run_lvlora(["analyze", data, "--json", "--stratify"]).json["split"]
+    assert stratified["stratified"] is True
+    assert plain["sha256"] != stratified["sha256"]
+    again = run_lvlora(["analyze", data, "--json", "--split-seed", "1"]).json["split"]
+    assert again["sha256"] != plain["sha256"]

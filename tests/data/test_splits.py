@@ -1,4 +1,6 @@
-"""Splits: sizes, disjointness, independence of the file's order, small sets."""
+"""Splits: sizes, disjointness, independence of the file's order, small sets, strata."""
+
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -46,8 +48,12 @@ def test_every_series_is_in_one_part(n, seed):
 
 def test_the_order_of_the_file_does_not_matter():
     ids = list(range(50))
+    labels = [i // 20 for i in ids]
     shuffled = np.random.default_rng(0).permutation(50).tolist()
     assert split_ids(dataset(ids), 3) == split_ids(dataset(shuffled), 3)
+    assert split_ids(dataset(ids), 3, labels) == split_ids(
+        dataset(shuffled), 3, [labels[i] for i in shuffled]
+    )
 
 
 def test_seeds_differ_and_repeat():
@@ -67,3 +73,13 @@ def test_the_hash_is_of_who_is_where():
     """Written down: a change of the split rule would silently mix train and test of old runs."""
     expected = "18a58335693ad8cdcc7f39ca92ac32fda0ba50c86e9d431062edd61fc5fc1630"
     assert split_ids(dataset(range(20)), 0).sha256 == expected
+
+
+def test_strata_are_shared_out_alike():
+    strata = [0] * 693 + [1] * 149 + [2] * 146 + [3] * 12
+    split = split_ids(dataset(range(1000)), 5, strata)
+    assert (len(split.train), len(split.validation), len(split.test)) == (700, 150, 150)
+    for part, share in ((split.train, 0.7), (split.validation, 0.15), (split.test, 0.15)):
+        of_part = Counter(strata[int(i)] for i in part)
+        for label, size in Counter(strata).items():
+            assert abs(of_part[label] - share * size) <= 1

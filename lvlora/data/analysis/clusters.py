@@ -35,7 +35,7 @@ class Clustering:
 
 
 def cluster(dataset: Dataset, dynamics: Dynamics, n_clusters: int, seed: int) -> Clustering:
-    """Clusters of similar dynamics.
+    """Clusters of similar dynamics, for analysis and for stratified splits.
 
     KMeans (sklearn, ten starts) on features scaled to mean 0 and variance 1: the period of a
     series (mean over the variables that have one), each variable's largest value and mean, and the

@@ -13,7 +13,7 @@ from lvlora.data.analysis.dynamics import Dynamics, measure, median_known
 from lvlora.data.answers import Quality, Summary
 from lvlora.data.dataset import Dataset, FloatArray
 from lvlora.data.settings import AnalyzeSettings
-from lvlora.data.splits import Split, split_ids
+from lvlora.data.splits import Split, split_of
 from lvlora.data.time_steps import EVEN, are_even, find_steps
 
 
@@ -35,7 +35,7 @@ def analyze(dataset: Dataset, settings: AnalyzeSettings) -> Analysis:
     """
     dynamics = measure(dataset)
     clustering = cluster(dataset, dynamics, settings.clusters, settings.seed)
-    split = split_ids(dataset, settings.split_seed)
+    split = split_of(dataset, settings)
     answer = answers.Analyze(
         source=dataset.source,
         sha256=dataset.sha256(),
@@ -61,6 +61,7 @@ def analyze(dataset: Dataset, settings: AnalyzeSettings) -> Analysis:
             validation=len(split.validation),
             test=len(split.test),
             seed=split.seed,
+            stratified=settings.stratify,
             sha256=split.sha256,
         ),
     )

@@ -15,6 +15,7 @@ def document(record: Analyze) -> Document:
     steps = f"{quality.longest:,}"
     if quality.shortest != quality.longest:
         steps = f"{quality.shortest:,} to {steps}"
+    how = " within clusters" if split.stratified else ""
     return Document(
         f"{record.source}: {quality.n_series:,} series of {steps} steps, "
         f"{', '.join(record.variables)}",
@@ -24,7 +25,7 @@ def document(record: Analyze) -> Document:
             Section("Dynamics", _dynamics(record)),
             Section("Clusters", _clusters(record)),
         ],
-        f"Split (seed {split.seed}): {split.train:,} train, "
+        f"Split{how} (seed {split.seed}): {split.train:,} train, "
         f"{split.validation:,} validation, {split.test:,} test",
     )
 
