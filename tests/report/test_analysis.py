@@ -1,4 +1,4 @@
-"""The four figures of any data set: one to many variables, gaps, unlike lengths, constants."""
+"""The five figures of any data set: one to many variables, gaps, unlike lengths, constants."""
 
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from lvlora.report.analysis.figures import (
     clusters_figure,
     distributions_figure,
     draw_analysis,
+    states_figure,
     trajectories_figure,
 )
 from lvlora.report.drawing import style
@@ -35,7 +36,9 @@ def test_every_figure_is_written_as_png_and_svg(simulated, tmp_path: Path) -> No
     files = draw_analysis(tmp_path / "figures", *simulated)
     assert [f.name for f in files] == [
         f"figure-{i}-{name}.{suffix}"
-        for i, name in enumerate(["clusters", "trajectories", "distributions", "means"], start=1)
+        for i, name in enumerate(
+            ["clusters", "trajectories", "distributions", "means", "states"], start=1
+        )
         for suffix in ("png", "svg")
     ]
     for file in files:
@@ -61,6 +64,14 @@ def test_periods_are_shown_in_time_and_in_samples(simulated) -> None:
     assert top.get_xlabel() == "period (samples)"
     medians = [line.get_xdata()[0] for line in figure.axes[0].lines]
     np.testing.assert_allclose(medians, np.nanmedian(analysis.dynamics.periods, axis=0))
+
+
+def test_states_are_the_first_and_last_values(simulated) -> None:
+    dataset, analysis = simulated
+    _, last = states_figure(dataset, analysis).axes
+    drawn = np.concatenate([np.asarray(c.get_offsets()) for c in last.collections])
+    expected = np.array([s.values[-1] for s in dataset])
+    np.testing.assert_allclose(np.sort(drawn, axis=0), np.sort(expected, axis=0))
 
 
 def test_the_mean_is_of_what_is_known_at_each_time() -> None:
@@ -146,7 +157,7 @@ def test_long_names_stay_in_their_own_place() -> None:
     ]
     names = ("hare population", "lynx", "temperature in degrees")
     given = analysed(Dataset(tuple(series), names))
-    for name in ("trajectories", "clusters"):
+    for name in ("trajectories", "states"):
         figure = FIGURES[name](*given)
         figure.draw_without_rendering()
         titles = [

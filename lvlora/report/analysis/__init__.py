@@ -1,1 +1,1 @@
-"""A data set: `document` has its sentences and tables, `figures` its four figures."""
+"""A data set: `document` has its sentences and tables, `figures` its five figures."""

@@ -1,4 +1,4 @@
-"""A data set in four figures: clusters, examples, periods and lags, means."""
+"""A data set in five figures: clusters, examples, periods and lags, means, first and last state."""
 
 from __future__ import annotations
 
@@ -174,11 +174,42 @@ def means_figure(dataset: Dataset, analysis: Analysis) -> Figure:
     return figure
 
 
+def states_figure(dataset: Dataset, analysis: Analysis) -> Figure:
+    """Figure 5: first and last states: a plane of two variables, or the one against the other."""
+    dynamics, names = analysis.dynamics, analysis.answer.variables
+    if len(names) == 2:
+        height, columns, lines = 4.6, 2, 1
+        panels = [
+            ("First states", *dynamics.initial.T, *names),
+            ("Last states", *dynamics.final.T, *names),
+        ]
+    else:
+        columns = min(len(names), MAX_VARIABLES, 3)
+        lines = -(-min(len(names), MAX_VARIABLES) // columns)
+        height = 0.9 + (3.4 if columns == 1 else 2.9) * lines
+        panels = [
+            (name, dynamics.initial[:, v], dynamics.final[:, v], "first value", "last value")
+            for v, name in enumerate(names[:MAX_VARIABLES])
+        ]
+    with style.look():
+        figure = style.new_figure(height=height)
+        for place, (title, x, y, *labels) in enumerate(panels, 1):
+            axes = figure.add_subplot(lines, columns, place)
+            _scatter(axes, x, y, analysis)
+            axes.set_title(style.lines(title, 60 // columns - 4))
+            axes.set_xlabel(style.plain(labels[0]))
+            axes.set_ylabel(style.plain(labels[1]))
+        note = _more(len(names) - MAX_VARIABLES, "variables")
+        style.legend_below(figure, _cluster_key(analysis), columns=2, note=note)
+    return figure
+
+
 FIGURES: dict[str, Callable[[Dataset, Any], Any]] = {
     "clusters": clusters_figure,
     "trajectories": trajectories_figure,
     "distributions": distributions_figure,
     "means": means_figure,
+    "states": states_figure,
 }
 """Name in the file's name -> (dataset, analysis) -> Figure."""
 
