@@ -66,8 +66,6 @@ class ForecastPicture:
 def forecast_figure(pictures: ForecastPicture | Sequence[ForecastPicture]) -> Figure:
     """One to six series, each in a panel (up to two variables alike) or a panel a variable."""
     several = [pictures] if isinstance(pictures, ForecastPicture) else list(pictures)
-    if not several:
-        raise ValueError("no forecast to draw")
     shown, variables = several[:MAX_SERIES], several[0].variables
     ranges = ([float(np.ptp(_core(p, [v]))) for v in range(len(variables))] for p in shown)
     rows = rows_needed(ranges, len(variables), MAX_VARIABLES)

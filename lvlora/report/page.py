@@ -191,9 +191,6 @@ def _block(block: Block, names: _Names, images: Mapping[Picture, Image]) -> Iter
 
 
 def _table(table: Table, names: _Names) -> Iterator[str]:
-    for i, row in enumerate(table.rows):
-        if len(row) != len(table.head):
-            raise ValueError(f"row {i} of “{table.caption}” has {len(row)} cells")
     columns = range(len(table.head))
     numeric = [all(_is_number(row[c]) for row in table.rows) and c > 0 for c in columns]
     classes = [' class="number"' if is_number else "" for is_number in numeric]

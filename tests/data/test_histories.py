@@ -3,7 +3,7 @@
 import numpy as np
 
 from lvlora.data.dataset import Dataset, Series
-from lvlora.data.histories import cut, last_windows, learnable
+from lvlora.data.histories import last_windows, learnable
 
 
 def line(n_steps: int, name: str = "a") -> Series:
@@ -42,9 +42,3 @@ def test_of_a_series_with_several_windows_only_the_shortest_history_is_learnt_fr
     train = Dataset((line(20), line(9, "b")), ("x", "y"))
     seen = learnable(train, [c.history for c in reversed(last_windows(line(20), 4, 3, 2))])
     assert [len(s) for s in seen] == [12, 9]
-
-
-def test_the_first_steps_are_cut_as_before() -> None:
-    found = cut(line(10), 6, 3)
-    assert found.history.time.tolist() == [0, 1, 2, 3, 4, 5]
-    assert found.future.time.tolist() == [6, 7, 8]

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from lvlora.data.seasons import seasons, seasons_used, whole_season
+from lvlora.evaluation import scores
+from lvlora.forecast.rivals import default_rivals
 
 NONE = math.nan
 
@@ -61,6 +63,9 @@ def test_the_table_tells_the_season_beside_each_row(run_lvlora, tmp_path, monkey
 def test_without_a_season_skill_is_against_the_last_value(run_lvlora, tmp_path, monkeypatch):
     """And pooled quantiles learn from the training part where few series are scored."""
     monkeypatch.chdir(tmp_path)
+    names = {"seasonal naive", "last value", "context mean", "pooled quantiles"}
+    rivals = [rival for rival in default_rivals() if rival.name in names]
+    monkeypatch.setattr(scores, "default_rivals", lambda season: rivals)
     rng = np.random.default_rng(0)
     rows = [
         f"s{k},{t},{x:.4f}"

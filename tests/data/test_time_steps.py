@@ -11,7 +11,7 @@ from lvlora.data.files.csv import read_csv
 from lvlora.data.files.readers import read_dataset
 from lvlora.data.files.writers import write_dataset
 from lvlora.data.frames import from_arrays
-from lvlora.data.time_steps import find_steps, insert_absent, usual_step
+from lvlora.data.time_steps import find_steps, insert_absent
 from lvlora.settings.shared import InputSettings
 
 
@@ -46,10 +46,6 @@ def test_rows_stand_for_absent_steps():
     assert np.isnan(made.values[2:4]).all()
     assert made.values[4].tolist() == [4, 5]
     assert not np.isnan(np.delete(made.values, [2, 3], axis=0)).any()
-
-
-def test_the_usual_step_was_made():
-    assert usual_step(np.array([0.0, 1, 2, 4, 6])) == 1
 
 
 def test_a_table_is_completed_and_says_so():

@@ -181,13 +181,6 @@ def page_rows(page: Path, caption: str) -> list[list[str]]:
     ]
 
 
-@pytest.mark.usefixtures("figures_not_drawn")
-def test_the_same_record_gives_the_same_page(record: dict[str, Any], tmp_path: Path) -> None:
-    """Of what is drawn, tests/report/drawing/test_style.py says the same."""
-    one, other = (written(tmp_path / name, record).read_bytes() for name in "ab")
-    assert one == other
-
-
 @pytest.mark.parametrize(
     "changes",
     [

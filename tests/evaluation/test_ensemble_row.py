@@ -9,7 +9,7 @@ from lvlora.evaluation.folder import Pieces
 from lvlora.evaluation.protocol import Protocol, Task, task
 from lvlora.evaluation.scores import score_ensemble, score_floor
 from lvlora.forecast.ensemble import NAME, loss
-from lvlora.forecast.rivals import LastValue, Rival, SeasonalNaive, default_rivals
+from lvlora.forecast.rivals import LastValue, Rival, SeasonalNaive
 from lvlora.forecast.rivals.parts.futures import recent_origins
 
 LEVELS = (0.1, 0.5, 0.9)
@@ -123,8 +123,3 @@ def test_histories_too_short_for_a_past_weigh_all_alike() -> None:
         entries.append(entry)
     found = score_ensemble(entries, asked, LEVELS, 0)
     np.testing.assert_allclose(found.point, (entries[0].point + entries[1].point) / 2)
-
-
-def test_only_who_merely_chooses_stays_out() -> None:
-    out = [rival.name for rival in default_rivals() if not rival.takes_part]
-    assert out == ["best fitted equations"]

@@ -45,18 +45,6 @@ def test_one_series_and_one_forecaster_have_no_interval() -> None:
     assert first.high is None
 
 
-def test_windows_of_a_series_are_one_draw() -> None:
-    """Copies of every window change neither a number nor its interval."""
-    rng = np.random.default_rng(3)
-    errors = np.exp(rng.normal(size=(15, 3)))
-    names = [f"s{i}" for i in range(15)]
-    once = by_series(errors, names)
-    thrice = by_series(np.repeat(errors, 3, axis=0), [n for n in names for _ in range(3)])
-    np.testing.assert_allclose(thrice, once, rtol=1e-12)
-    for ours, theirs in zip(win_rates(thrice), win_rates(errors), strict=True):
-        assert ours.model_dump() == pytest.approx(theirs.model_dump())
-
-
 def test_a_series_has_the_mean_of_its_windows() -> None:
     errors = np.array([[1.0, 2.0], [5.0, 1.0], [3.0, math.nan]])
     found = by_series(errors, ["b", "a", "b"])

@@ -94,8 +94,3 @@ def test_names_are_shown_as_they_are(make_picture) -> None:
     svg = words(forecast_figure(make_picture(2, names=("$\\alpha$", "<b>&"), title="a$b$c")))
     for text in ("$\\alpha$", "&lt;b&gt;&amp;", "a$b$c"):
         assert text in svg
-
-
-def test_no_forecast_is_the_callers_mistake() -> None:
-    with pytest.raises(ValueError, match="no forecast"):
-        forecast_figure([])

@@ -7,7 +7,6 @@ from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
@@ -188,12 +187,6 @@ def test_cells_are_numbers_as_people_read_them() -> None:
     read = Reader(page(content("x")))
     assert [found.get("class") for found in read.all("td")] == ["number", "number"]
     assert [found.get("class") for found in read.all("tr")] == [None, "marked", None, None]
-
-
-def test_a_row_of_the_wrong_length_is_the_callers_mistake() -> None:
-    table = Table("t", ["a", "b"], [["x", 1], ["y"]])
-    with pytest.raises(ValueError, match="row 1"):
-        page(Document("t", [Section("s", [table])]))
 
 
 def test_a_matplotlib_figure_becomes_a_picture() -> None:

@@ -29,11 +29,6 @@ def test_classes_are_places_in_the_alphabet(ids, tokens):
     assert TokenAlphabet(ids).classes(array).tolist() == expected
 
 
-def test_classes_keep_the_shape():
-    alphabet = TokenAlphabet(tuple(range(15)))
-    assert alphabet.classes(np.array([[3, -100], [14, 15]])).tolist() == [[3, -1], [14, -1]]
-
-
 @pytest.mark.parametrize("text", ["a", "1 2", "+1", "१"])
 def test_other_symbols_have_no_id(text):
     with pytest.raises(KeyError):

@@ -164,11 +164,6 @@ def test_a_stored_scale_gives_way_for_a_variable_that_it_would_erase():
     assert scaling.with_own(stored, fits, 0.1) is stored
 
 
-def test_a_data_set_without_series_is_an_error():
-    with pytest.raises(DataError, match="test data"):
-        scaling.of_dataset(dataset())
-
-
 anything = st.floats(-1e300, 1e300) | st.just(math.nan)
 
 

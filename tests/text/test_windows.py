@@ -8,11 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvlora.data.dataset import Dataset, Series
-from lvlora.errors import DataError
 from lvlora.text.alphabet import TokenAlphabet
 from lvlora.text.codec import Codec
 from lvlora.text.scaling import Scale
-from lvlora.text.windows import IGNORED, Windows, collate, tokenize_series
+from lvlora.text.windows import IGNORED, Windows, tokenize_series
 
 ALPHABET = TokenAlphabet(tuple(range(100, 115)), start=99)
 NO_START = TokenAlphabet(tuple(range(100, 115)))
@@ -151,14 +150,6 @@ def test_a_series_shorter_than_a_window_is_padded_and_padding_is_no_target(alpha
         assert set(batch.inputs[row, n:]) <= {*alphabet.ids}
 
 
-def test_the_width_bounds_every_row():
-    for lengths, seq_len in [((3, 4), 100), ((30, 20), 64), ((1,), 8)]:
-        for alphabet in (ALPHABET, NO_START):
-            source = windows(lengths, alphabet=alphabet, seq_len=seq_len)
-            widths = [source.batch(i).inputs.shape[1] for i in range(10)]
-            assert max(widths) == source.width
-
-
 def test_the_last_window_reaches_the_end():
     """Starts go up to the last step from which a whole window fits, not beyond."""
     source = windows((12,), batch_size=64, seq_len=64, alphabet=NO_START)
@@ -171,18 +162,6 @@ def test_the_last_window_reaches_the_end():
         begins.add(int(begin))
     fitting = {int(b) for b in tokens.starts if b + 65 <= len(tokens.ids)}
     assert begins == fitting
-
-
-def test_collate():
-    batch = collate([np.array([1, 2, 3, 4]), np.array([7, 8])])
-    assert batch.inputs.tolist() == [[1, 2, 3], [7, 8, 8]]
-    assert batch.targets.tolist() == [[2, 3, 4], [8, IGNORED, IGNORED]]
-    assert batch.n_targets == 4
-
-
-def test_no_series():
-    with pytest.raises(DataError, match="test data"):
-        windows(())
 
 
 def test_jittered_rows_are_the_series_at_another_scale():

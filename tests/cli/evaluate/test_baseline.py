@@ -19,6 +19,7 @@ RIVALS = (
 )
 
 
+@pytest.mark.slow
 def test_baseline_has_every_rival_and_the_untrained_model(
     run_lvlora, data, tiny_folder, every_rival
 ) -> None:

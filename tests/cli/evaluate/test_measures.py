@@ -64,25 +64,3 @@ def test_every_forecaster_has_every_measure(run_lvlora, tmp_path: Path) -> None:
     expected = Dynamics.of(values[:, 30:], np.repeat(values[:, 29:30], 12, axis=1), None)
     for measure in ("valid_steps", "amplitude_error", "spectrum_distance", "state_divergence"):
         assert last[measure] == pytest.approx(getattr(expected.errors, measure), rel=1e-6), measure
-
-
-@pytest.mark.slow
-def test_scaled_errors_lead_where_scales_differ(run_lvlora, tmp_path: Path) -> None:
-    data = tiny_runs.write_csv(tmp_path / "mixed.csv", waves(1000.0))
-    table = tmp_path / "table.csv"
-    ran = run_lvlora(["baseline", data, *STEPS, "--output", table], code=0)
-    assert "scaled errors (MASE) lead, in which all count alike" in ran.stdout
-    first, second = ran.stdout.split("Skill: 1 - ")
-    head = next(line for line in first.splitlines() if line.startswith("forecaster"))
-    assert head.split()[1:3] == ["MASE", "MAE"]
-    with table.open() as stream:
-        rows = list(csv.DictReader(stream))
-    names = [row["name"] for row in sorted(rows, key=lambda row: float(row["mase"]))]
-    assert names != [row["name"] for row in sorted(rows, key=lambda row: float(row["mae"]))]
-    for part in (first, second):
-        places = [part.index(f"\n{name} ") for name in names]
-        assert places == sorted(places)
-    for column in ("skill", "win rate", "valid steps", "in periods", "spectrum", "D_stsp"):
-        assert column in second, column
-    row = next(line for line in second.splitlines() if line.startswith("seasonal naive"))
-    assert "0.000 (0.000 to 0.000)" in row

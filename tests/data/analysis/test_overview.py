@@ -126,11 +126,6 @@ def test_cluster_names_differ_and_shares_add_up():
     assert sizes == sorted(sizes, reverse=True)
 
 
-def test_the_same_seed_gives_the_same_analysis():
-    dataset = simulate(SimulateSettings(n_series=30))
-    assert plain(dataset) == plain(dataset)
-
-
 ODD = {
     "one series": of(wave(30, 6)),
     "two samples": of(np.array([[1.0, 2], [2, 1]])),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lvlora.data.analysis.periods import Peaks, alike, find_peaks, phase_lags
+from lvlora.data.analysis.periods import find_peaks, phase_lags
 from lvlora.data.gaps import interpolated
 
 TIME = np.linspace(0, 200, 101)
@@ -107,33 +107,6 @@ def test_gaps_are_filled_by_straight_lines_in_time():
     assert interpolated(time, values).tolist() == [[1, 1], [1, 1], [3, 1], [4, 1]]
     assert np.isnan(interpolated(time, np.full((4, 1), np.nan))).all()
     assert np.isnan(values[0, 0])
-
-
-def quadratic_phase_lags(first, second):
-    """The formula that compared every peak with every other."""
-    if len(first) > 1 and len(second) > 1 and not alike(first.period, second.period):
-        return np.empty(0)
-    period = first.period if len(first) > 1 else second.period
-    distance = second.times[None, :] - first.times[:, None]
-    nearest = np.argmin(np.abs(distance), axis=1)
-    mutual = np.argmin(np.abs(distance), axis=0)[nearest] == np.arange(len(first))
-    lags = distance[np.arange(len(first)), nearest]
-    return lags[mutual & (np.abs(lags) <= period / 2)]
-
-
-def at_times(times) -> Peaks:
-    times = np.array(times, dtype=float)
-    step = (times[-1] - times[0]) / (len(times) - 1)
-    return Peaks(times, times, times, step, step, 1.0)
-
-
-SOME_TIMES = st.lists(st.integers(0, 60), min_size=2, max_size=12, unique=True).map(sorted)
-
-
-@given(SOME_TIMES, SOME_TIMES)
-def test_lags_are_those_of_the_quadratic_formula(first, second):
-    one, other = at_times(first), at_times(second)
-    assert np.array_equal(phase_lags(one, other), quadratic_phase_lags(one, other))
 
 
 @pytest.mark.parametrize(

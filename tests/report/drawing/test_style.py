@@ -76,11 +76,3 @@ def test_logarithmic_ticks_are_plain_and_some(values: tuple[float, float]) -> No
         shown = [t.label1.get_text() for t in ticks if low <= t.get_loc() <= high]
     assert 2 <= len(shown) <= 10
     assert not any("$" in label for label in shown)
-
-
-def test_log_ticks_over_the_whole_range_of_floats():
-    with style.look():
-        axes = style.new_figure().subplots()
-        axes.set_yscale("log")
-        axes.set_ylim(1e-300, 1e100)
-        style.plain_log_ticks(axes.yaxis)
