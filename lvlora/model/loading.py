@@ -60,12 +60,17 @@ class Outline:
 
     @property
     def number_format(self) -> NumberFormat:
-        """How a training writes numbers for it: without a point, in fewer tokens.
+        """How a training writes numbers for it."""
+        return number_format_of(self.shape.vocab)
 
-        Language models forecast better so (docs/notes/log/2026-11-results.md, "How numbers are
-        written"); a model of numbers alone, as the bundled one, was made with a point.
-        """
-        return "digits" if self.shape.vocab >= _FEWEST_OF_LANGUAGE else "point"
+
+def number_format_of(n_tokens: int) -> NumberFormat:
+    """How numbers are written for a model of so many tokens: without a point, in fewer of them.
+
+    Language models forecast better so (docs/notes/log/2026-11-results.md, "How numbers are
+    written"); a model of numbers alone, as the bundled one, was made with a point.
+    """
+    return "digits" if n_tokens >= _FEWEST_OF_LANGUAGE else "point"
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from lvlora.settings.base import Names, NumberFormat, option
+from lvlora.settings.base import Names, option
 from lvlora.settings.shared import AdapterSettings, InputSettings, ModelSettings
 
 
@@ -27,17 +27,6 @@ class TokenizeSettings(InputSettings):
     steps: int = option(5, "Time steps to show of each series.", "Data", affects="result", ge=1)
     decimals: int = option(
         2, "Decimals of each number in the text.", "Data", affects="result", ge=0, le=12
-    )
-    number_format: NumberFormat = option(
-        "point", "How numbers are written: 1.50 (point) or 150 (digits).", "Data", affects="result"
-    )
-    scale: float | None = option(
-        None,
-        "Divide values by this; default: the rule for a data set or a lone series.",
-        "Data",
-        affects="result",
-        gt=0,
-        le=1e308,
     )
 
 

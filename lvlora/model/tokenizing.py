@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lvlora.data.dataset import Dataset, Series
 from lvlora.data.splits import split_ids
 from lvlora.model.catalogue import ModelSource
-from lvlora.model.loading import alphabet_of, load_tokenizer
+from lvlora.model.loading import alphabet_of, load_tokenizer, number_format_of
 from lvlora.model.settings import TokenizeSettings
 from lvlora.text import scaling
 from lvlora.text.alphabet import SYMBOLS, TokenAlphabet
@@ -31,7 +31,6 @@ _RULES = {
     "history": "of a lone series: its largest value becomes {history:g}",
     "variable": "of a lone series, a scale for each variable that another's would erase: the "
     "largest value becomes {history:g}",
-    "given": "as given by --scale",
 }
 
 
@@ -43,14 +42,14 @@ def tokenize(
     Args:
         dataset: whose training part gives the scale.
         chosen: the series of it that are shown.
-        settings: scale, decimals, number_format, and the steps to show.
+        settings: decimals, and the steps to show.
         source: whose tokenizer it is.
     """
     tokenizer: Any = load_tokenizer(source)
     alphabet, as_tokens = alphabet_of(tokenizer, source.name), tokenizer.convert_ids_to_tokens
     start = alphabet.start
-    scale = _scale(settings, dataset)
-    codec = Codec(settings.decimals, len(dataset.variables), settings.number_format)
+    scale, number_format = _scale(dataset), number_format_of(len(tokenizer))
+    codec = Codec(settings.decimals, len(dataset.variables), number_format)
     values = [s.values for s in chosen]
     lost = scaling.lost(values, [scale] * len(values), settings.decimals).tolist()
     return Tokenize(
@@ -62,7 +61,7 @@ def tokenize(
         merged_tokens=len(alphabet.tokens) - len(SYMBOLS),
         variables=list(dataset.variables),
         decimals=settings.decimals,
-        number_format=settings.number_format,
+        number_format=number_format,
         scale=ScaleUsed(
             divisors=list(scale.divisors),
             rule=scale.rule,
@@ -115,10 +114,8 @@ def _largest(errors: NDArray[np.float64]) -> float:
     return float(np.nan_to_num(np.abs(errors)).max(initial=0.0))
 
 
-def _scale(settings: TokenizeSettings, dataset: Dataset) -> scaling.Scale:
+def _scale(dataset: Dataset) -> scaling.Scale:
     """As in training: of the training part of a data set, or of a lone series."""
-    if settings.scale is not None:
-        return scaling.Scale((settings.scale,) * len(dataset.variables), "given")
     if len(dataset) == 1:
         return scaling.of_history(dataset.series[0])
     return scaling.of_dataset(dataset.select(split_ids(dataset, seed=0).train))

@@ -29,7 +29,7 @@ from lvlora import numbers
 from lvlora.data.dataset import Dataset, FloatArray, Series
 from lvlora.errors import DataError
 
-Rule = Literal["dataset", "history", "variable", "given"]
+Rule = Literal["dataset", "history", "variable"]
 
 RULES = 2
 """Version of the rules: what was measured with others is told apart (calibrations)."""

@@ -67,12 +67,10 @@ def test_the_scale_of_a_data_set_is_of_its_training_part(run_lvlora, many, model
     assert [one["id"] for one in got["series"]] == [dataset.series[0].id]
 
 
-def test_chosen_series_scale_and_decimals(run_lvlora, many, model):
-    args = ["tokenize", many, "--model", model, "--series", "4,2", "--scale", "2.5"]
+def test_chosen_series_and_decimals(run_lvlora, many, model):
+    args = ["tokenize", many, "--model", model, "--series", "4,2"]
     got = run_lvlora([*args, "--decimals", "0", "--steps", "100", "--json"]).json
     assert [one["id"] for one in got["series"]] == ["4", "2"]
-    assert got["scale"]["divisors"] == [2.5, 2.5]
-    assert got["scale"]["rule"] == "given"
     assert all("." not in one["text"] for one in got["series"])
     assert all(one["steps_shown"] == 40 for one in got["series"])
 
@@ -97,7 +95,6 @@ def test_weights_are_never_read(run_lvlora, lone, model, tmp_path):
         (["LONE", "--series", "7"], 4, "no such series"),
         (["LONE", "--steps", "0"], 2, "--steps"),
         (["LONE", "--decimals", "13"], 2, "--decimals"),
-        (["LONE", "--scale", "0"], 2, "--scale"),
         (["missing.csv"], 4, "missing.csv"),
         (["LONE", "--model", "qwen2.5-0.5"], 4, "Did you mean qwen2.5-0.5b?"),
         (["LONE", "--model", "./nowhere"], 4, "nowhere"),

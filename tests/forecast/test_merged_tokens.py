@@ -157,7 +157,7 @@ def test_nothing_is_dearer_than_told(tiny_base, alphabet, seed):
                 decimals=2 - n_pieces,
                 number_format=form,
                 missing=bool(seed % 2),
-                scale=Scale((1.0, 1.0), "given"),
+                scale=Scale((1.0, 1.0), "dataset"),
             )
             forecaster.decoder.head = _Says(len(alphabet.tokens), seed)
             sampling = Sampling(samples=2, seed=seed, views=1 + n_pieces)

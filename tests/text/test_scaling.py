@@ -99,7 +99,7 @@ def test_rounding_in_the_data_is_no_course():
 def test_what_the_text_loses_is_the_rounding_beside_the_spread():
     rng = np.random.default_rng(1)
     arrays = [level + rng.standard_normal((5000, 2)) * [1.0, 20.0] for level in (50.0, 90.0)]
-    scale = Scale((7.0, 30.0), "given")
+    scale = Scale((7.0, 30.0), "dataset")
     for decimals in (0, 1, 2):
         found = scaling.lost(arrays, [scale, scale], decimals)
         errors = [scale.invert(np.round(scale.apply(a), decimals)) - a for a in arrays]
@@ -110,8 +110,8 @@ def test_what_the_text_loses_is_the_rounding_beside_the_spread():
     assert scaling.lost(holed, [scale, scale], 1) == pytest.approx(
         scaling.lost(arrays, [scale, scale], 1), rel=0.05
     )
-    assert scaling.lost([np.zeros((4, 1))], [Scale((1.0,), "given")], 2) == 0
-    assert scaling.lost([np.full((4, 1), np.nan)], [Scale((1.0,), "given")], 2) == 0
+    assert scaling.lost([np.zeros((4, 1))], [Scale((1.0,), "dataset")], 2) == 0
+    assert scaling.lost([np.full((4, 1), np.nan)], [Scale((1.0,), "dataset")], 2) == 0
 
 
 sizes = st.floats(-6, 9).map(lambda k: 10.0**k)

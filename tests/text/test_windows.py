@@ -16,7 +16,7 @@ from lvlora.text.windows import IGNORED, Windows, tokenize_series
 ALPHABET = TokenAlphabet(tuple(range(100, 115)), start=99)
 NO_START = TokenAlphabet(tuple(range(100, 115)))
 CODEC = Codec(2, 2)
-SCALE = Scale((2.0, 2.0), "given")
+SCALE = Scale((2.0, 2.0), "dataset")
 
 
 def dataset(lengths, seed=0):
@@ -189,7 +189,7 @@ def test_jitter_multiplies_the_numbers_of_the_text_whatever_is_taken_off():
     made = {}
     for offset in (0.0, 30.0):
         moved = replace(data, series=tuple(replace(s, values=s.values + offset) for s in data))
-        scale = Scale((2.0, 2.0), "given", (offset, offset))
+        scale = Scale((2.0, 2.0), "dataset", (offset, offset))
         source = Windows(
             moved, scale, CODEC, ALPHABET, seq_len=40, batch_size=2, seed=3, scale_jitter=0.5
         )

@@ -229,7 +229,7 @@ def test_printed_settings_run_again(run_lvlora, program, tmp_path, name):
         "export": ["runs/latest", "--merged", "merged"],
         "train": ["--budget", "1e17", "--learning-rate", "1e-5", "--targets", "q_proj,o_proj"],
         "sweep": ["--max-flops", str(10**19 + 1), "--no-validation", "--layers", "0-3,7"],
-        "tokenize": ["--series", "1.23\n[x] ünï", "--scale", "0.125"],
+        "tokenize": ["--series", "1.23\n[x] ünï", "--steps", "7"],
     }.get(name, [])
     printed = run_lvlora([name, *given, "--print-config"], program=program, code=0)
     config = tmp_path / "again.toml"
