@@ -5,6 +5,7 @@ The rule is that of ``lvlora analyze`` (`find_peaks`), unless the user names a p
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 
@@ -14,6 +15,10 @@ from lvlora.data.analysis.periods import alike, find_peaks
 from lvlora.data.dataset import FloatArray, Series
 from lvlora.data.gaps import complete
 from lvlora.settings.base import Season
+
+_PERIODS: dict[bytes, float] = {}
+"""A hash of times and values -> `find_peaks`' period in samples."""
+_MOST_PERIODS = 10_000
 
 
 def seasons(time: FloatArray, history: FloatArray, season: Season = "auto") -> FloatArray:
@@ -31,7 +36,7 @@ def seasons(time: FloatArray, history: FloatArray, season: Season = "auto") -> F
         return np.full(n_variables, np.nan)
     if season != "auto":
         return np.full(n_variables, float(season) if season < n_steps else math.nan)
-    periods = np.array([find_peaks(time, column).period_samples for column in history.T])
+    periods = np.array([_period(time, column) for column in history.T])
     known = periods[periods >= 2]
     shared = np.full(n_variables, np.nan)
     for v, own in enumerate(periods.tolist()):
@@ -41,6 +46,17 @@ def seasons(time: FloatArray, history: FloatArray, season: Season = "auto") -> F
         elif own >= 2:
             shared[v] = own
     return shared
+
+
+def _period(time: FloatArray, column: FloatArray) -> float:
+    """The period of a column in samples; each seasonal forecaster asks for that of the same."""
+    key = hashlib.blake2b(time.tobytes() + column.tobytes()).digest()
+    period = _PERIODS.get(key)
+    if period is None:
+        if len(_PERIODS) >= _MOST_PERIODS:
+            _PERIODS.clear()
+        period = _PERIODS[key] = find_peaks(time, column).period_samples
+    return period
 
 
 def seasons_of(history: Series, season: Season = "auto") -> FloatArray:

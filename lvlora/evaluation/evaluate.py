@@ -42,10 +42,10 @@ from lvlora.forecast.estimate import (
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.open_model import warn_of_reading
 from lvlora.forecast.plan import DEFAULT_DECIMALS
-from lvlora.forecast.rivals.forecaster import WORTH_SECONDS, RivalForecaster
+from lvlora.forecast.rivals.forecaster import RivalForecaster
 from lvlora.forecast.rivals.parts.futures import N_HINDCASTS
 from lvlora.forecast.usage import reserved
-from lvlora.forecast.workers import processes
+from lvlora.forecast.workers import WORTH_SECONDS, processes
 from lvlora.model.devices import cores
 from lvlora.narrator import Narrator, Silent
 from lvlora.output_files import STANDARD_OUTPUT

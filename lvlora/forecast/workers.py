@@ -15,7 +15,12 @@ from typing import Any, TypeVar
 
 from lvlora.errors import LvloraError, SettingsError
 
+WORTH_SECONDS = 4.0
+"""Expected work from which it is shared; a process takes one to two seconds to begin."""
+_WORTH_SECONDS_RUNNING = 0.5
+"""The same where the processes have begun."""
 _WAITING_SECONDS = 30
+_are_running = False
 _T = TypeVar("_T")
 
 
@@ -39,7 +44,16 @@ def processes(n: int) -> Iterator[None]:
         initializer=_end_with_parent,
         initargs=(os.getpid(),),
     ):
-        yield
+        global _are_running
+        try:
+            yield
+        finally:
+            _are_running = False
+
+
+def worth_seconds() -> float:
+    """Return the seconds of expected work from which sharing it saves time."""
+    return _WORTH_SECONDS_RUNNING if _are_running else WORTH_SECONDS
 
 
 @contextlib.contextmanager
@@ -95,6 +109,9 @@ def shared(
         TerminatedWorkerError,
     )
 
+    global _are_running
+    n_jobs = joblib.parallel.get_active_backend()[1]
+    _are_running = _are_running or (n_jobs is not None and n_jobs > 1)
     return_as = "generator" if in_order else "generator_unordered"
     parallel = joblib.Parallel(return_as=return_as, batch_size=1)
     results = parallel(joblib.delayed(work)(*piece) for piece in pieces)

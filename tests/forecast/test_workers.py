@@ -23,7 +23,8 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 @pytest.fixture
 def worth_it(monkeypatch):
-    monkeypatch.setattr("lvlora.forecast.rivals.forecaster.WORTH_SECONDS", -1.0)
+    for name in ("WORTH_SECONDS", "_WORTH_SECONDS_RUNNING"):
+        monkeypatch.setattr(f"lvlora.forecast.workers.{name}", -1.0)
 
 
 class WithItsProcess(LastValue):

@@ -11,17 +11,14 @@ from lvlora.answers import Price
 from lvlora.data.dataset import Dataset, FloatArray, Series
 from lvlora.data.known import known_so_far
 from lvlora.data.seasons import seasons_of, seasons_used
+from lvlora.forecast import workers
 from lvlora.forecast.even_steps import times_ahead
 from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.forecaster import Forecaster, Part, PlannedForecasts, Progress
 from lvlora.forecast.rivals import Prediction, Rival
 from lvlora.forecast.sampling import Sampling
-from lvlora.forecast.workers import shared
 
 GREEDY = Sampling(greedy=True)
-WORTH_SECONDS = 4.0
-"""Expected work from which it is shared; a process takes one to two seconds to begin."""
-
 Work = tuple[FloatArray, FloatArray, int, str, FloatArray | None]
 """Times, history, number of samples, name and known columns of a series: the arguments of
 `Rival.predict`."""
@@ -113,9 +110,9 @@ def predictions(rival: Rival, work: Sequence[Work]) -> Iterator[tuple[int, Predi
     begin = time.perf_counter()
     for at, problem in enumerate(work):
         spent = time.perf_counter() - begin
-        if at and spent / at * (len(work) - at) > WORTH_SECONDS:
+        if at and spent / at * (len(work) - at) > workers.worth_seconds():
             pieces = ((rival, place, work[place]) for place in range(at, len(work)))
-            yield from shared(_timed, pieces, in_order=False)
+            yield from workers.shared(_timed, pieces, in_order=False)
             return
         yield _timed(rival, at, problem)
 
