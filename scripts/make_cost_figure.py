@@ -8,8 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lvlora.report.drawing import style
-from lvlora.report.drawing.cost import cost_figure
-from lvlora.report.drawing.errors import Bar
+from lvlora.report.drawing.errors import Bar, cost_figure
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "notes" / "results.md"

@@ -12,8 +12,13 @@ from lvlora.data.dates import Calendar
 from lvlora.evaluation.answers import Drawn, DrawnSeries, EvaluationRecord
 from lvlora.evaluation.answers import ForecasterScores as Row
 from lvlora.report.document import Picture
-from lvlora.report.drawing.cost import cost_figure
-from lvlora.report.drawing.errors import Bar, error_by_step_figure, errors_figure, metric_name
+from lvlora.report.drawing.errors import (
+    Bar,
+    cost_figure,
+    error_by_step_figure,
+    errors_figure,
+    metric_name,
+)
 from lvlora.report.forecast import ForecastPicture, forecast_figure
 
 _RIVALS_BY_STEP = 5  # beside the models: more lines than that nobody tells apart

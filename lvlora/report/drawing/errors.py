@@ -1,4 +1,4 @@
-"""Forecasters side by side: their errors, and how these grow with the horizon."""
+"""Forecasters side by side: their errors, how these grow with the horizon, and what they cost."""
 
 from __future__ import annotations
 
@@ -145,6 +145,86 @@ def error_by_step_figure(
         note = f"{hidden} more variables not drawn" if hidden > 0 else ""
         style.legend_below(figure, handles, columns=3, note=note)
     return figure
+
+
+def cost_figure(forecasters: Sequence[Bar], cost: str, metric: str = "mae") -> Figure:
+    """Cost and error of each forecaster; a line joins those that nothing beats in both.
+
+    Forecasters whose cost is not known, or nothing, are lines across at the height of their error.
+
+    Args:
+        cost: what the costs are, for the axis; metric: name of the errors.
+    """
+    rows = [row for row in forecasters if row.error is not None and 0 < row.error < math.inf]
+    rows = rows[:MAX_FORECASTERS]
+    errors = np.array([row.error for row in rows], dtype=np.float64)
+    costs = np.array([row.cost or math.nan for row in rows], dtype=np.float64)
+    priced = np.flatnonzero(np.isfinite(costs))
+    order = priced[np.lexsort((errors[priced], costs[priced]))]
+    front = [i for k, i in enumerate(order) if errors[i] < errors[order[:k]].min(initial=np.inf)]
+    with style.look():
+        figure = style.new_figure(height=5.0)
+        axes = figure.add_subplot()
+        axes.set_xlabel(f"{cost} (logarithmic)")
+        axes.set_ylabel(f"{metric_name(metric)} (logarithmic; less is better)")
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        if not rows:
+            axes.text(0.5, 0.5, "nothing to compare", transform=axes.transAxes, ha="center")
+            return figure
+        known = costs[priced] if len(priced) else np.ones(1)
+        axes.set_xlim(known.min() / 4, known.max() * 40)
+        axes.set_ylim(errors.min() / 1.5, errors.max() * 1.6)
+        style.plain_log_ticks(axes.xaxis)
+        style.plain_log_ticks(axes.yaxis)
+        reference: dict[str, Any] = {"color": "#c3cad2", "zorder": 1}
+        if len(front) > 1:
+            line = {**reference, "linewidth": 1.2, "drawstyle": "steps-post"}
+            axes.plot(costs[front], errors[front], **line)
+        for error in errors[np.isnan(costs)]:
+            axes.axhline(error, **reference, linewidth=1, linestyle=":")
+        for i in priced:
+            size, marker, colour = (
+                (56, "o", style.ACCENT) if rows[i].is_model else (36, "s", style.REST)
+            )
+            axes.scatter(costs[i], errors[i], s=size, zorder=3, color=colour, marker=marker)
+        _name(figure, axes, rows, costs, errors)
+        note = "Dotted lines: they have no such cost, or it is not counted."
+        note = note if len(priced) < len(rows) else ""
+        style.legend_below(figure, key_of_kinds(rows), note=note)
+    return figure
+
+
+def _name(
+    figure: Figure, axes: Axes, rows: Sequence[Bar], costs: FloatArray, errors: FloatArray
+) -> None:
+    """Put each name beside its point or at its line's end, where it covers no other."""
+    from adjustText import adjust_text
+
+    x = np.where(np.isnan(costs), axes.get_xlim()[1], costs)
+    names = [
+        axes.text(
+            x[i],
+            errors[i],
+            style.plain(row.name, 34),
+            fontsize=8.5,
+            ha="right" if np.isnan(costs[i]) else "left",
+            fontweight="bold" if row.is_model else "normal",
+        )
+        for i, row in enumerate(rows)
+    ]
+    style.lay_out(figure)  # names are placed in the layout as it will be drawn
+    adjust_text(
+        names,
+        x=x,
+        y=errors,
+        ax=axes,
+        expand=(1.25, 2.0),
+        force_static=(0.4, 0.9),
+        min_arrow_len=8,
+        iter_lim=300,  # its default is a time, and the figure would differ from run to run
+        arrowprops={"arrowstyle": "-", "color": style.REST},
+    )
 
 
 def metric_name(metric: str) -> str:

@@ -8,8 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
 from lvlora.report.drawing import style
-from lvlora.report.drawing.cost import cost_figure
-from lvlora.report.drawing.errors import Bar
+from lvlora.report.drawing.errors import Bar, cost_figure
 
 
 def row(name: str, mae: float | None, flops: float | None = None, kind: str = "rival") -> Bar:
