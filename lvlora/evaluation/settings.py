@@ -115,14 +115,6 @@ class EvaluateSettings(
         ge=0,
         lt=1,
     )
-    decimals: int | None = option(
-        None,
-        "Decimals of each number. Default: the adapter's, else 2.",
-        "Forecast",
-        affects="result",
-        ge=0,
-        le=12,
-    )
     with_model: bool = option(
         True,
         "Leave the language model out.",

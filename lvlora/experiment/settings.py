@@ -20,7 +20,7 @@ from lvlora.settings.base import Convention, FlopsOrNone, Seed, option
 from lvlora.settings.checked import complaints
 from lvlora.settings.configuration import SCALES, STAGES, Source, load_toml
 from lvlora.settings.fields import read_fields
-from lvlora.settings.shared import MemorySettings, ModelSettings, SplitSettings
+from lvlora.settings.shared import ModelSettings, ResourceSettings, SplitSettings
 from lvlora.sweep.settings import SweepSettings
 from lvlora.train.settings import TrainSettings
 
@@ -49,7 +49,7 @@ _NOT_SKIPPED = (
 _HELP = "lvlora COMMAND --help explains every option."
 
 
-class ExperimentSettings(SplitSettings, ModelSettings, MemorySettings):
+class ExperimentSettings(SplitSettings, ModelSettings, ResourceSettings):
     """`lvlora experiment`: the stages of a file, one after the other; these settings are of all."""
 
     supports_dry_run: ClassVar[bool] = True
@@ -76,9 +76,6 @@ class ExperimentSettings(SplitSettings, ModelSettings, MemorySettings):
     )
     seed: Seed = option(
         0, "Seed of initial weights, batches, dropout and draws.", "Training", affects="result"
-    )
-    threads: int | None = option(
-        None, "CPU threads. Default: all cores.", "Model", affects="resources", ge=1, le=1024
     )
     out: Path | None = option(
         None,

@@ -10,14 +10,14 @@ from lvlora.settings.shared import (
     AdapterSettings,
     BudgetSettings,
     KnownSettings,
-    MemorySettings,
+    ResourceSettings,
 )
 
 LONGEST_HORIZON = 100_000
 """Time steps of a forecast: each is reckoned with before the first is drawn."""
 
 
-class SamplingSettings(MemorySettings):
+class SamplingSettings(ResourceSettings):
     """How futures are drawn from the model."""
 
     samples: int = option(
@@ -58,6 +58,14 @@ class SamplingSettings(MemorySettings):
         affects="result",
         metavar="N",
     )
+    decimals: int | None = option(
+        None,
+        "Decimals of each number. Default: the adapter's, else 2.",
+        "Forecast",
+        affects="result",
+        ge=0,
+        le=12,
+    )
     quantiles: Fractions = option(
         (0.1, 0.5, 0.9), "Quantiles to report.", "Forecast", affects="result"
     )
@@ -77,9 +85,6 @@ class SamplingSettings(MemorySettings):
         flag="--calibrated",
     )
     seed: Seed = option(0, "Seed of the draws.", "Forecast", affects="result")
-    threads: int | None = option(
-        None, "CPU threads. Default: all cores.", "Model", affects="resources", ge=1, le=1024
-    )
 
 
 class PanelSettings(BudgetSettings):
@@ -215,14 +220,6 @@ class ForecastSettings(KnownSettings, AdapterSettings, SamplingSettings, PanelSe
         "Forecast",
         affects="result",
         ge=1,
-    )
-    decimals: int | None = option(
-        None,
-        "Decimals of each number. Default: the adapter's, else 2.",
-        "Forecast",
-        affects="result",
-        ge=0,
-        le=12,
     )
     output: Path | None = option(
         None,

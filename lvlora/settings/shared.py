@@ -109,8 +109,8 @@ class ModelSettings(Settings):
     )
 
 
-class MemorySettings(Settings):
-    """How much memory decoding may take."""
+class ResourceSettings(Settings):
+    """How much memory decoding may take, and how many cores."""
 
     max_memory: Bytes | None = option(
         None,
@@ -120,6 +120,9 @@ class MemorySettings(Settings):
         "Model",
         affects="resources",
         metavar="SIZE",
+    )
+    threads: int | None = option(
+        None, "CPU threads. Default: all cores.", "Model", affects="resources", ge=1, le=1024
     )
 
 

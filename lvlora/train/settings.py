@@ -11,8 +11,8 @@ from lvlora.settings.base import Names, Seed, Settings, Trackers, option
 from lvlora.settings.shared import (
     BudgetSettings,
     KnownSettings,
-    MemorySettings,
     ModelSettings,
+    ResourceSettings,
     SplitSettings,
 )
 
@@ -78,7 +78,7 @@ class LoraSettings(Settings):
 
 
 class LearningSettings(
-    SplitSettings, KnownSettings, ModelSettings, LoraSettings, MemorySettings, BudgetSettings
+    SplitSettings, KnownSettings, ModelSettings, LoraSettings, ResourceSettings, BudgetSettings
 ):
     """Settings of one training; `train` does one, `sweep` many."""
 
@@ -204,9 +204,6 @@ class LearningSettings(
         "micro-batches or more.",
         "Model",
         affects="placement",
-    )
-    threads: int | None = option(
-        None, "CPU threads. Default: all cores.", "Model", affects="resources", ge=1, le=1024
     )
     tracker: Trackers = option(
         (),
