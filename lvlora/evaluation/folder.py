@@ -13,10 +13,10 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -137,17 +137,15 @@ def _check(path: Path, key: str, fresh: bool) -> None:
             f"--out {path}: cannot be read ({error.strerror or error})",
             "Check its permissions, or choose another folder.",
         ) from None
-    is_ours = (path / _FORECASTS).is_dir()
+    is_ours = EVALUATION in names or (path / _FORECASTS).is_dir()
     if not is_taken or (is_ours and (fresh or EVALUATION not in names)):
         return  # a new one, one to replace, one that was interrupted
+    if not is_ours:
+        raise SettingsError(f"--out {path}: holds no evaluation", "Choose another folder.")
     try:
         record = EvaluationRecord.read(path)
     except DataError as error:
-        if is_ours:
-            raise SettingsError(f"--out {error}", "--fresh makes all of it again.") from None
-        raise SettingsError(
-            f"--out {path}: holds no evaluation", "Choose another folder."
-        ) from None
+        raise SettingsError(f"--out {error}", "--fresh makes all of it again.") from None
     if record.key != key and not fresh:
         raise SettingsError(
             f"--out {path}: holds the evaluation of something else",
@@ -259,11 +257,6 @@ class Pieces:
         self._begun = True
 
     @property
-    def finished(self) -> list[Piece]:
-        """In the order in which they were finished."""
-        return list(self._finished)
-
-    @property
     def seconds(self) -> float:
         """Seconds of all pieces."""
         return sum(p.seconds for p in self._finished)
@@ -274,9 +267,8 @@ class Pieces:
         prices = [p.price for p in self._finished if p.price is not None]
         return sum(prices, NOTHING) if prices else None
 
-    def has(self, series: Iterable[str]) -> bool:
-        """Whether all of these series are finished."""
-        return all(name in self._by_id for name in series)
+    def __contains__(self, series: str) -> bool:
+        return series in self._by_id
 
     def add(self, piece: Piece) -> None:
         """Keep a piece; it is in the file when this returns.
@@ -299,18 +291,14 @@ class Pieces:
                 "What was finished before is kept: the same command goes on from there.",
             ) from None
 
-    def in_order(self, series: Sequence[str]) -> tuple[FloatArray, FloatArray | None]:
-        """Points (n, H, V) and samples (n, S, H, V), if there are, of these series."""
-        pieces = [self._by_id[name] for name in series]
-        point = np.stack([piece.point[i] for piece, i in pieces])
-        samples = [piece.samples[i] for piece, i in pieces if piece.samples is not None]
-        return point, np.stack(samples) if len(samples) == len(pieces) else None
-
-    def nll(self, series: Sequence[str]) -> list[FloatArray] | None:
-        """(H, V) of each of these series, where all have it."""
-        pieces = [self._by_id[name] for name in series]
-        values = [piece.nll[i] for piece, i in pieces if piece.nll is not None]
-        return values if len(values) == len(pieces) else None
+    def stacked(
+        self, name: Literal["point", "samples", "nll"], series: Sequence[str]
+    ) -> FloatArray | None:
+        """(n, …) one of the arrays of a `Piece`, of these series; None where one lacks it."""
+        pieces = [(getattr(self._by_id[key][0], name), self._by_id[key][1]) for key in series]
+        if any(array is None for array, _ in pieces):
+            return None
+        return np.stack([array[i] for array, i in pieces])
 
     def _take(self, piece: Piece) -> None:
         self._finished.append(piece)

@@ -33,7 +33,6 @@ from lvlora.evaluation.settings import EvaluateSettings
 SCALES_APART = 100.0
 """Where scales of series and variables differ by more, a mean in original units is that of the
 largest alone, and scaled errors lead the table."""
-_DRAWN_OF_EACH = 2
 _DRAWN_STEPS = 10_000  # of a history, its last; a figure shows fewer
 
 
@@ -139,19 +138,11 @@ def _drawn(entries: Sequence[Entry], task: Task, quantiles: Sequence[float], led
 def _chosen(errors: FloatArray) -> list[tuple[int, Literal["best", "middle", "worst", ""]]]:
     """Positions of the best, middle and worst series that have an error."""
     order = [int(i) for i in np.argsort(errors, kind="stable") if math.isfinite(errors[i])]
-    n = len(order)
-    if n <= 3 * _DRAWN_OF_EACH:
-        ends: dict[int, Literal["best", "worst"]] = {0: "best", n - 1: "worst"} if n > 1 else {}
-        return [(i, ends.get(place, "")) for place, i in enumerate(order)]
-    middle = (n - _DRAWN_OF_EACH) // 2
-    best, around, worst = (
-        order[start : start + _DRAWN_OF_EACH] for start in (0, middle, n - _DRAWN_OF_EACH)
-    )
-    return [
-        *((i, "best") for i in best),
-        *((i, "middle") for i in around),
-        *((i, "worst") for i in worst),
-    ]
+    if len(order) < 2:
+        return [(i, "") for i in order]
+    best, middle, worst = order[0], order[len(order) // 2], order[-1]
+    between: list[tuple[int, Literal["middle"]]] = [(middle, "middle")] if middle != worst else []
+    return [(best, "best"), *between, (worst, "worst")]
 
 
 def table_of(record: EvaluationRecord) -> str:

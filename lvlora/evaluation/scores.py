@@ -162,7 +162,7 @@ class Scoring:
         """
         self.forecaster, self._task, self._sampling = forecaster, task, sampling
         self._pieces = Pieces() if pieces is None else pieces
-        self.unfinished = [i for i, name in enumerate(task.ids) if not self._pieces.has([name])]
+        self.unfinished = [i for i, name in enumerate(task.ids) if name not in self._pieces]
         self.planned = forecaster.planned(
             [task.histories[i] for i in self.unfinished],
             [task.protocol.horizon] * len(self.unfinished),
@@ -211,8 +211,10 @@ class Scoring:
                     nll=nll,
                 )
             )
-        point, samples = self._pieces.in_order(task.ids)
-        likelihoods = self._pieces.nll(task.ids)
+        point, samples, likelihoods = (
+            self._pieces.stacked(name, task.ids) for name in ("point", "samples", "nll")
+        )
+        assert point is not None  # every piece has it
         return Entry.of(
             name or forecaster.name,
             forecaster.kind,
@@ -220,7 +222,7 @@ class Scoring:
             point,
             samples,
             levels,
-            nll=None if likelihoods is None else likelihood.Score.of(likelihoods),
+            nll=None if likelihoods is None else likelihood.Score.of(list(likelihoods)),
             seconds=self._pieces.seconds,
             flops=self._pieces.price,
             uses_known=task.has_known and forecaster.uses_known,
@@ -280,7 +282,7 @@ class Hindsight:
         self._planned = []
         self._from_origins = by_origin(task.histories, task.protocol.horizon)
         for forecaster, every in zip(forecasters, self._from_origins, strict=True):
-            unfinished = [origin for origin in every if not self._pieces.has([self._key(origin)])]
+            unfinished = [origin for origin in every if self._key(origin) not in self._pieces]
             self._planned.append(
                 Hindcasts.plan(
                     forecaster,
@@ -314,7 +316,8 @@ class Hindsight:
         losses = np.full((len(task.ids), N_HINDCASTS), np.nan)
         for which, of_one in enumerate(self._from_origins):
             if of_one:
-                values, _ = pieces.in_order([self._key(origin) for origin in of_one])
+                values = pieces.stacked("point", [self._key(origin) for origin in of_one])
+                assert values is not None  # every piece has it
                 places = [origin.place for origin in of_one]
                 losses[places, which] = np.where(values[:, 0, 0] < 0, np.nan, values[:, 0, 0])
         return Past(losses, pieces.seconds, pieces.price)
