@@ -332,20 +332,16 @@ class Ensemble(Forecaster):
         yield Part(range(len(mixed)), mixed, seconds, members=by_weight)
 
     def _result(self, member: _Member, n: int, progress: Progress) -> _Result:
-        """Hindcasts and forecasts of a member, as long as patience lasts.
-
-        Where half of the patience is gone, it must last for what is left at the pace so far.
-        """
-        losses, seconds, n_done = np.full((n, N_HINDCASTS), np.nan), 0.0, 0
-        n_all = n + sum(len(hindcasts.origins) for hindcasts in member.hindcasts)
+        """Hindcasts and forecasts of a member, as long as patience lasts."""
+        losses, seconds = np.full((n, N_HINDCASTS), np.nan), 0.0
         is_rival = member.forecaster.kind == "rival"
         limit = np.inf if self.patience is None or not is_rival else self.patience * n
         for hindcasts in member.hindcasts:
             for part, of_part in hindcasts.losses(progress):
                 for origin, its_loss in of_part.items():
                     losses[origin.place, origin.which] = its_loss
-                seconds, n_done = seconds + part.seconds, n_done + len(part.places)
-                if seconds > limit / 2 and seconds * n_all > limit * max(n_done, 1):
+                seconds += part.seconds
+                if seconds > limit:
                     return _Result(losses, {}, seconds)
         forecasts: dict[int, Forecast] = {}
         for part in member.forecasts.parts(progress):

@@ -169,24 +169,6 @@ def test_who_is_slower_than_patience_is_left_out_and_named() -> None:
     assert by_name["oracle"].weight == pytest.approx(forecast.weights["oracle"])
 
 
-def test_nobody_waits_for_the_end_of_patience_where_it_cannot_last() -> None:
-    seen = []
-
-    class Slow(LastValue):
-        name = "slow"
-
-        def forecast(self, time: np.ndarray, history: np.ndarray) -> np.ndarray:
-            seen.append(len(history))
-            sleep(0.2)
-            return super().forecast(time, history)
-
-    members = [RivalForecaster(LastValue()), RivalForecaster(Slow())]
-    # two hindcasts and the forecast would take 0.6 seconds
-    (part,) = Ensemble(members, patience=0.5).planned([wave()], [6], GREEDY).parts()
-    assert len(seen) == 2
-    assert {member.name: member.weight for member in part.members}["slow"] is None
-
-
 def test_a_loss_has_no_units_and_sees_no_gaps() -> None:
     rng = np.random.default_rng(0)
     history = rng.normal(size=(40, 2))
