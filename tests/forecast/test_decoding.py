@@ -34,8 +34,12 @@ SLOW_MERGING = [pytest.param(kind, marks=pytest.mark.slow) for kind in MERGING]
 @pytest.mark.parametrize(
     "family",
     [
-        *("qwen2", "qwen3", "llama", "gemma", "gemma2", "gemma3", "native qwen2", "native llama"),
-        *MERGING,
+        *("qwen2", "qwen3", "gemma3", "native llama", "pairs", "native triples"),
+        *(
+            pytest.param(family, marks=pytest.mark.slow)
+            for family in ("llama", "gemma", "gemma2", "native qwen2", *MERGING)
+            if family not in ("pairs", "native triples")
+        ),
     ],
 )
 @pytest.mark.parametrize("greedy", [True, False])
@@ -59,10 +63,7 @@ def test_equals_the_oracle(tiny_base, family, greedy):
     [
         (0, 1, {}),
         (0, 3, {"signed": True}),
-        (3, 1, {"max_integer_digits": 1}),
         (1, 5, {"signed": True, "missing": True, "max_integer_digits": 4}),
-        (2, 2, {"missing": True}),
-        (2, 2, {"number_format": "digits"}),
         (1, 3, {"number_format": "digits", "signed": True, "missing": True}),
         (3, 1, {"number_format": "digits", "max_integer_digits": 3}),
     ],
@@ -73,9 +74,9 @@ def test_equals_the_oracle_in_other_grammars(tiny_base, family, decimals, n_vari
     codec = Codec(decimals, n_variables, options.pop("number_format", "point"))
     prompts = prompts_of(codec, [2, 5], **options)
     sampling = Sampling(samples=2, temperature=3.0, seed=1)
-    for prompt, texts in zip(prompts, decoder_for(base).decode(prompts, 3, sampling), strict=True):
+    for prompt, texts in zip(prompts, decoder_for(base).decode(prompts, 2, sampling), strict=True):
         for sample, text in enumerate(texts):
-            assert text == oracle(base, prompt, 3, sampling, sample)
+            assert text == oracle(base, prompt, 2, sampling, sample)
 
 
 @pytest.mark.parametrize("family", ["llama", "native llama", *SLOW_MERGING])
@@ -126,7 +127,9 @@ def test_nothing_to_do(tiny_base):
     assert decoder.decode([prompt], 0, GREEDY) == [[""]]
 
 
-@pytest.mark.parametrize("family", ["qwen2", "gemma3", "native qwen2", *SLOW_MERGING])
+@pytest.mark.parametrize(
+    "family", ["qwen2", pytest.param("gemma3", marks=pytest.mark.slow), "native qwen2"]
+)
 def test_samples_depend_neither_on_batches_nor_on_other_series(tiny_base, family):
     base = tiny_base(family)
     prompts = prompts_of(Codec(2, 2), [6, 2, 9])
@@ -134,8 +137,7 @@ def test_samples_depend_neither_on_batches_nor_on_other_series(tiny_base, family
     decoder = decoder_for(base)
     together = decoder.decode(prompts, 4, sampling)
     assert len({t for texts in together for t in texts}) > 10
-    for max_rows in (1, 4):
-        assert decoder.decode(prompts, 4, sampling, max_rows=max_rows) == together
+    assert decoder.decode(prompts, 4, sampling, max_rows=4) == together
     assert decoder.decode(prompts[::-1], 4, sampling) == together[::-1]
     assert decoder.decode(prompts[1:2], 4, sampling) == together[1:2]
     some = [replace(prompt, samples=(1, 3)) for prompt in prompts]

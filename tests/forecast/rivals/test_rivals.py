@@ -102,13 +102,11 @@ ODD = ("two steps", "all missing", "gaps", "up to 1e300", "with zeros", "constan
 
 def slow(name, kind):
     """Whether a case is left for those who have time: fits take seconds."""
-    fitted = any(part in name for part in (" fit", "gaussian", "arima"))
-    quick = ODD[:4]
-    if "best" in name:
-        quick = quick[:2]
-    elif " fit" in name and name != "lotka-volterra fit":
-        quick = quick[:3]  # one class, with more parameters
-    return kind not in (quick if fitted else (*ODD, "eight variables"))
+    fitted = any(part in name for part in (" fit", "refitted", "gaussian", "arima"))
+    if not fitted:
+        return kind not in ODD
+    plain = name in ("lotka-volterra fit", "gaussian process")
+    return kind not in ODD[: 3 if plain else 2]
 
 
 def cases(kinds, slow=slow):
@@ -146,7 +144,9 @@ def test_forecasts_are_finite_and_bounded(name, kind):
     assert np.array_equal(history, before, equal_nan=True)
 
 
-@cases(["five steps", "gaps"], lambda name, kind: slow(name, "up to 1e300"))
+@cases(
+    ["five steps", "gaps"], lambda name, kind: slow(name, "gaps" if kind == "gaps" else "constant")
+)
 def test_forecasts_are_the_same_twice(name, kind):
     """Draws depend on the series' name alone, and the point on nobody's draws."""
     rival, time, history = fitted(name, kind)
