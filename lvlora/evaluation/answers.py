@@ -72,6 +72,13 @@ class EvaluatedData(Shape):
     """Columns whose future was given."""
 
 
+class ClusterSize(Shape):
+    """A cluster of similar dynamics."""
+
+    name: str
+    series: int
+
+
 class _Forecaster(Shape):
     name: str
     kind: str
@@ -105,6 +112,8 @@ class ForecasterScores(DynamicsErrors, Errors, _Forecaster):
     nll_possible: Number
     nll_impossible: int | None
     calibrated_coverage: dict[str, Number]
+    per_cluster: dict[str, Number]
+    """Cluster → MAE of its series."""
     seconds: Number
     flops: Price | None
     """FLOPs of the model, or of a rival's linear algebra; only models are charged."""
@@ -166,6 +175,7 @@ class EvaluationRecord(Answer):
     led_by: Literal["mae", "mase"]
     """Metric that orders the table: mase where scale_spread exceeds 100."""
     variables: list[str]
+    clusters: list[ClusterSize]
     forecasters: list[ForecasterScores]
     drawn: Drawn | None
     key: str

@@ -1,4 +1,4 @@
-"""Forecasters compared: pair by pair, and all with all on the same series.
+"""Forecasters compared: by kind of dynamics, pair by pair, and all with all on the same series.
 
 Skill and win rate are as the package fev computes them for its leaderboards (Shchur et al. 2025,
 fev-bench, arXiv:2509.26468), where a series takes the place of a task.
@@ -8,7 +8,8 @@ Shapes: n series, M forecasters.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 from lvlora.data.dataset import FloatArray
 from lvlora.data.gaps import mean_known
 from lvlora.data.metrics.measures import Difference, Interval
+from lvlora.data.metrics.scores import absolute_errors
+from lvlora.evaluation.protocol import Task
 from lvlora.evaluation.scores import Entry
 from lvlora.forecast.rivals import LastValue, SeasonalNaive
 
@@ -97,6 +100,23 @@ def difference(
     picks: NDArray[np.int64] = rng.integers(0, len(gaps), (resamples, len(gaps)))
     low, high = np.percentile(gaps[picks].mean(axis=1), [2.5, 97.5])
     return Difference(mean=mean, low=float(low), high=float(high))
+
+
+def by_cluster(entries: Sequence[Entry], task: Task, clusters: Mapping[str, str]) -> dict[str, int]:
+    """Add to each row its MAE within each cluster of similar dynamics.
+
+    Args:
+        clusters: id of a series -> name of its cluster.
+
+    Returns:
+        name of each cluster that has a series here -> its histories, the largest first.
+    """
+    labels = np.array([clusters[name] for name in task.of_series])
+    sizes = dict(Counter(sorted(labels.tolist())).most_common())
+    for entry in entries:
+        errors = absolute_errors(task.truth, entry.point)
+        entry.add(per_cluster={n: float(mean_known(errors[labels == n])) for n in sizes})
+    return sizes
 
 
 LEAST_RATIO, MOST_RATIO = 1e-2, 100.0

@@ -107,6 +107,7 @@ def document(record: EvaluationRecord) -> Document:
             Section("Differences", [*_differences(rows), *_ranking(rows)]),
             Section("Forecasts", picture("forecasts"), more=True),
             Section("Dynamics", _dynamics(rows)),
+            Section("Clusters", _clusters(record, rows)),
             Section("Where the errors are", places, more=True),
             Section("Cost", [_cost(rows, protocol.series), *costs]),
             Section("Data", [Facts(data)], more=True),
@@ -247,6 +248,17 @@ def _dynamics(rows: Sequence[Row]) -> list[Block]:
         return []
     caption = "Dynamics: steps are valid until sMAPE (0 to 100) exceeds 30; all others are errors"
     return [_table(caption, rows, _values(rows, names))]
+
+
+def _clusters(record: EvaluationRecord, rows: Sequence[Row]) -> list[Block]:
+    if len(record.clusters) < 2:
+        return []
+    columns = {
+        f"{c.name}, {c.series} series": [f.per_cluster.get(c.name) for f in rows]
+        for c in record.clusters
+    }
+    caption = "MAE by cluster of similar dynamics, those of lvlora analyze"
+    return [_table(caption, rows, columns)]
 
 
 def _by_variable(record: EvaluationRecord, rows: Sequence[Row]) -> Table:

@@ -324,7 +324,7 @@ def _finish(job: Job, entries: Sequence[Entry], *, has_page: bool = True) -> Eva
     """Compare the forecasters, and write the folder and the table."""
     settings, task, folder = job.settings, job.task, job.folder
     comparison.compare(entries, settings.seed, task.of_series)
-    record = record_of(entries, job)
+    record = record_of(entries, job, comparison.by_cluster(entries, task, job.clusters))
     table = table_of(record)
     files: list[Path] = []
     if folder.path is not None:

@@ -9,8 +9,10 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from lvlora.answers import NOTHING, Price
+from lvlora.data.analysis.clusters import cluster
+from lvlora.data.analysis.dynamics import measure
 from lvlora.data.dataset import Dataset
-from lvlora.data.splits import Split, split_of
+from lvlora.data.splits import STRATA, Split, split_of
 from lvlora.durable import sha256_of
 from lvlora.errors import SettingsError
 from lvlora.evaluation.disturbance import Disturbance
@@ -145,6 +147,7 @@ class Job:
     Attributes:
         settings: with the part and the steps that the data allow.
         data: all of it; train: the part that learners learn from.
+        clusters: id of a series -> name of its cluster of dynamics.
         sampling: of the models; rivals give as many futures.
     """
 
@@ -154,6 +157,7 @@ class Job:
     split: Split
     train: Dataset
     task: Task
+    clusters: dict[str, str]
     folder: EvaluationFolder
     sampling: Sampling
 
@@ -223,6 +227,11 @@ def prepare(
         protocol = Protocol(settings.split, settings.context, horizon, windows, stride)
     scored = task(part, protocol, Disturbance.of_settings(settings), settings.season)
     _say_what_is_scored(scored, split, settings.rivals, narrator)
+    clustering = cluster(data, measure(data), min(STRATA, len(data)), settings.split_seed)
+    clusters = {
+        s.id: clustering.clusters[label].name
+        for s, label in zip(data, clustering.labels, strict=True)
+    }
     data_sha256 = data.sha256()
     key = key_of(scored, data_sha256, split.sha256)
     folder = settings.out
@@ -235,6 +244,7 @@ def prepare(
         split,
         data.select(split.train),
         scored,
+        clusters,
         EvaluationFolder(folder, key, fresh=settings.fresh),
         Sampling.of(settings),
     )

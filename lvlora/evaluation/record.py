@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from lvlora.data.metrics.quantiles import of_function, of_samples
 from lvlora.data.metrics.scores import central_levels, scale_spread
 from lvlora.data.seasons import seasons_used
 from lvlora.evaluation.answers import (
+    ClusterSize,
     Drawn,
     DrawnSeries,
     EvaluatedData,
@@ -36,8 +37,12 @@ largest alone, and scaled errors lead the table."""
 _DRAWN_STEPS = 10_000  # of a history, its last; a figure shows fewer
 
 
-def record_of(entries: Sequence[Entry], job: Job) -> EvaluationRecord:
-    """Make the record of an evaluation."""
+def record_of(entries: Sequence[Entry], job: Job, clusters: Mapping[str, int]) -> EvaluationRecord:
+    """Make the record of an evaluation.
+
+    Args:
+        clusters: name of each cluster of dynamics -> histories of the task that are in it.
+    """
     task, settings, protocol = job.task, job.settings, job.task.protocol
     spread = scale_spread([h.values for h in task.histories])
     led_by: Literal["mae", "mase"] = "mase" if spread > SCALES_APART else "mae"
@@ -78,6 +83,7 @@ def record_of(entries: Sequence[Entry], job: Job) -> EvaluationRecord:
         scale_spread=spread,
         led_by=led_by,
         variables=list(task.variables),
+        clusters=[ClusterSize(name=name, series=n) for name, n in clusters.items()],
         forecasters=[entry.row for entry in entries],
         drawn=_drawn(entries, task, settings.quantiles, led_by),
         key=job.folder.key,
@@ -166,6 +172,7 @@ def _cells(row: ForecasterScores, record: EvaluationRecord) -> dict[str, Any]:
         cells |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
     maes = zip(record.variables, row.per_variable["mae"], strict=True)
     cells |= {f"mae_{variable}": mae for variable, mae in maes}
+    cells |= {f"mae_in_{c.name}": row.per_cluster.get(c.name) for c in record.clusters}
     cells["seconds"] = row.seconds
     for key in ("flops", "training_flops"):
         price = getattr(row, key)

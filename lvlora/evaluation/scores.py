@@ -122,7 +122,7 @@ class Entry:
             "nll_impossible": None if nll is None else nll.n_impossible,
             "seconds": 0.0,
             **dict.fromkeys(("flops", "training_flops", "skill", "win_rate")),
-            **{key: {} for key in ("calibrated_coverage", "mae_minus")},
+            **{key: {} for key in ("calibrated_coverage", "per_cluster", "mae_minus")},
         }
         row = ForecasterScores(name=name, kind=kind, **{**numbers, **facts})
         return cls(row, scores, point, samples, are_quantiles)

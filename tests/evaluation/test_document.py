@@ -12,7 +12,7 @@ from scored import score_rival
 from lvlora.answers import Price
 from lvlora.data.dataset import Dataset, Series
 from lvlora.data.splits import split_of
-from lvlora.evaluation.comparison import compare
+from lvlora.evaluation.comparison import by_cluster, compare
 from lvlora.evaluation.document import rebuild
 from lvlora.evaluation.folder import EvaluationFolder
 from lvlora.evaluation.job import Job
@@ -68,10 +68,14 @@ def made(
     floor = score_floor(given, 2, LEVELS)
     entries.append(floor)
     compare(entries)
+    clusters = {s.id: "slow" if i % 3 else "fast, damped oscillation" for i, s in enumerate(series)}
+    names = by_cluster(entries, given, clusters)
     settings = EvaluateSettings(context=40, horizon=horizon, samples=7)
     split, folder = split_of(data, settings), EvaluationFolder(None, "key")
-    job = Job(settings, data, "ab" * 32, split, data, given, folder, Sampling.of(settings))
-    record = record_of(entries, job)
+    job = Job(
+        settings, data, "ab" * 32, split, data, given, clusters, folder, Sampling.of(settings)
+    )
+    record = record_of(entries, job, names)
     return {**record.model_dump(mode="json"), "created": "2026-01-02T03:04:05+00:00"}
 
 
@@ -106,6 +110,7 @@ def test_it_tells_what_was_found(record: dict[str, Any], page: Path) -> None:
         "10 steps from 40",
         "waves.csv",
         "Differences",
+        "fast, damped oscillation, 3 series",
         "inside 80 %",
         "FLOPs executed",
         "Only 9 series were scored",

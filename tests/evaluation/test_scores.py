@@ -8,7 +8,7 @@ from scipy import stats
 from scored import score_model, score_rival
 
 from lvlora.data.dataset import Dataset, Series
-from lvlora.evaluation.comparison import compare, difference
+from lvlora.evaluation.comparison import by_cluster, compare, difference
 from lvlora.evaluation.folder import Pieces
 from lvlora.evaluation.protocol import Protocol, task
 from lvlora.evaluation.scores import Scoring, score_floor
@@ -228,3 +228,14 @@ def test_what_is_drawn_in_a_history_depends_on_its_series() -> None:
         several.histories[1].values[:14], several.histories[0].values[:14]
     )
     assert [h.id for h in several.clean] == ["s0@14", "s0@16"]
+
+
+def test_errors_by_cluster() -> None:
+    data = waves()
+    given = task(data, Protocol("all", 8, 3))
+    entry = score_rival(LastValue(), given, data, LEVELS)
+    names = by_cluster([entry], given, {"s0": "b", "s1": "a", "s2": "a", "s3": "a"})
+    assert list(names.items()) == [("a", 3), ("b", 1)]
+    errors = np.abs(entry.point - given.truth)
+    assert entry.row.per_cluster["b"] == pytest.approx(errors[0].mean())
+    assert entry.row.per_cluster["a"] == pytest.approx(errors[1:].mean())

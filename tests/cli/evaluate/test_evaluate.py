@@ -106,6 +106,7 @@ def test_several_adapters_their_base_and_the_rivals(run_lvlora, data, runs) -> N
         assert set(facts["mae_minus"]) == set(models) - {name}
         for other, gap in facts["mae_minus"].items():
             assert gap["mean"] == pytest.approx(facts["mae"] - found[other]["mae"])
+        assert set(facts["per_cluster"]) == {c["name"] for c in both.json["clusters"]}
         assert len(facts["mae_by_step"]) == 5
     assert set(found[models[0]]["coverage"]) == {"0.8"}
     # the second evaluation found the first one's adapter, base and rivals done
