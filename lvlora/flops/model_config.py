@@ -29,7 +29,7 @@ Factors = Annotated[list[Factor], Field(max_length=10_000)]
 class Rope(BaseModel):
     """Rotary positions, also once more by kind of layer (Gemma 3)."""
 
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True, defer_build=True)
 
     rope_type: Word | None = None
     rope_theta: Size | None = None
@@ -55,7 +55,9 @@ class ModelConfig(BaseModel):
     Sizes that have no default are required. Null is the same as left out.
     """
 
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(
+        strict=True, extra="ignore", frozen=True, defer_build=True, protected_namespaces=()
+    )
 
     model_type: Word
     hidden_size: Count

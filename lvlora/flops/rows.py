@@ -43,7 +43,9 @@ _Moment = Annotated[str, AfterValidator(_moment)]
 class Spender(BaseModel):
     """The command and model that spend."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True
+    )
 
     command: str
     """A command of lvlora, or the name of another program."""

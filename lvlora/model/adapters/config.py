@@ -118,7 +118,7 @@ def plan_from(config: Mapping[str, Any], folder: Path) -> tuple[lora.LoraPlan, b
 class AdapterConfig(BaseModel):
     """Types and ranges of adapter_config.json."""
 
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True, defer_build=True)
 
     base_model_name_or_path: Word | None = None
     revision: Word | None = None
@@ -165,7 +165,9 @@ Size = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(
+        strict=True, extra="ignore", frozen=True, defer_build=True, protected_namespaces=()
+    )
 
 
 class ScaleFacts(_Strict):

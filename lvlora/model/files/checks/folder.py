@@ -33,7 +33,7 @@ _COPY = "Download or copy the model's folder again, whole."
 class WeightIndex(BaseModel):
     """model.safetensors.index.json: tensor to file."""
 
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True, defer_build=True)
 
     weight_map: Annotated[dict[str, str], Field(min_length=1, max_length=1_000_000)]
 
@@ -41,7 +41,7 @@ class WeightIndex(BaseModel):
 class GenerationConfig(BaseModel):
     """generation_config.json: nothing of it is used, but transformers reads it."""
 
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True, defer_build=True)
 
     bos_token_id: Token | list[Token] | None = None
     eos_token_id: Token | list[Token] | None = None

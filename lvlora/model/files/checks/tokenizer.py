@@ -64,7 +64,7 @@ _TEXTS = (*SYMBOLS, "0.25,1.50;0.27,1.47;10.07,999.80;", "1" * 40, "0.00,-1.00;"
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True, defer_build=True)
 
 
 class SpecialToken(_Strict):
