@@ -149,7 +149,7 @@ def test_evaluation_is_the_command_s(run_lvlora, tmp_path, tiny_folder, monkeypa
     # what a program gets is what the command prints, but for what it took and where it is
     ours, theirs = entries.model_dump(mode="json"), ran.json
     assert list(ours) == list(theirs)
-    for key in ("protocol", "scale_spread", "led_by", "variables"):
+    for key in ("protocol", "scale_spread", "led_by", "variables", "clusters"):
         assert ours[key] == theirs[key], key
     for entry, mine, other in zip(entries, ours["forecasters"], theirs["forecasters"], strict=True):
         assert entry.model_dump(mode="json") == mine

@@ -1,4 +1,4 @@
-"""Parts of figures: one `style`, `panels` of trajectories, a `histogram`, bars of `errors`.
+"""Parts of figures: one `style`, `panels` of trajectories, errors and costs of forecasters.
 
 `text_chart` draws without matplotlib, for terminals.
 """
