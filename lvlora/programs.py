@@ -246,11 +246,6 @@ def search(
     if isinstance(space, str | Path):
         values["space"] = space
     settings = checked(SweepSettings, values, refused=("status",))
-    if settings.workers > 1 and not (in_file and (space is None or settings.space)):
-        raise SettingsError(
-            "--workers: several processes can share only what is in a file.",
-            "Write the data (and the space) to a file, and give its name.",
-        )
     with undisturbed():
         return run_search(
             settings,

@@ -206,7 +206,7 @@ FIGURES_OF_PAGES = {
         "error_by_step_figure",
         "cost_figure",
     ],
-    "lvlora.sweep.document": ["error_by_flops_figure", "settings_figure"],
+    "lvlora.sweep.document": ["error_by_flops_figure", "error_by_setting_figure"],
 }
 
 

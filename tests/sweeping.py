@@ -1,10 +1,8 @@
-"""A shared study by hand: trials are claimed, ended and given back as `lvlora.sweep.trial` does."""
+"""A shared study by hand: trials are claimed, ended and given back as `sweep.search` does."""
 
-import warnings
-from typing import Any
+from contextlib import ExitStack
 
 from optuna import Trial
-from optuna.trial import TrialState
 
 from lvlora.answers import Price
 from lvlora.sweep.plan import make_plan, sampler_of, stages_of
@@ -30,28 +28,21 @@ def facts_of(settings: SweepSettings, own: Space | None = None, data: str = "abc
     )
 
 
-def claim(study: SharedStudy) -> Trial | None:
-    """The next attempt; None while others make all that could be made."""
-    while study.queue():
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # a database's hearts beat in `optimize`
-            trial = study.study.ask()
-        if study.claim(trial):
-            return trial
-        study.study.tell(trial, state=TrialState.FAIL)
-    return None
+def claim(study: SharedStudy, held: ExitStack | None = None) -> Trial | None:
+    """The next attempt; None while others make all that could be made.
+
+    Args:
+        held: gets the lock, as long as a process would work; None: it is dead at once.
+    """
+    with ExitStack() as dead:
+        return study.claim(dead if held is None else held)
 
 
-def finish(study: SharedStudy, trial: Trial, value: float | None, **end: Any) -> None:
+def finish(study: SharedStudy, trial: Trial, value: float | None) -> None:
     """End an attempt: complete with a value, failed without one."""
-    if value is None:
-        trial.set_user_attr("end", {"reason": "it failed", **end})
-        study.study.tell(trial, state=TrialState.FAIL)
-    else:
-        trial.set_user_attr("end", {"value": value, **end})
-        study.study.tell(trial, value)
+    study.tell(trial, {"reason": "it failed"} if value is None else {"value": value})
 
 
 def give_back(study: SharedStudy, trial: Trial) -> None:
     """End an attempt without a result."""
-    study.study.tell(trial, state=TrialState.FAIL)
+    study.tell(trial, {})

@@ -40,7 +40,7 @@ _PLACES = ("runs", "out", "study")
 
 
 _NOT_SKIPPED = (
-    *("resume", "overwrite", "output", "fresh", "export_task", "status", "storage", "workers"),
+    *("resume", "overwrite", "output", "fresh", "export_task", "status"),
     *("forecasts", "calibrate", "ensemble"),
 )
 """Settings whose work could not be skipped, or resumed."""

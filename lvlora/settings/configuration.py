@@ -218,11 +218,18 @@ def _from_config(
     return values, problems
 
 
-def load_toml(config: str, where: str) -> dict[str, Any]:
+def load_toml(
+    config: str,
+    where: str,
+    *,
+    option: str = "--config",
+    hint: str = "lvlora COMMAND --print-config writes one to start from.",
+) -> dict[str, Any]:
     """A configuration as it stands.
 
     Args:
         config: its file, or "-" for standard input; where: what to call it.
+        option: the option that names it; hint: how to get a right one.
 
     Raises:
         SettingsError: it cannot be read, or is not TOML.
@@ -235,24 +242,16 @@ def load_toml(config: str, where: str) -> dict[str, Any]:
         )
         return tomllib.loads(raw.decode("utf-8-sig"))
     except FileNotFoundError:
-        raise SettingsError(
-            f"--config: there is no file {where}.",
-            "lvlora COMMAND --print-config writes one to start from.",
-        ) from None
+        raise SettingsError(f"{option}: there is no file {where}.", hint) from None
     except OSError as error:
         raise SettingsError(
-            f"--config: {where} cannot be read: {error.strerror}.",
+            f"{option}: {where} cannot be read: {error.strerror}.",
             "Check its permissions, or give another file.",
         ) from None
     except UnicodeDecodeError:
-        raise SettingsError(
-            f"--config: {where} is not UTF-8 text.", "A configuration file is TOML."
-        ) from None
+        raise SettingsError(f"{option}: {where} is not UTF-8 text.", hint) from None
     except (ValueError, RecursionError) as error:
-        raise SettingsError(
-            f"--config: {where} is not valid TOML: {error}.",
-            'Text stands in quotes, lists in brackets: model = "bundled", quantiles = [0.1, 0.9].',
-        ) from None
+        raise SettingsError(f"{option}: {where} is not valid TOML: {error}.", hint) from None
 
 
 def _tidied(field: Field, inputs: _Given) -> Any:

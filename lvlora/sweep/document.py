@@ -7,20 +7,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from lvlora import numbers
 from lvlora.report.document import Block, Cell, Document, Facts, Picture, Points, Section, Table
 from lvlora.report.drawing import style
-from lvlora.sweep.record import (
-    PlanSummary,
-    Sweep,
-    SweepPlan,
-    Trial,
-    of_first_stage,
-    searched,
-    space_of_plan,
-    study_of,
-)
-from lvlora.sweep.space import Space, show
+from lvlora.sweep.record import PlanSummary, Sweep, SweepPlan, Trial
+from lvlora.sweep.space import Space, merged, show
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -60,8 +53,8 @@ def plan_document(planned: SweepPlan, limit: int | None) -> Document:
     blocks, estimate = _plan(planned.plan, limit), planned.estimate
     if estimate is not None:
         blocks.append(
-            f"Time on this machine: about {numbers.duration(estimate.seconds)} with one worker, "
-            f"memory at most: about {numbers.size(estimate.peak_bytes)} a worker. The probe's "
+            f"Time on this machine: about {numbers.duration(estimate.seconds)} with one process, "
+            f"memory at most: about {numbers.size(estimate.peak_bytes)} a process. The probe's "
             f"{numbers.flops(estimate.probe_flops.executed)} FLOPs belong to no run."
         )
     return Document(title=f"Plan of {planned.study}", sections=(Section("Stages", blocks),))
@@ -119,15 +112,12 @@ def _param(value: bool | int | float | str | None) -> Cell:
 
 
 def _progress(record: Sweep) -> list[Block]:
-    done = record.trials.complete + record.trials.pruned + record.trials.failed
+    done = record.trials.complete + record.trials.failed
     spent = getattr(record.flops, record.convention)
     lines = [
         f"{done} of {record.trials.planned} trials, {numbers.flops(spent)} "
         f"FLOPs{_share(spent, record.limit)}, {record.convention}."
     ]
-    if len(record.front) > 1:
-        front = ", ".join(map(str, record.front))
-        lines.append(f"Front of error and FLOPs: trials {front}.")
     if record.seconds_left is not None:
         duration = numbers.duration(record.seconds_left)
         lines.append(f"About {duration} of training left, by one process.")
@@ -143,31 +133,20 @@ def pictures_of(record: Sweep) -> list[Picture]:
     valued = [trial for trial in record.table if trial.value is not None]
     if not valued:
         return []
-    first = of_first_stage(record.plan, valued)
-    metric, names, first_names = metric_of(record), searched(valued), searched(first)
-
-    def over_settings(plot: str, trials: Sequence[Trial], axes: Sequence[str]) -> partial[Figure]:
-        return partial(settings_figure, plot, trials, space_of_plan(record.plan, axes), metric)
-
-    pictures = [
+    metric = metric_of(record)
+    space = merged(Space(stage.space) for stage in record.plan.stages)
+    return [
         Picture(
             "The error of each trial against its FLOPs",
             partial(error_by_flops_figure, valued, metric),
             name="error-by-flops",
-        )
+        ),
+        Picture(
+            "The error of each trial against each of its settings",
+            partial(error_by_setting_figure, valued, space, metric),
+            name="error-by-setting",
+        ),
     ]
-    if len(first_names) == 2:
-        alt = "The error over the two searched settings"
-        pictures.append(Picture(alt, over_settings("plot_contour", first, first_names), name="map"))
-    if names:
-        alt = "A line for each trial to its error"
-        draw = over_settings("plot_parallel_coordinate", valued, names)
-        pictures.append(Picture(alt, draw, name="parallel"))
-    if record.importances:
-        alt = "The share of each setting in the differences between the trials of the search"
-        draw = over_settings("plot_param_importances", first, first_names)
-        pictures.append(Picture(alt, draw, "With few trials a hint, no more.", name="importances"))
-    return pictures
 
 
 def metric_of(record: Sweep) -> str:
@@ -191,15 +170,20 @@ def error_by_flops_figure(trials: Sequence[Trial], metric: str) -> Figure:
     return _drawn(lambda plots: plots.plot_pareto_front(study, target_names=names))
 
 
-def settings_figure(plot: str, trials: Sequence[Trial], space: Space, metric: str) -> Figure:
-    """Draw one of Optuna's plots of the error over the settings of a space."""
+def error_by_setting_figure(trials: Sequence[Trial], space: Space, metric: str) -> Figure:
+    """Draw the error of each trial against each searched setting."""
     import optuna
 
-    study = study_of(trials, space)
-    options: dict[str, Any] = {"params": list(space.dimensions), "target_name": metric}
-    if plot == "plot_param_importances":
-        options["evaluator"] = optuna.importance.FanovaImportanceEvaluator(seed=0)
-    return _drawn(lambda plots: getattr(plots, plot)(study, **options))
+    study = optuna.create_study()
+    for trial in trials:
+        taken = optuna.trial.FixedTrial(trial.params)
+        Space({name: space.dimensions[name] for name in trial.params}).suggest(taken)
+        study.add_trial(
+            optuna.trial.create_trial(
+                value=trial.value, params=taken.params, distributions=taken.distributions
+            )
+        )
+    return _drawn(lambda plots: plots.plot_slice(study, target_name=metric))
 
 
 def _drawn(draw: Callable[[Any], Any]) -> Figure:
@@ -211,8 +195,8 @@ def _drawn(draw: Callable[[Any], Any]) -> Figure:
     with style.look(), warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         warnings.simplefilter("ignore", UserWarning)  # of layouts that cannot be had
-        figure: Figure = draw(plots).figure
+        figure: Figure = np.ravel(draw(plots))[0].figure
         figure.set_size_inches(style.WIDTH, 4.2)
-        figure.set_layout_engine("tight")
+        figure.set_layout_engine("none")  # its colour bar is laid out already
         plt.close(figure)
     return figure

@@ -183,8 +183,7 @@ def make_plan(
     )
     how = Validations(base.validation_series or USUAL.series, USUAL.times)
     if derived:
-        often = settings.pruner != "none" or settings.patience > 0
-        choices = validation_choices(base.validation_series, often=often)
+        choices = validation_choices(base.validation_series, often=settings.patience > 0)
         usual = base.model_copy(update={"validation_series": choices[0].series})
         trials = [with_params(usual, p) for p in points_to_price(stages[:1])[0]]
         how = _affordable(choices, trials, _caps(stages[0], limits), cost_of)

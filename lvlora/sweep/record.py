@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from lvlora.answers import NOTHING, Answer, Estimate, Number, Price, Shape
 from lvlora.flops.ledger import entries as ledger_entries
@@ -15,17 +14,12 @@ from lvlora.settings.base import Convention
 from lvlora.settings.fields import read_fields
 from lvlora.sweep.plan import SearchPlan
 from lvlora.sweep.settings import SweepSettings
-from lvlora.sweep.space import Dimension, Params, Space, merged, with_params
-from lvlora.sweep.storage import folder_of, trial_folder
-from lvlora.sweep.study import SharedStudy, end_of, slot_of, state_of
+from lvlora.sweep.space import Dimension, Params, with_params
+from lvlora.sweep.study import SharedStudy, State, end_of, slot_of, state_of, trial_folder
 from lvlora.train.settings import TrainSettings
 
 if TYPE_CHECKING:
-    from optuna import Study
     from optuna.trial import FrozenTrial
-
-LEAST_TRIALS = 4
-"""Importances of fewer trials mean nothing."""
 
 
 class Stage(Shape):
@@ -67,7 +61,6 @@ class TrialCounts(Shape):
 
     planned: int
     complete: int
-    pruned: int
     failed: int
     running: int
     waiting: int
@@ -86,9 +79,7 @@ class Trial(Shape):
     flops: int | None
     """In the convention of the study."""
     seconds: Number
-    state: Literal["complete", "pruned", "failed", "running", "waiting"]
-    front: bool
-    """No other trial beats it in both error and FLOPs."""
+    state: State
     reason: str | None
     """Why it failed."""
     folder: str
@@ -101,9 +92,6 @@ class Sweep(Answer):
     finished: bool
     trials: TrialCounts
     best: Trial | None
-    front: list[int]
-    importances: dict[str, float]
-    """Setting → share of the differences that come from it."""
     flops: Price
     limit: int | None
     """--max-flops."""
@@ -138,10 +126,7 @@ def record_of(
         in_file: its data are in the file that the settings name, so that a command can name it.
         stopped_by: the limit that ended the search.
     """
-    plan = plan_summary(study.plan, settings)
     trials = [trial_of(study, trial, settings) for trial in study.by_slot().values()]
-    front = _front(trials)
-    trials = [t.model_copy(update={"front": True}) if t.trial in front else t for t in trials]
     attempt, best, command = study.best(), None, None
     if attempt is not None:
         best = next(trial for trial in trials if trial.trial == slot_of(attempt))
@@ -153,12 +138,10 @@ def record_of(
         finished=not study.unfinished(),
         trials=_counted(trials, study.plan.n_trials),
         best=best,
-        front=front,
-        importances=importances(plan, trials),
         flops=_spent(study, settings),
         limit=limit_of(study, settings),
         convention=settings.convention,
-        plan=plan,
+        plan=plan_summary(study.plan, settings),
         table=trials,
         command=command,
         files=[],
@@ -192,8 +175,7 @@ def trial_of(study: SharedStudy, attempt: FrozenTrial, settings: SweepSettings) 
         **{name: end.get(name) for name in ("value", "mae", "loss", "steps", "seconds", "reason")},
         flops=end["flops"][settings.convention] if "flops" in end else None,
         state=state,
-        front=False,
-        folder=str(trial_folder(folder_of(settings), slot).path),
+        folder=str(trial_folder(settings, slot).path),
     )
 
 
@@ -202,11 +184,10 @@ def outcome_of(study: SharedStudy, settings: SweepSettings, attempt: FrozenTrial
     trial, best = trial_of(study, attempt, settings), study.best()
     if trial.value is None:
         return f"Trial {trial.trial} failed: {trial.reason}"
-    early = "ended early, " if trial.state == "pruned" else ""
     name = "loss" if trial.mae is None else "MAE"
     is_best = best is not None and slot_of(best) == trial.trial
     note = "  (best so far)" if is_best else ""
-    return f"Trial {trial.trial}: {early}validation {name} {trial.value:.4g}{note}"
+    return f"Trial {trial.trial}: validation {name} {trial.value:.4g}{note}"
 
 
 def plan_summary(plan: SearchPlan, settings: SweepSettings) -> PlanSummary:
@@ -246,18 +227,6 @@ def command_of(settings: TrainSettings) -> str:
     return shlex.join(words)
 
 
-def _front(trials: Sequence[Trial]) -> list[int]:
-    """Return the trials that no other beats in both error and FLOPs, the cheapest first."""
-    complete = [(t.flops or 0, t.value, t.trial) for t in trials if t.state == "complete"]
-    front: list[int] = []
-    least = math.inf
-    for _, value, trial in sorted(complete):
-        if value is not None and value < least:
-            front.append(trial)
-            least = value
-    return front
-
-
 def _spent(study: SharedStudy, settings: SweepSettings) -> Price:
     """Return the FLOPs that the ledger charges to the study, with those of lost attempts."""
     rows = entries_of_study(ledger_entries(settings.runs), settings.study, study.facts.first_entry)
@@ -268,8 +237,8 @@ def _counted(trials: Sequence[Trial], planned: int) -> TrialCounts:
     states = Counter(trial.state for trial in trials)
     return TrialCounts(
         planned=planned,
-        **{state: states[state] for state in ("complete", "pruned", "failed", "running")},
-        waiting=planned - len(trials) + states["waiting"],
+        **{state: states[state] for state in ("complete", "failed", "running")},
+        waiting=planned - len(trials),
     )
 
 
@@ -282,53 +251,3 @@ def _seconds_left(study: SharedStudy) -> float | None:
     over = [study.plan.stages[study.plan.stage_of(slot)].at_most.executed for slot in done]
     remaining = max(0, study.plan.at_most.executed - sum(over))
     return float(sum(end["seconds"] for end in done.values()) / spent * remaining)
-
-
-def importances(plan: PlanSummary, trials: Sequence[Trial]) -> dict[str, float]:
-    """Return setting → its share of the variance of the values of the first stage's trials.
-
-    By functional ANOVA (Hutter, Hoos & Leyton-Brown 2014). Empty where there are too few trials,
-    settings or differences.
-    """
-    import optuna
-
-    first = of_first_stage(plan, [trial for trial in trials if trial.state == "complete"])
-    names = searched(first)
-    few = len(first) < LEAST_TRIALS or len(names) < 2
-    if few or len({trial.value for trial in first}) < 2:
-        return {}
-    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-    study = study_of(first, space_of_plan(plan, names))
-    shares = optuna.importance.get_param_importances(study, evaluator=evaluator)
-    return {name: float(share) for name, share in shares.items()}
-
-
-def searched(trials: Sequence[Trial]) -> list[str]:
-    """Return the settings that every trial has and that take more than one value."""
-    names = trials[0].params if trials else {}
-    shared = [name for name in names if all(name in trial.params for trial in trials)]
-    return [name for name in shared if len({trial.params[name] for trial in trials}) > 1]
-
-
-def space_of_plan(plan: PlanSummary, names: Sequence[str]) -> Space:
-    """Return the dimensions of some settings that a plan searches."""
-    dimensions = merged(Space(stage.space) for stage in plan.stages).dimensions
-    return Space({name: dimensions[name] for name in names})
-
-
-def of_first_stage(plan: PlanSummary, trials: Sequence[Trial]) -> list[Trial]:
-    """Return the trials of a plan's first stage."""
-    return [trial for trial in trials if trial.stage == plan.stages[0].stage]
-
-
-def study_of(trials: Sequence[Trial], space: Space) -> Study:
-    """Return a study in memory with a complete trial for each of these."""
-    import optuna
-
-    study = optuna.create_study()
-    for trial in trials:
-        study.enqueue_trial({name: trial.params[name] for name in space.dimensions})
-        attempt = study.ask()
-        space.suggest(attempt)
-        study.tell(attempt, trial.value)
-    return study

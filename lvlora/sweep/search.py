@@ -2,37 +2,74 @@
 
 from __future__ import annotations
 
+import gc
+import math
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from lvlora.answers import Estimate
 from lvlora.data.dataset import Dataset
-from lvlora.errors import BudgetError, SettingsError, meant
+from lvlora.errors import (
+    BudgetError,
+    LvloraError,
+    NumericalError,
+    RunStopped,
+    SettingsError,
+    is_out_of_memory,
+    meant,
+)
 from lvlora.flops.budget import Budget
-from lvlora.flops.ledger import FILE_NAME, Ledger
+from lvlora.flops.ledger import FILE_NAME, Ledger, Limits
 from lvlora.forecast.estimate import REPORT_SECONDS
 from lvlora.model.catalogue import resolve
 from lvlora.model.loading import has_weights
 from lvlora.narrator import Narrator
 from lvlora.report.page import PAGE, write_page
-from lvlora.sweep import storage
 from lvlora.sweep.document import document
 from lvlora.sweep.plan import SearchPlan, Stage, make_plan, points_to_price, sampler_of, stages_of
-from lvlora.sweep.record import Sweep, SweepPlan, plan_summary, record_of, shared_settings
+from lvlora.sweep.record import (
+    Sweep,
+    SweepPlan,
+    limit_of,
+    outcome_of,
+    plan_summary,
+    record_of,
+    shared_settings,
+)
 from lvlora.sweep.settings import SweepSettings
-from lvlora.sweep.space import Space, read_space, with_params
-from lvlora.sweep.study import SharedStudy, StudyFacts, compared
-from lvlora.sweep.trial import TrialLoop, plan_step, plan_trial
-from lvlora.sweep.workers import parent_of_this_worker, share
-from lvlora.train import validation
+from lvlora.sweep.space import Space, read_space, show, with_params
+from lvlora.sweep.study import (
+    JOURNAL,
+    SharedStudy,
+    StudyFacts,
+    TrialFolder,
+    compared,
+    folder_of,
+    slot_of,
+    trial_folder,
+)
+from lvlora.train import checkpoint, validation
 from lvlora.train.fine_tune import estimate_run
-from lvlora.train.loop import load_run
-from lvlora.train.record import Observer
-from lvlora.train.trackers import check_installed
+from lvlora.train.loop import Loaded, load_run
+from lvlora.train.plan import Plan, plan_run
+from lvlora.train.process import StopRequest
+from lvlora.train.record import Observer, Train
+from lvlora.train.run import Run
+from lvlora.train.schedule import USUAL, steps_between_validations
+from lvlora.train.settings import TrainSettings
+from lvlora.train.trackers import check_installed, tracked
+
+if TYPE_CHECKING:
+    from optuna import Trial
 
 _EXPLICIT = ("flag", "python")
 """Sources of a value that belongs to this very call."""
+_SAVES = 10
+"""Checkpoints of a trial at least: what a killed one repeats is a tenth of it."""
+_SECONDS_BETWEEN_LOOKS = 1.0
 
 
 def run_search(
@@ -63,26 +100,19 @@ def run_search(
         RunStopped: a signal came; everything is saved.
     """
     dataset, facts, study = prepare(settings, read, sources, narrator, space)
-    parent = parent_of_this_worker()
-    if show_plan is not None and parent is None:
+    if show_plan is not None:
         summary = plan_summary(facts.plan, settings)
         show_plan(SweepPlan(study=settings.study, plan=summary, estimate=None))
     # its plan may not be ours: another process may have made the study just now
-    study = study or storage.make(settings, facts)
-    refusal: BudgetError | None = None
-    with storage.storage_errors(settings):
-        if not study.unfinished():
-            narrator.note(f"Study {settings.study} is finished; nothing is left to do.")
-        elif settings.workers > 1:
-            refusal = share(settings, study, narrator)
-        else:
-            loop = TrialLoop(settings, study, dataset, sources, narrator, observer, parent)
-            refusal = loop.run()
+    study = study or SharedStudy.make(settings, facts)
+    stopped_by: str | None = None
+    if study.unfinished():
+        refusal = _Search(settings, study, dataset, sources, narrator, observer).run()
         stopped_by = None if refusal is None else refusal.message
-        record = record_of(study, settings, in_file=in_file, stopped_by=stopped_by)
-    if parent is not None:
-        return record
-    folder = storage.folder_of(settings)
+    else:
+        narrator.note(f"Study {settings.study} is finished; nothing is left to do.")
+    record = record_of(study, settings, in_file=in_file, stopped_by=stopped_by)
+    folder = folder_of(settings)
     page, *pictures = write_page(folder / PAGE, document(record), folder / "figures")
     return record.model_copy(update={"files": [str(file) for file in (*pictures, page)]})
 
@@ -114,16 +144,14 @@ def search_status(settings: SweepSettings) -> Sweep:
     Raises:
         SettingsError: there is no such study.
     """
-    study = storage.find(settings)
+    study = SharedStudy.find(settings)
     if study is None:
-        near = meant(settings.study, storage.studies_in(settings.runs))
+        names = sorted(journal.parent.name for journal in settings.runs.glob(f"*/{JOURNAL}"))
         raise SettingsError(
             f"--status: there is no study {settings.study} in {settings.runs}",
-            f"{near}--study names another, --runs another folder; --storage if it is kept "
-            "elsewhere.",
+            f"{meant(settings.study, names)}--study names another, --runs another folder.",
         )
-    with storage.storage_errors(settings, reading=True):
-        return record_of(study, study.facts.settings_as(settings))
+    return record_of(study, study.original)
 
 
 def _measured(plan: SearchPlan, settings: SweepSettings, dataset: Dataset) -> Estimate:
@@ -165,7 +193,7 @@ def prepare(
     sha256 = dataset.sha256()
     n_held_out = validation.held_out_steps(settings, dataset)
     subject = compared(settings.model_copy(update={"validation_steps": n_held_out}))
-    study = storage.find(settings)
+    study = SharedStudy.find(settings)
     if study is not None:
         study.facts.check(settings.study, subject, stages, sha256)
         return dataset, study.facts, study
@@ -203,10 +231,6 @@ def _stages(
     has_space = space is not None or settings.space is not None
     if has_space and sources.get("preset") in _EXPLICIT:
         raise SettingsError("--preset and --space both say what is searched.", "Give one of them.")
-    if settings.workers > 1 and settings.data == Path("-"):
-        raise SettingsError(
-            "--workers: several processes cannot read one standard input.", "Name a file."
-        )
     if space is None and settings.space is not None:
         space = read_space(settings.space)
     stages = stages_of(settings, space)
@@ -245,3 +269,202 @@ def _limits(settings: SweepSettings) -> tuple[dict[str, int], int]:
             )
         limits[budget.convention] = min(remaining, limits.get(budget.convention, remaining))
     return limits, 1 + max((row.id for row in rows), default=0)
+
+
+def plan_step(settings: TrainSettings, dataset: Dataset) -> Plan:
+    """Return the plan of a trial of one step, whose prices hold for any number of steps.
+
+    The sweep keeps the limits; the ledger keeps the project's budget all the same.
+
+    Raises:
+        SettingsError: there would be no validation to compare trials by.
+    """
+    plan = plan_run(settings.model_copy(update={"max_steps": 1, "max_flops": None}), dataset)
+    if plan.part is None:
+        raise SettingsError(
+            "a sweep compares trials by their validation error, and there is no validation",
+            "Leave out --no-validation; the data needs at least a few series.",
+        )
+    return plan
+
+
+def plan_trial(settings: TrainSettings, dataset: Dataset, stage: Stage) -> Plan:
+    """Return the plan of a run with as many steps as the sweep's plan gives it."""
+    plan = plan_step(settings, dataset)
+    n_steps = stage.steps_of(settings, plan.cost)
+    if n_steps < 1:
+        raise SettingsError(
+            "not one step of it fits into what the plan gives a trial",
+            "A larger --max-flops, fewer --trials or smaller settings help.",
+        )
+    changes: dict[str, int] = {}
+    if settings.save_every:
+        changes["save_every"] = min(settings.save_every, max(1, n_steps // _SAVES))
+    times = stage.validations.times
+    if settings.validate_every is None and times != USUAL.times:
+        # the run's own settings must say it: it can be repeated, and goes on, without its study
+        changes["validate_every"] = steps_between_validations(settings, n_steps, times)
+    return plan.lasting(n_steps, **changes)
+
+
+@dataclass
+class _Search:
+    """The work of one process on a study.
+
+    Attributes:
+        sources: setting → where its value came from, for the trials' folders.
+        observer: gives who watches the run of a trial.
+    """
+
+    settings: SweepSettings
+    study: SharedStudy
+    dataset: Dataset
+    sources: Mapping[str, str]
+    narrator: Narrator
+    observer: Callable[[], Observer]
+    stop: StopRequest = field(default_factory=StopRequest)
+
+    def run(self) -> BudgetError | None:
+        """Make trials until there are none left.
+
+        Returns:
+            which limit the next trial would pass, if that ended the search.
+
+        Raises:
+            RunStopped: a signal came; the trial is saved and its slot is free.
+        """
+        is_waiting = False
+        with self.stop:
+            while self.study.unfinished():
+                self._check_stop()
+                with ExitStack() as held:
+                    trial = self.study.claim(held)
+                    if trial is not None:
+                        try:
+                            self._make(trial)
+                        except BudgetError as refusal:
+                            return refusal
+                        gc.collect()  # the next model is loaded when this one is gone
+                        continue
+                if not is_waiting:
+                    self.narrator.note("Waiting for the trials of other processes.")
+                    is_waiting = True
+                time.sleep(_SECONDS_BETWEEN_LOOKS)
+        return None
+
+    def _make(self, trial: Trial) -> None:
+        """Make a trial and tell the study its end.
+
+        Raises:
+            BudgetError: it would pass a limit, and was not begun.
+            RunStopped: a signal came; the slot is free again, as after anything unforeseen.
+        """
+        slot = slot_of(trial)
+        stage = self.study.plan.stages[self.study.plan.stage_of(slot)]
+        chosen = ", ".join(f"{n.replace('_', ' ')} {show(v)}" for n, v in trial.params.items())
+        self.narrator.note(f"Trial {slot} ({stage.name}): {chosen}")
+        end: dict[str, Any] = {}
+        try:
+            end = self._train(trial, stage)
+        except RunStopped:
+            raise self._stopped() from None
+        except Exception as error:
+            if is_out_of_memory(error):
+                end = {"reason": "there was not enough memory"}
+            elif isinstance(error, NumericalError | SettingsError):
+                end = {"reason": error.message}
+            else:
+                raise
+        finally:
+            self.study.tell(trial, end)
+        self.narrator.note(outcome_of(self.study, self.settings, self.study.by_slot()[slot]))
+
+    def _train(self, trial: Trial, stage: Stage) -> dict[str, Any]:
+        """Make the run of a trial, or the rest of it, and return its end."""
+        from lvlora.train.document import draw_run
+
+        settings, study = self.settings, self.study
+        folder = trial_folder(settings, slot_of(trial))
+        trial_settings = with_params(shared_settings(settings, study.plan), trial.params)
+        plan = plan_trial(trial_settings, self.dataset, stage)
+        loaded = load_run(plan)
+        self._check_base(loaded)
+        self._check_stop()
+        resumes = _has_checkpoint_of(loaded, folder)
+        if not resumes:
+            folder.clear()
+            sources = {
+                name: "sweep"
+                if name in trial.params or getattr(settings, name, value) != value
+                else self.sources.get(name, "default")
+                for name, value in plan.settings
+            }
+            folder.write_settings(plan, sources)
+        within = Limits(
+            limit_of(study, settings),
+            settings.budget,
+            settings.convention,
+            settings.study,
+            study.facts.first_entry,
+        )
+        run = Run(
+            loaded,
+            folder,
+            tracked(self.observer(), loaded, folder),
+            resume=resumes,
+            held=ExitStack(),  # the lock is the attempt's
+            within=within,
+        )
+        try:
+            result = run.train()
+        except BudgetError:  # the ledger refuses before a run begins
+            if not resumes:
+                folder.remove_if_nothing_was_done()
+            raise
+        draw_run(folder.path)
+        return _end_of(result)
+
+    def _check_base(self, loaded: Loaded) -> None:
+        study, base = self.study.study, loaded.base
+        if "base_sha256" not in study.user_attrs:
+            study.set_user_attr("base_sha256", base.sha256)
+        elif study.user_attrs["base_sha256"] != base.sha256:
+            raise LvloraError(
+                f"study {self.settings.study}: {base.name} is not the base model that its trials "
+                "started from",
+                "Name that model with --model, or start another --study.",
+            )
+
+    def _check_stop(self) -> None:
+        if self.stop.requested:
+            raise self._stopped()
+
+    def _stopped(self) -> RunStopped:
+        return RunStopped(
+            f"study {self.settings.study}: stopped; everything is saved",
+            "The same command goes on.",
+        )
+
+
+def _end_of(result: Train) -> dict[str, Any]:
+    """Return the end of an attempt, as a study keeps it."""
+    best = result.validation
+    end: dict[str, Any] = {
+        "flops": result.flops.to_dict(),
+        "seconds": result.seconds,
+        "steps": result.steps,
+        "mae": best and best.mae,
+        "loss": best and best.loss,
+    }
+    value = end["loss"] if end["mae"] is None else end["mae"]
+    if value is None or not math.isfinite(value):
+        return {**end, "value": None, "reason": "the validation error is not a number"}
+    return {**end, "value": value}
+
+
+def _has_checkpoint_of(loaded: Loaded, folder: TrialFolder) -> bool:
+    """Whether the folder has a checkpoint of this very run, as only its weights tell."""
+    if not folder.state.exists() or not folder.config.is_file():
+        return False
+    state, _ = checkpoint.latest(folder.state)
+    return state is not None and not loaded.changes_since(state.facts.get("identity", {}))

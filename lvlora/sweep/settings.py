@@ -26,7 +26,6 @@ class SweepSettings(LearningSettings):
         "space",
         "sampler",
         "study",
-        "workers",
         "status",
         "columns",
         "id_column",
@@ -73,26 +72,11 @@ class SweepSettings(LearningSettings):
         ge=1,
         le=10_000,
     )
-    pruner: Literal["none", "halving", "hyperband"] = option(
-        "none",
-        "End bad trials early, compared at equal FLOPs.",
-        "Training",
-        affects="result",
-    )
     study: str = option(
         "sweep",
         "Name of the study; a study of this name is continued.",
         "Output",
         affects="project",
-    )
-    storage: str | None = option(
-        None,
-        "Optuna storage URL. Default: a journal file in the study's folder.",
-        "Output",
-        affects="project",
-    )
-    workers: int = option(
-        1, "Processes on this machine.", "Training", affects="resources", ge=1, le=256
     )
     status: bool = option(
         False, "Show the study and stop.", "Output", affects="project", flag="--status"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from lvlora import durable
-from lvlora.errors import DataError, SettingsError, did_you_mean
+from lvlora.errors import SettingsError, did_you_mean
 from lvlora.settings.checked import complaints
+from lvlora.settings.configuration import load_toml
 from lvlora.settings.fields import Field, read_fields
 from lvlora.train.settings import TrainSettings
 
 if TYPE_CHECKING:
-    from optuna import Trial
+    from optuna.trial import BaseTrial
 
 Scalar = bool | int | float | str
 Params = dict[str, Scalar]
@@ -47,21 +46,23 @@ _HINT = (
     "A setting is a list, rank = [2, 4, 8], or a range, "
     "learning_rate = {low = 1e-5, high = 1e-3, log = true}; docs/sweep.md has more."
 )
-_LARGEST = 1_000_000
-"""Bytes of a file with a space."""
 
 
 @dataclass(frozen=True)
 class Range:
-    """A number from ``low`` to ``high``, both possible; ``whole``: an integer."""
+    """A number from ``low`` to ``high``, both possible; an integer where both are."""
 
     __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    low: float
-    high: float
+    low: int | float
+    high: int | float
     log: bool = False
     step: float | None = None
-    whole: bool = False
+
+    @property
+    def is_whole(self) -> bool:
+        """Only integers are drawn."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
 
     def __post_init__(self) -> None:
         """Check that Optuna can draw from it.
@@ -73,8 +74,8 @@ class Range:
             raise ValueError(f"low should be below high, got {self.low:g} and {self.high:g}")
         if self.log and (self.step is not None or self.low <= 0):
             raise ValueError("a range with log begins above 0 and has no step")
-        if self.step is not None and (self.step <= 0 or (self.whole and self.step % 1)):
-            kind = "whole number" if self.whole else "number"
+        if self.step is not None and (self.step <= 0 or (self.is_whole and self.step % 1)):
+            kind = "whole number" if self.is_whole else "number"
             raise ValueError(f"step should be a {kind} above 0, got {self.step:g}")
 
     def values(self) -> tuple[Scalar, ...] | None:
@@ -84,11 +85,11 @@ class Range:
         n_values = math.floor((self.high - self.low) / self.step * (1 + 1e-12)) + 1
         # rounded, so that 0.1 + 2 * 0.1 is the 0.3 that was meant
         values = [round(self.low + i * self.step, 12) for i in range(n_values)]
-        return tuple(map(int if self.whole else float, values))
+        return tuple(map(int if self.is_whole else float, values))
 
-    def suggest(self, trial: Trial, name: str) -> Scalar:
+    def suggest(self, trial: BaseTrial, name: str) -> Scalar:
         """Return the value that Optuna's trial takes."""
-        if self.whole:
+        if self.is_whole:
             step = int(self.step or 1)
             return trial.suggest_int(name, int(self.low), int(self.high), log=self.log, step=step)
         return trial.suggest_float(name, self.low, self.high, log=self.log, step=self.step)
@@ -139,7 +140,7 @@ class Space:
         """Return it for people: rank 2, 8; empty where nothing is searched."""
         return "; ".join(f"{name} {_text(d)}" for name, d in self.dimensions.items())
 
-    def suggest(self, trial: Trial) -> None:
+    def suggest(self, trial: BaseTrial) -> None:
         """Let Optuna's trial take a value of each setting."""
         for name, dimension in self.dimensions.items():
             if isinstance(dimension, Range):
@@ -189,8 +190,7 @@ def _values(dimension: Dimension) -> tuple[Scalar, ...] | None:
 def _ends(dimension: Dimension) -> tuple[Scalar, ...]:
     """Return the values among which the dearest and the cheapest are."""
     if isinstance(dimension, Range):
-        kind = int if dimension.whole else float
-        return kind(dimension.low), kind(dimension.high)
+        return dimension.low, dimension.high
     if all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in dimension):
         return tuple(sorted({min(dimension), max(dimension)}))
     return dimension
@@ -209,22 +209,11 @@ def read_space(path: Path) -> Space:
     """Return the space in a TOML file.
 
     Raises:
-        DataError: the file cannot be read.
-        SettingsError: it is no space; every wrong key is named.
+        SettingsError: it cannot be read, or is no space; every wrong key is named.
     """
-    where = f"--space {path}"
-    try:
-        text = durable.read_bounded(path, _LARGEST, pipes=True).decode("utf-8-sig")
-        return space_of(tomllib.loads(text), where)
-    except FileNotFoundError:
-        raise DataError(f"{where}: there is no such file", _HINT) from None
-    except OSError as error:
-        raise DataError(
-            f"{where}: cannot be read ({error.strerror})",
-            "Check its permissions, or give another file.",
-        ) from None
-    except (ValueError, RecursionError) as error:  # of UTF-8 and of TOML
-        raise SettingsError(f"{where}: is not valid TOML: {error}", _HINT) from None
+    return space_of(
+        load_toml(str(path), str(path), option="--space", hint=_HINT), f"--space {path}"
+    )
 
 
 def space_of(document: Mapping[str, Any], where: str) -> Space:
@@ -272,8 +261,7 @@ def _dimension(name: str, value: Any) -> Dimension:
         if field is not None and field.kind not in ("whole", "number"):
             raise ValueError("has words, not numbers: give a list")
         ends = {end: _checked(field, value[end], end) for end in ("low", "high") if end in value}
-        whole = field is not None and field.kind == "whole"
-        return TypeAdapter(Range).validate_python({**value, **ends, "whole": whole})
+        return TypeAdapter(Range).validate_python({**value, **ends})
     if not isinstance(value, list | tuple) or not value:
         raise ValueError(f"should be a list or a range, got {value!r}")
     values = tuple(_checked(field, item, f"item {i}") for i, item in enumerate(value, 1))

@@ -1,43 +1,50 @@
-"""An Optuna study as its plan counts it: slots, and the attempts at each.
+"""An Optuna study as its plan counts it: slots, the attempts at each, and their place on disk.
 
 A sweep has a fixed number of *slots*, the trials as people count them. Optuna's trials are
 *attempts* at a slot. One that was interrupted or killed is a failed trial without a reason, and its
-slot is queued again with the same parameters. Of two attempts at one slot the later gives way, so
-any number of processes may share a study. The ledger has the FLOPs of all and keeps the limit.
+slot is drawn again with the same parameters. A process holds the lock of its slot's folder, and a
+dead one lets go of it, so any number of processes may share a study. The ledger has the FLOPs of
+all and keeps the limit.
 """
 
 from __future__ import annotations
 
 import contextlib
-import time
+import re
+import shutil
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from lvlora.errors import LvloraError, SettingsError
-from lvlora.flops import process_lock
+from lvlora import durable, folders
+from lvlora.errors import DataError, LvloraError, SettingsError, reason
 from lvlora.settings.base import differences
 from lvlora.sweep.plan import SearchPlan, Stage
 from lvlora.sweep.settings import SweepSettings
 from lvlora.sweep.space import Params, merged
+from lvlora.train.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
-    from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
+    from optuna.storages import JournalStorage
     from optuna.trial import FrozenTrial
 
-REACH = 1000
-"""A pruner's resource: thousandths of the FLOPs of the dearest trial."""
-_BEGINNING_SECONDS = 60.0
+JOURNAL = "study.journal"
+_NAME = re.compile(r"[\w][\w.+@-]{0,99}")
+_FACTS = "lvlora"
+"""Attribute of a study that keeps its facts."""
+_RESERVED = ("latest", "ledger.sqlite")
 _ELSEWHERE = ("data", "max_flops", "preset", "space")
 """Settings that a study keeps in another form: as hash, limit and stages."""
 
-State = Literal["waiting", "running", "complete", "pruned", "failed"]
-OVER: tuple[State, ...] = ("complete", "pruned", "failed")
+State = Literal["running", "complete", "failed"]
+OVER: tuple[State, ...] = ("complete", "failed")
 
 
 class StudyFacts(BaseModel):
@@ -56,7 +63,7 @@ class StudyFacts(BaseModel):
 
     def settings_as(self, settings: SweepSettings) -> SweepSettings:
         """Return the settings that the study was made with, kept at the place of these."""
-        place = {"runs": settings.runs, "study": settings.study, "storage": settings.storage}
+        place = {"runs": settings.runs, "study": settings.study}
         subject = {**self.settings, "data": self.data, "max_flops": self.max_flops}
         return SweepSettings.model_validate({**subject, **place})
 
@@ -89,7 +96,60 @@ def compared(settings: SweepSettings) -> dict[str, Any]:
     return {name: value for name, value in deciding.items() if name not in _ELSEWHERE}
 
 
-def slot_of(trial: FrozenTrial) -> int:
+def folder_of(settings: SweepSettings) -> Path:
+    """Return the study's folder.
+
+    Raises:
+        SettingsError: the name cannot be a folder's, or belongs to a run.
+    """
+    name = settings.study
+    if not _NAME.fullmatch(name) or name in _RESERVED:
+        raise SettingsError(
+            f"--study {name}: is no name for a study",
+            "Letters, digits, - and _ will do; it becomes a folder beside the runs.",
+        )
+    folder = settings.runs / name
+    if (folder / "metrics.jsonl").exists():
+        raise SettingsError(
+            f"--study {name}: {folder} is a run of lvlora train", "Choose another --study."
+        )
+    return folder
+
+
+class TrialFolder(RunFolder):
+    """A run's folder inside a study's; the ledger knows it by both names."""
+
+    @property
+    def name(self) -> str:
+        """STUDY/trial-0003."""
+        return f"{self.path.parent.name}/{self.path.name}"
+
+    def clear(self) -> None:
+        """Remove the files of an earlier attempt, except the lock.
+
+        Raises:
+            SettingsError: something in it is not lvlora's.
+        """
+        stranger = folders.stranger_in(self.path)
+        if stranger is not None:
+            raise SettingsError(
+                f"{self.path}: lvlora did not write its {stranger}, so it is not replaced",
+                "Move it elsewhere and run again.",
+            )
+        for entry in self.path.iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            elif entry.name not in (folders.LOCK, folders.MARK):
+                entry.unlink()
+        self.mark()
+
+
+def trial_folder(settings: SweepSettings, slot: int) -> TrialFolder:
+    """Return the folder of the ``slot``-th trial."""
+    return TrialFolder(folder_of(settings) / f"trial-{slot:04d}")
+
+
+def slot_of(trial: FrozenTrial | Trial) -> int:
     """Return the slot of an attempt."""
     return int(trial.user_attrs["slot"])
 
@@ -101,40 +161,75 @@ def end_of(trial: FrozenTrial) -> dict[str, Any]:
 
 
 def state_of(trial: FrozenTrial) -> State | None:
-    """Return the state in which an attempt takes its slot; None where it was lost or gave way."""
+    """Return the state in which an attempt takes its slot; None where it was lost."""
     if trial.state.name == "FAIL":
         return "failed" if "reason" in end_of(trial) else None
-    states: dict[str, State] = {
-        **{"WAITING": "waiting", "RUNNING": "running"},
-        **{"PRUNED": "pruned", "COMPLETE": "complete"},
-    }
+    states: dict[str, State] = {"RUNNING": "running", "COMPLETE": "complete"}
     return states[trial.state.name]
 
 
-class SharedStudy:
-    """All trials of a study, as its plan counts them.
+class _Busy(LvloraError):
+    """Another process works on a slot."""
 
-    Args:
-        seed: of the sampler, which is drawn for each slot from (seed, slot): what is sampled does
-            not depend on the process that does it.
+
+class SharedStudy:
+    """All trials of a study, as its plan counts them; other processes may share it.
+
+    Raises:
+        DataError: it is damaged, or was not written by lvlora.
     """
 
-    def __init__(self, study: Study, facts: StudyFacts, seed: int) -> None:
-        self.study = study
-        self.facts = facts
-        self.plan = facts.plan
-        self.seed = seed
+    def __init__(self, settings: SweepSettings) -> None:
+        import optuna
+
+        self.settings = settings
+        folder = folder_of(settings)
+        with _damage(settings):
+            storage = _journal(folder / JOURNAL)
+            self.study: Study = optuna.load_study(study_name=settings.study, storage=storage)
+            self.facts = StudyFacts.model_validate(self.study.user_attrs[_FACTS])
+            self.original = self.facts.settings_as(settings)
+            _ = [end_of(trial)["value"] for trial in [self.best()] if trial]  # can be read
+        self.plan = self.facts.plan
+
+    @classmethod
+    def find(cls, settings: SweepSettings) -> SharedStudy | None:
+        """Return the study of these settings, if there is one.
+
+        Raises:
+            DataError: as for the class.
+        """
+        return cls(settings) if (folder_of(settings) / JOURNAL).is_file() else None
+
+    @classmethod
+    def make(cls, settings: SweepSettings, facts: StudyFacts) -> SharedStudy:
+        """Make a study with its plan; of two processes that do at once, both get the same.
+
+        Raises:
+            SettingsError: another process has just made it about something else.
+        """
+        import optuna
+
+        journal = folder_of(settings) / JOURNAL
+        try:
+            with durable.replacing(journal, over=False) as unfinished:
+                optuna.create_study(
+                    study_name=settings.study, storage=_journal(unfinished)
+                ).set_user_attr(_FACTS, facts.model_dump(mode="json"))
+        except DataError:
+            if not journal.exists():
+                raise
+        shared = cls(settings)
+        shared.facts.check(settings.study, facts.settings, facts.plan.stages, facts.data_sha256)
+        return shared
 
     def attempts(self) -> list[FrozenTrial]:
         """Return every attempt, in Optuna's order."""
         return [t for t in self.study.get_trials(deepcopy=False) if "slot" in t.user_attrs]
 
     def by_slot(self) -> dict[int, FrozenTrial]:
-        """Return slot → the first attempt that takes it, in the slots' order."""
-        taken: dict[int, FrozenTrial] = {}
-        for trial in self.attempts():
-            if state_of(trial) is not None:
-                taken.setdefault(slot_of(trial), trial)
+        """Return slot → the attempt that takes it, in the slots' order."""
+        taken = {slot_of(t): t for t in self.attempts() if state_of(t) is not None}
         return dict(sorted(taken.items()))
 
     def best(self) -> FrozenTrial | None:
@@ -143,74 +238,75 @@ class SharedStudy:
 
     def unfinished(self) -> bool:
         """Some slot has no result yet."""
-        return self._stage(self.by_slot()) is not None
+        return self._open_slots(self.by_slot()) is not None
 
-    def queue(self) -> bool:
-        """Let a trial wait for `Study.ask`, if one can be made now.
+    def claim(self, held: ExitStack) -> Trial | None:
+        """Begin the next attempt and draw its parameters.
+
+        Args:
+            held: gets the lock of its folder, which has to last until the study was told its end.
 
         Returns:
-            False while other processes make all that could be made, or where all is done.
+            None while other processes make all that could be made, or where all is done.
 
         Raises:
             LvloraError: a stage cannot begin because no trial before it has a result.
         """
-        taken = self.by_slot()
-        stage = self._stage(taken)
-        if stage is None:
-            return False
-        if any(state_of(trial) == "waiting" for trial in taken.values()):
-            return True
-        slot = next((s for s in self.plan.slots(stage) if s not in taken), None)
-        if slot is None:
-            return False
-        params: Params = {}
-        if self.plan.stages[stage].follows:
-            params |= self._best_before(stage, taken).params
-        points = self.plan.stages[stage].points
-        if points is not None:
-            params |= points[slot - self.plan.slots(stage).start]
-        for attempt in self.attempts():  # what was drawn for a lost one
-            params |= attempt.params if slot_of(attempt) == slot else {}
-        self.study.enqueue_trial(params, {"slot": slot})
-        return True
+        slots = self._open_slots(self.by_slot())
+        for slot in slots or ():
+            folder = trial_folder(self.settings, slot).path
+            folder.mkdir(parents=True, exist_ok=True)
+            with ExitStack() as lock, contextlib.suppress(_Busy):
+                lock.enter_context(folders.held(folder, _Busy("it is another process's")))
+                taken = self.by_slot()  # as of now, when nobody else works on it
+                if slot in taken and state_of(taken[slot]) in OVER:
+                    continue
+                held.enter_context(lock.pop_all())
+                return self._begin(slot, taken)
+        return None
 
-    def claim(self, trial: Trial) -> bool:
-        """Take the slot of a trial and draw its parameters; False where another attempt has it."""
-        slot = trial.user_attrs.get("slot")
-        if slot is None or self.by_slot()[slot].number != trial.number:
-            return False
-        trial.set_user_attr("process", process_lock.this_process())
-        self.study.sampler = self._sampler(slot)
-        stages, index = self.plan.stages, self.plan.stage_of(slot)
-        first = 0 if stages[index].follows else index
-        merged(stage.space for stage in stages[first : index + 1]).suggest(trial)
-        return True
-
-    def recover(self) -> list[int]:
-        """Fail the attempts of processes that died here; returns their slots.
-
-        Those whose heartbeats a database misses fail as well.
-        """
-        from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
-        from optuna.storages import fail_stale_trials
+    def tell(self, trial: Trial, end: Mapping[str, Any]) -> None:
+        """End an attempt: complete with a value, failed with a reason, lost without either."""
         from optuna.trial import TrialState
 
-        dead = [t for t in self.attempts() if state_of(t) == "running" and not _is_alive(t)]
-        for trial in dead:
-            with contextlib.suppress(UpdateFinishedTrialError):  # by another process
-                self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            fail_stale_trials(self.study)
-        return [slot_of(trial) for trial in dead]
+        if end:
+            trial.set_user_attr("end", dict(end))
+        value = None if "reason" in end else end.get("value")
+        state = TrialState.FAIL if value is None else TrialState.COMPLETE
+        self.study.tell(trial, value, state=state)
 
-    def _stage(self, taken: Mapping[int, FrozenTrial]) -> int | None:
-        """Return the first stage that is not over."""
+    def _open_slots(self, taken: Mapping[int, FrozenTrial]) -> list[int] | None:
+        """Return the slots without a result of the first stage that has any; None: all is done."""
         for index in range(len(self.plan.stages)):
             slots = self.plan.slots(index)
-            if any(s not in taken or state_of(taken[s]) not in OVER for s in slots):
-                return index
+            without = [s for s in slots if s not in taken or state_of(taken[s]) not in OVER]
+            if without:
+                return without
         return None
+
+    def _begin(self, slot: int, taken: Mapping[int, FrozenTrial]) -> Trial:
+        from optuna.exceptions import ExperimentalWarning
+        from optuna.samplers import PartialFixedSampler
+        from optuna.trial import TrialState
+
+        index = self.plan.stage_of(slot)
+        stages, stage = self.plan.stages, self.plan.stages[index]
+        params: Params = {}
+        if stage.follows:
+            params |= self._best_before(index, taken).params
+        if stage.points is not None:
+            params |= stage.points[slot - self.plan.slots(index).start]
+        for lost in (trial for trial in self.attempts() if slot_of(trial) == slot):
+            params |= lost.params  # are drawn once
+            if not lost.state.is_finished():  # its process died
+                self.study.tell(lost.number, state=TrialState.FAIL)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            self.study.sampler = PartialFixedSampler(params, self._sampler(slot))
+        trial = self.study.ask()
+        trial.set_user_attr("slot", slot)
+        merged(s.space for s in stages[0 if stage.follows else index : index + 1]).suggest(trial)
+        return trial
 
     def _best_before(self, stage: int, taken: Mapping[int, FrozenTrial]) -> FrozenTrial:
         for earlier in reversed(range(stage)):
@@ -223,27 +319,15 @@ class SharedStudy:
         )
 
     def _sampler(self, slot: int) -> BaseSampler:
+        """Return a sampler of (seed, slot): a draw does not depend on the process that makes it."""
         from optuna.samplers import RandomSampler, TPESampler
 
-        seed = int(np.random.SeedSequence([self.seed, slot]).generate_state(1)[0])
+        sequence = np.random.SeedSequence([self.original.seed, slot])
+        seed = int(sequence.generate_state(1)[0])
         if self.facts.sampler == "tpe":
             startup = min(10, max(4, self.plan.n_trials // 3))
             return TPESampler(seed=seed, n_startup_trials=startup, constant_liar=True)
         return RandomSampler(seed=seed)
-
-
-def pruner(name: str) -> BasePruner:
-    """Return Optuna's pruner of that name; its resource is counted in thousandths (`REACH`)."""
-    from optuna.pruners import HyperbandPruner, NopPruner, SuccessiveHalvingPruner
-
-    # rungs at a sixth, a third, two thirds: a little before the validations of a default run,
-    # which come after each quarter of its steps
-    least = REACH // 6
-    if name == "halving":
-        return SuccessiveHalvingPruner(min_resource=least, reduction_factor=2)
-    if name == "hyperband":
-        return HyperbandPruner(min_resource=least, max_resource=REACH, reduction_factor=2)
-    return NopPruner()
 
 
 def _best(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
@@ -251,16 +335,34 @@ def _best(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
     return min(complete, key=lambda t: (end_of(t)["value"], slot_of(t)), default=None)
 
 
-def _is_alive(trial: FrozenTrial) -> bool:
-    """Whether somebody may still work on a running attempt.
+@contextlib.contextmanager
+def _damage(settings: SweepSettings) -> Iterator[None]:
+    """Whatever goes wrong while a study is read is its damage."""
+    try:
+        yield
+    except LvloraError:
+        raise
+    except Exception as error:
+        raise DataError(
+            f"study {settings.study}: its journal is damaged ({reason(error)})",
+            "Is it lvlora's? Move it away, or choose another --study.",
+        ) from None
 
-    Of one on another machine nothing is known here: a database's heartbeats end it.
-    """
-    process = trial.user_attrs.get("process")
-    if process is None:  # it was taken a moment ago, or by a process that died at that moment
-        began = trial.datetime_start
-        # a clock that was set back makes the beginning lie ahead
-        return began is not None and abs(time.time() - began.timestamp()) < _BEGINNING_SECONDS
-    return not process_lock.is_on_this_machine(process) or process_lock.is_another_living_process(
-        process
-    )
+
+def _journal(path: Path) -> JournalStorage:
+    """Open a journal; a last line that was never finished is cut off, for nothing could follow."""
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    lock = JournalFileOpenLock(str(path))
+    lock.acquire()
+    try:
+        content = path.read_bytes()
+        if content and not content.endswith(b"\n"):
+            with path.open("r+b") as stream:
+                stream.truncate(content.rfind(b"\n") + 1)
+    finally:
+        lock.release()
+    return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))

@@ -101,10 +101,6 @@ class ValidationRecord(_Line):
     """No validation was better, not even the one before the first step."""
 
 
-class EndRun(Exception):
-    """Raised by an observer's ``validated``: end the run here, whole, as patience would."""
-
-
 class Observer:
     """An observer of a run; one that is not overridden does nothing.
 

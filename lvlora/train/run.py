@@ -21,7 +21,6 @@ from lvlora.train.checkpoint import Progress
 from lvlora.train.loop import Loaded, settings_hash
 from lvlora.train.process import ALONE, FailedElsewhere, ProcessLost, Ranks, StopRequest
 from lvlora.train.record import (
-    EndRun,
     Observer,
     RunPlan,
     Spending,
@@ -278,7 +277,7 @@ class Run:
         with self._in_flight("validation", plan.per_validation):
             scoring = self.loaded.validate(trained=trained)
         progress.spending["validation"] += scoring.spending
-        errors, best, helps, ended = scoring.errors, False, True, False
+        errors, best, helps = scoring.errors, False, True
         if not trained:
             progress.zero_shot = errors
         else:
@@ -310,12 +309,9 @@ class Run:
                 "kept" if best else "before",
                 progress.step,
             )
-        try:
-            self.observer.validated(record)
-        except EndRun:
-            ended = True
+        self.observer.validated(record)
         is_stale = 0 < plan.settings.patience <= progress.stale
-        progress.ended = ended or (is_stale and progress.step < plan.n_steps)
+        progress.ended = is_stale and progress.step < plan.n_steps
 
     def _record_failure(self) -> None:
         """Record the series of the step that failed, for whoever looks for the cause."""

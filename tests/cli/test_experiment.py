@@ -12,7 +12,7 @@ import ledgers
 import pytest
 
 from lvlora.flops.ledger import Ledger
-from lvlora.sweep.trial import TrialLoop
+from lvlora.sweep import search
 from lvlora.train.run_folder import RunFolder
 
 STAGES = """
@@ -199,7 +199,7 @@ def test_a_sweep_that_reaches_its_limit_is_not_done(run_lvlora, args, tmp_path, 
     from lvlora.errors import BudgetError
 
     refusal = BudgetError("the next trial would pass it", "Raise it.")
-    monkeypatch.setattr(TrialLoop, "run", lambda self: refusal)
+    monkeypatch.setattr(search._Search, "run", lambda self: refusal)
     ran = run_lvlora([*args, "--json"], code=3)
     assert "the next trial would pass it" in ran.stderr
     kept = json.loads((tmp_path / "whole" / "experiment.json").read_text())["stages"]

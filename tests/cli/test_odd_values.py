@@ -55,7 +55,6 @@ TRIED = [
         # as many threads or processes as asked for, which is no question of odd values
         ("train", "--threads"),
         ("sweep", "--threads"),
-        ("sweep", "--workers"),
         # tried with a command that is over sooner
         *(("sweep", field.label) for field in read_fields(COMMANDS["train"])),
         *(("evaluate", field.label) for field in read_fields(COMMANDS["baseline"])),

@@ -74,7 +74,7 @@ def test_a_study_compares_what_it_always_did() -> None:
     from lvlora.sweep.study import compared
 
     free = {
-        *("data", "runs", "study", "storage", "status", "workers", "threads", "budget"),
+        *("data", "runs", "study", "status", "threads", "budget"),
         *("max_flops", "save_every", "preset", "space", "tracker", "max_memory"),
     }
     assert set(compared(SweepSettings())) == set(SweepSettings.model_fields) - free - LATER

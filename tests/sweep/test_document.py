@@ -1,4 +1,4 @@
-"""A sweep's document: its pictures, its importances, and a page of few trials."""
+"""A sweep's document: its pictures, and a page of few trials."""
 
 from typing import Any
 
@@ -18,15 +18,13 @@ from lvlora.sweep.record import (
     Sweep,
     Trial,
     TrialCounts,
-    importances,
-    searched,
 )
 from lvlora.sweep.space import Dimension, Range
 
 NOTHING = Price(executed=0, coursework=0)
 SPACE: dict[str, Dimension] = {
     "learning_rate": Range(1e-6, 1e-1, log=True),
-    "rank": Range(1, 64, whole=True),
+    "rank": Range(1, 64),
     "loss": ("full", "numeric"),
     "targets": ("a$b0", "a$b1", "a$b2"),
 }
@@ -44,7 +42,6 @@ def row(number: int, value: float | None, flops: int | None = 10**12, **changes:
         flops=flops,
         seconds=1.0,
         state="complete",
-        front=False,
         reason=None,
         folder=f"trial-{number}",
     )
@@ -63,16 +60,14 @@ def plan() -> PlanSummary:
     )
 
 
-def record(trials: list[Trial], shares: dict[str, float] | None = None) -> Sweep:
+def record(trials: list[Trial]) -> Sweep:
     valued = [t for t in trials if t.value is not None]
     best = min(valued, key=lambda t: t.value or 0.0, default=None)
     return Sweep(
         study="mine",
         finished=True,
-        trials=TrialCounts(planned=7, complete=7, pruned=0, failed=0, running=0, waiting=0),
+        trials=TrialCounts(planned=7, complete=7, failed=0, running=0, waiting=0),
         best=best,
-        front=[],
-        importances=shares or {},
         flops=NOTHING,
         limit=None,
         convention="executed",
@@ -105,25 +100,15 @@ def test_the_front_is_of_those_that_nothing_beats():
     assert sorted(map(tuple, best.get_offsets().tolist())) == [(1e12, 0.4), (3e12, 0.3)]
 
 
-def test_a_grid_of_two_settings_is_a_map():
-    rows = [*GRID, row(6, 0.05, stage="final", params={"learning_rate": 1e-5, "rank": 2})]
-    sweep = record(rows, {"learning_rate": 0.5, "rank": 0.5})
-    assert names_of(sweep) == ["error-by-flops", "map", "parallel", "importances"]
-    holes = [*GRID[1:], row(0, None, params=GRID[0].params, state="failed")]
-    assert "map" in names_of(record(holes))
-
-
-def test_many_settings_are_lines(real_figures):
-    rows = [
-        row(
-            i, 0.5 - 0.1 * i, params={"learning_rate": 10.0 ** (i - 5), "rank": i + 1, "loss": word}
-        )
-        for i, word in enumerate(("full", "numeric", "full", "numeric"))
-    ]
-    assert searched(rows) == ["learning_rate", "rank", "loss"]
-    pictures = {picture.name: picture for picture in pictures_of(record(rows))}
-    assert list(pictures) == ["error-by-flops", "parallel"]
-    assert len(style.render(pictures["parallel"].draw(), "svg")) > 1000
+def test_each_setting_has_its_errors(real_figures):
+    final = row(6, 0.05, stage="final", params={"learning_rate": 1e-5, "rank": 2, "loss": "full"})
+    holes = row(7, None, params=GRID[0].params, state="failed")
+    pictures = {picture.name: picture for picture in pictures_of(record([*GRID, final, holes]))}
+    assert list(pictures) == ["error-by-flops", "error-by-setting"]
+    figure = pictures["error-by-setting"].draw()
+    labels = {axes.get_xlabel() for axes in figure.axes}
+    assert {"learning_rate", "rank", "loss"} <= labels
+    assert len(style.render(figure, "svg")) > 1000
 
 
 @pytest.mark.parametrize(
@@ -142,38 +127,7 @@ def test_few_trials_have_pictures_and_a_page_too(rows, real_figures):
 
 def test_the_page_names_the_best_and_why_others_failed(made_figures):
     rows = [*GRID, row(9, None, None, state="failed", reason="the loss is <nan>")]
-    text = page(document(record(rows, {"rank": 0.4})))
+    text = page(document(record(rows)))
     for words in ("Best: trial 0", "lvlora train --rank 2", "the loss is &lt;nan&gt;"):
         assert words in text
-    assert text.count("<figure>") == 4
-
-
-def _trials(value, n=24):
-    trials = []
-    for i in range(n):
-        params = {
-            "learning_rate": 10 ** (-5 + 3 * (i * 7 % n) / n),
-            "rank": 2 + i % 7,
-            "targets": ("a$b0", "a$b1")[i % 2],
-            "loss": ("full", "numeric", "full")[i % 3],
-        }
-        trials.append(row(i, value(params), params=params))
-    return trials
-
-
-def test_what_decides_has_the_largest_share():
-    trials = _trials(lambda p: float(p["rank"] ** 2 + (p["loss"] == "full")))
-    shares = importances(plan(), trials)
-    assert max(shares, key=shares.__getitem__) == "rank"
-    assert sum(shares.values()) == pytest.approx(1)
-    assert shares == importances(plan(), trials)
-    names = importances(plan(), _trials(lambda p: float(p["targets"] == "a$b1")))
-    assert names["targets"] > 0.8
-
-
-def test_where_nothing_can_be_said_there_are_no_importances():
-    assert importances(plan(), []) == {}
-    assert importances(plan(), _trials(lambda p: 1.0)) == {}
-    assert importances(plan(), _trials(lambda p: float(p["rank"]))[:3]) == {}
-    one = [row(i, 0.1 * i, params={"rank": 2 * i}) for i in range(1, 5)]
-    assert importances(plan(), one) == {}
+    assert text.count("<figure>") == 2

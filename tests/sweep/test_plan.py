@@ -134,7 +134,7 @@ def test_a_tight_limit_buys_training_not_validations():
     assert found == {10**10: (16, 4), 3 * 10**7: (12, 4), 10**7: (4, 4), 5 * 10**6: (4, 1)}
 
 
-def test_validations_are_as_told_or_as_the_pruner_needs_them():
+def test_validations_are_as_told_or_as_patience_needs_them():
     limits = {"executed": 5 * 10**6}
     told = SweepSettings(max_flops=5 * 10**6, validation_series=3)
     base = BASE.model_copy(update={"validation_series": 3})
@@ -143,9 +143,8 @@ def test_validations_are_as_told_or_as_the_pruner_needs_them():
     tighter = make_plan(stages_of(told, None), told, base, {"executed": 2 * 10**6}, cost)
     assert (tighter.validations.series, tighter.validations.times) == (3, 3)
     # who looks at a trial in between wants something to see
-    for wish in ({"pruner": "halving"}, {"patience": 1}):
-        watched = plan_of(limits, max_flops=5 * 10**6, **wish)
-        assert (watched.validations.series, watched.validations.times) == (6, 4)
+    watched = plan_of(limits, max_flops=5 * 10**6, patience=1)
+    assert (watched.validations.series, watched.validations.times) == (6, 4)
     without = plan_of(max_steps=3)
     assert (without.validations.series, without.validations.times) == (16, 4)
 

@@ -9,6 +9,9 @@ import tiny_runs
 
 import lvlora
 from lvlora.narrator import Silent
+from lvlora.sweep.plan import Stage
+from lvlora.sweep.search import plan_step, plan_trial
+from lvlora.sweep.space import Space
 
 SPACE = {"rank": [2, 3], "learning_rate": [1e-2]}
 
@@ -108,12 +111,12 @@ def test_a_plan_that_does_not_fit_leaves_nothing(small, tmp_path, limit):
     ("wrong", "sentence"),
     [
         ({"space": {"rnak": [2]}}, "rnak: is not a setting; did you mean rank?"),
+        ({"space": {"rank": {"low": 2, "high": 4, "whole": True}}}, "rank: whole"),
         ({"space": {"rank": [0]}}, "rank: item 1: should be at least 1"),
         ({"space": {"rank": 2}}, "rank: should be a list or a range"),
         ({"rank": 3}, "rank: is searched"),
         ({"preset": "quick"}, "preset and space both say"),
         ({"validation": False}, "validation=False: a sweep compares"),
-        ({"workers": 2}, "workers: several processes can share only what is in a file"),
         ({"study": "a/b"}, "is no name for a study"),
     ],
 )
@@ -124,3 +127,26 @@ def test_what_cannot_be_is_refused_in_python_s_words(small, tmp_path, wrong, sen
     assert sentence in str(caught.value)
     assert "--" not in f"{caught.value} {caught.value.hint}"
     assert not (tmp_path / "runs").exists()
+
+
+def test_the_plan_and_the_run_have_one_price(weightless, tmp_path):
+    dataset = tiny_runs.dataset(n_series=24)
+    for every in (None, 2, 3):
+        settings = tiny_runs.settings(
+            weightless, tmp_path, validation_series=2, validate_every=every
+        )
+        cost = plan_step(settings, dataset).cost
+        for n_steps in (1, 5, 7):
+            stage = Stage("search", Space({}), 1, None, 100, steps=n_steps)
+            plan = plan_trial(settings, dataset, stage)
+            assert plan.at_most() == cost.of_run(settings, n_steps)
+            assert plan.n_steps == n_steps
+
+
+def test_a_trial_is_compiled_if_its_own_steps_say_so(weightless, tmp_path):
+    settings = tiny_runs.settings(weightless, tmp_path)
+    dataset = tiny_runs.dataset(n_series=24)
+    for n_steps, compiles in ((10, False), (499, False), (500, True)):
+        stage = Stage("search", Space({}), 1, None, 100, steps=n_steps)
+        plan = plan_trial(settings, dataset, stage)
+        assert (plan.n_steps, plan.compiles) == (n_steps, compiles)

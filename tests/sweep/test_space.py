@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lvlora.errors import DataError, SettingsError
+from lvlora.errors import SettingsError
 from lvlora.sweep.space import Range, Space, merged, read_space, with_params
 from lvlora.train.settings import TrainSettings
 
@@ -32,7 +32,7 @@ def test_corners_hold_what_a_price_depends_on():
 
 @given(low=st.integers(-50, 50), n=st.integers(1, 40), step=st.integers(1, 9))
 def test_a_range_with_a_step_lists_what_it_holds(low, n, step):
-    space = Space({"rank": Range(low, low + n * step, step=step, whole=True)})
+    space = Space({"rank": Range(low, low + n * step, step=step)})
     assert [p["rank"] for p in space.points()] == list(range(low, low + n * step + 1, step))
 
 
@@ -99,7 +99,7 @@ def test_lists_and_ranges(read):
         "rank": (2, 4),
         "targets": ("q_proj,v_proj", "all-linear"),
         "dropout": Range(0.0, 0.2, step=0.1),
-        "batch_size": Range(1, 8, whole=True),
+        "batch_size": Range(1, 8),
         "rslora": (True, False),
         "alpha_per_rank": (1.0, 2.0),
     }
@@ -121,6 +121,8 @@ def test_lists_and_ranges(read):
         ("schedule = {low = 1, high = 2}", "schedule: .* give a list"),
         ("rank = {low = 2}", "rank: high"),
         ("rank = {low = 2, high = 4, stp = 1}", "rank: stp"),
+        ("rank = {low = 2, high = 4, whole = true}", "rank: whole"),
+        ("dropout = {low = 0, high = 0.5, whole = false}", "dropout: whole"),
         ("rank = {low = 4, high = 4}", "rank: low .* 4 and 4"),
         ("rank = {low = 0, high = 4}", "rank: low: .* got 0"),
         ("rank = {low = 1, high = 4, step = 0.5}", "rank: step .* got 0.5"),
@@ -142,10 +144,7 @@ def test_what_cannot_be_searched_is_refused_by_name(read, text, words):
 
 
 def test_files_that_are_not_there(tmp_path):
-    with pytest.raises(DataError, match="there is no such file"):
-        read_space(tmp_path / "none.toml")
-    with pytest.raises(DataError, match="cannot be read"):
-        read_space(tmp_path)
     (tmp_path / "x.toml").write_bytes(b"\xff\xfe")
-    with pytest.raises(SettingsError, match="not valid TOML"):
-        read_space(tmp_path / "x.toml")
+    for name in ("none.toml", "", "x.toml"):
+        with pytest.raises(SettingsError, match="space: "):
+            read_space(tmp_path / name)

@@ -1,28 +1,32 @@
 """Slots and attempts of a study: which is next, whose it is, and what became of the dead's."""
 
-import os
-import time
+from contextlib import ExitStack
 
 import optuna
 import pytest
 from sweeping import claim, facts_of, finish, give_back
 
-from lvlora.errors import LvloraError
-from lvlora.flops import process_lock
-from lvlora.sweep import storage
-from lvlora.sweep import study as sweep_study
+from lvlora.errors import DataError, LvloraError, SettingsError
+from lvlora.sweep.plan import stages_of
 from lvlora.sweep.settings import SweepSettings
 from lvlora.sweep.space import Range, Space
-from lvlora.sweep.study import SharedStudy, pruner, slot_of, state_of
+from lvlora.sweep.study import JOURNAL, SharedStudy, compared, folder_of, slot_of, state_of
 
 GRID = Space({"rank": (2, 4), "learning_rate": (1e-4, 1e-3)})
-ELSEWHERE = "another-machine:4:17:abcd"
-DEAD = f"{process_lock.this_process().split(':')[0]}:4194305:1:abcd"
 
 
-def shared(space: Space | None = GRID, seed: int = 0, **given: object) -> SharedStudy:
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    return SharedStudy(optuna.create_study(), facts_of(SweepSettings(**given), space), seed)
+@pytest.fixture
+def shared(tmp_path):
+    """A function that makes a study."""
+    number = 0
+
+    def make(space: Space | None = GRID, **options: object) -> SharedStudy:
+        nonlocal number
+        number += 1
+        settings = SweepSettings(runs=tmp_path / str(number), **options)
+        return SharedStudy.make(settings, facts_of(settings, space))
+
+    return make
 
 
 def slot(trial: optuna.Trial) -> int:
@@ -39,7 +43,7 @@ def states(study: SharedStudy) -> dict[int, str | None]:
     return {number: state_of(trial) for number, trial in study.by_slot().items()}
 
 
-def test_a_grid_is_made_in_order_and_then_is_over():
+def test_a_grid_is_made_in_order_and_then_is_over(shared):
     study = shared()
     seen = []
     while study.unfinished():
@@ -52,14 +56,14 @@ def test_a_grid_is_made_in_order_and_then_is_over():
     assert claim(study) is None
 
 
-def test_of_equals_the_first_is_the_best():
+def test_of_equals_the_first_is_the_best(shared):
     study = shared()
     for _ in range(4):
         complete(study, 0.5)
     assert slot_of(study.best()) == 0
 
 
-def test_trials_that_failed_count_and_are_never_the_best():
+def test_trials_that_failed_count_and_are_never_the_best(shared):
     study = shared()
     finish(study, claim(study), None)
     assert complete(study, 0.7) == 1
@@ -67,14 +71,27 @@ def test_trials_that_failed_count_and_are_never_the_best():
     assert slot_of(study.best()) == 1
 
 
-def test_while_others_work_there_is_nothing_to_claim():
+def test_while_others_work_there_is_nothing_to_claim(shared):
     study = shared()
-    assert [slot(claim(study)) for _ in range(4)] == [0, 1, 2, 3]
-    assert claim(study) is None
-    assert study.unfinished()
+    with ExitStack() as held:
+        assert [slot(claim(study, held)) for _ in range(4)] == [0, 1, 2, 3]
+        assert claim(study) is None
+        assert study.unfinished()
 
 
-def test_a_trial_given_back_is_next_with_the_same_parameters():
+@pytest.mark.parametrize("drawn", [False, True])
+def test_the_trials_of_the_dead_are_made_again(shared, drawn):
+    study = shared(Space({"learning_rate": Range(1e-5, 1e-2, log=True)}) if drawn else GRID)
+    lost = claim(study)
+    assert states(study) == {0: "running"}
+    again = claim(SharedStudy.find(study.settings))
+    assert (slot(again), again.params) == (slot(lost), lost.params)
+    finish(study, again, 0.5)
+    assert states(study) == {0: "complete"}
+    assert [t.state.name for t in study.attempts()] == ["FAIL", "COMPLETE"]
+
+
+def test_a_trial_given_back_is_next_with_the_same_parameters(shared):
     study = shared()
     complete(study, 0.5)
     lost = claim(study)
@@ -85,80 +102,22 @@ def test_a_trial_given_back_is_next_with_the_same_parameters():
     assert states(study) == {0: "complete", 1: "running"}
 
 
-def test_two_that_take_the_same_slot_do_not_both_make_it():
-    study = shared()
-    # another process has chosen slot 0, too, before it saw ours
-    study.study.enqueue_trial({"rank": 2, "learning_rate": 1e-4}, {"slot": 0})
-    study.study.enqueue_trial({"rank": 2, "learning_rate": 1e-4}, {"slot": 0})
-    assert [slot(claim(study)) for _ in range(4)] == [0, 1, 2, 3]
-    assert claim(study) is None
-
-
-@pytest.mark.parametrize("process", [DEAD, None])
-def test_the_trials_of_the_dead_are_made_again(process, monkeypatch):
-    study = shared()
-    # a clock that was set back keeps no dead trial
-    now = time.time()
-    monkeypatch.setattr(sweep_study.time, "time", lambda: now - 86_400)
-    lost = claim(study)
-    lost.set_user_attr("process", process)
-    assert study.recover() == [slot(lost)] == [0]
-    assert claim(study).params == lost.params
-
-
-def test_the_living_keep_their_trials():
-    study = shared()
-    trial = claim(study)
-    # the parent of this process lives, on this machine
-    host, _, _, tail = process_lock.this_process().split(":")
-    parent = f"{host}:{os.getppid()}:{process_lock._start_time(os.getppid())}:{tail}"
-    trial.set_user_attr("process", parent)
-    assert study.recover() == []
-    trial.set_user_attr("process", None)  # taken a moment ago
-    assert study.recover() == []
-
-
-@pytest.mark.slow
-def test_of_another_machine_a_database_knows_by_its_heartbeats(tmp_path, monkeypatch):
-    """Optuna beats the heart of a trial that it makes, and fails one whose heart stopped."""
-    settings = SweepSettings(runs=tmp_path, storage=f"sqlite:///{tmp_path / 'studies.db'}")
-    monkeypatch.setattr(storage, "_HEARTBEAT_SECONDS", 1)
-    monkeypatch.setattr(storage, "STALE_SECONDS", 2)
-    study = storage.make(settings, facts_of(settings, GRID))
-    lost = claim(study)
-    lost.set_user_attr("process", ELSEWHERE)
-    study.study._storage.record_heartbeat(lost._trial_id)
-    assert study.recover() == []
-    time.sleep(3)
-    study.recover()
-    trials = []
-
-    def objective(trial):
-        assert study.claim(trial)
-        trials.append(trial)
-        trial.set_user_attr("end", {"value": 0.5})
-        return 0.5
-
-    assert study.queue()
-    study.study.optimize(objective, n_trials=1)
-    assert [(slot(trial), trial.params) for trial in trials] == [(0, lost.params)]
-
-
-def test_later_stages_begin_from_the_best():
+def test_later_stages_begin_from_the_best(shared):
     study = shared(None, preset="coursework")
     for number in range(9):
         complete(study, 1.0 if number != 5 else 0.1)
-    trials = [claim(study) for _ in range(3)]
+    with ExitStack() as held:
+        trials = [claim(study, held) for _ in range(3)]
+        assert claim(study) is None  # the final run must wait for all three
     best = {"learning_rate": 5e-5, "rank": 8}
     assert [trial.params for trial in trials] == [best | {"seq_len": n} for n in (128, 512, 768)]
-    assert claim(study) is None  # the final run must wait for all three
     for trial, value in zip(trials, (0.3, 0.05, 0.4), strict=True):
         finish(study, trial, value)
     final = claim(study)
     assert (slot(final), final.params) == (12, best | {"seq_len": 512})
 
 
-def test_a_stage_without_any_result_ends_the_sweep():
+def test_a_stage_without_any_result_ends_the_sweep(shared):
     study = shared(None, preset="coursework")
     for _ in range(9):
         finish(study, claim(study), None)
@@ -167,8 +126,8 @@ def test_a_stage_without_any_result_ends_the_sweep():
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_sampled_trials_do_not_depend_on_who_was_interrupted(seed):
-    space = Space({"learning_rate": Range(1e-5, 1e-2, log=True), "rank": Range(2, 64, whole=True)})
+def test_sampled_trials_do_not_depend_on_who_was_interrupted(shared, seed):
+    space = Space({"learning_rate": Range(1e-5, 1e-2, log=True), "rank": Range(2, 64)})
 
     def value(params):
         return abs(params["learning_rate"] - 1e-3) + params["rank"] / 100
@@ -189,20 +148,92 @@ def test_sampled_trials_do_not_depend_on_who_was_interrupted(seed):
     assert len({p["learning_rate"] for p in uninterrupted.values()}) == 14
 
 
-def test_pruners_count_in_thousandths_of_the_flops():
-    study = shared(Space({"rank": (tuple(range(1, 9)))}))
-    study.study.pruner = pruner("halving")
-    pruned = []
-    for quality in (0.1, 0.9, 0.05, 0.8):
-        trial = claim(study)
-        trial.report(quality, 250)
-        if trial.should_prune():
-            pruned.append(slot(trial))
-            study.study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-        else:
-            finish(study, trial, quality)
-    assert pruned == [1, 3]
-    assert list(states(study).values()) == ["complete", "pruned", "complete", "pruned"]
-    assert slot_of(study.best()) == 2
-    assert pruner("none").prune(study.study, study.study.trials[0]) is False
-    assert type(pruner("hyperband")).__name__ == "HyperbandPruner"
+# --- the place of a study -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return SweepSettings(runs=tmp_path, rank=3)
+
+
+def made(settings, data="abc"):
+    return SharedStudy.make(settings, facts_of(settings, data=data))
+
+
+def test_a_study_is_opened_again_with_its_facts(settings):
+    assert SharedStudy.find(settings) is None
+    study = made(settings)
+    again = SharedStudy.find(settings)
+    assert again.facts == study.facts
+    assert (again.original.rank, again.original.preset) == (3, "quick")
+
+
+@pytest.mark.parametrize("plan", [{"stages": []}, {"stages": [{"name": 3}]}, {"x": 1}])
+def test_a_plan_that_cannot_be_is_damage(settings, plan):
+    study = made(settings).study
+    study.set_user_attr("lvlora", {**study.user_attrs["lvlora"], "plan": plan})
+    with pytest.raises(DataError, match="damaged"):
+        SharedStudy.find(settings)
+
+
+def test_of_two_that_make_a_study_at_once_both_get_one_plan(settings):
+    first = made(settings)
+    later = facts_of(settings).model_copy(update={"max_flops": 10**20})
+    assert SharedStudy.make(settings, later).facts == first.facts != later
+    with pytest.raises(SettingsError, match="the data"):
+        made(settings, data="other")
+    left = {file.name for file in folder_of(settings).iterdir()}
+    assert left == {JOURNAL}
+
+
+def test_a_line_that_was_never_finished_is_no_obstacle(settings):
+    with ExitStack() as held:
+        claim(made(settings), held)
+        journal = folder_of(settings) / JOURNAL
+        complete = journal.read_bytes()
+        journal.write_bytes(complete + b'{"op_code":8,"trial_i')
+        study = SharedStudy.find(settings)
+        assert journal.read_bytes() == complete
+        assert slot(claim(study, held)) == 1
+        assert list(SharedStudy.find(settings).by_slot()) == [0, 1]
+
+
+def test_a_file_that_is_no_journal_is_named(settings):
+    made(settings)
+    (folder_of(settings) / JOURNAL).write_text("hello\nworld\n")
+    with pytest.raises(DataError, match="journal is damaged"):
+        SharedStudy.find(settings)
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a/b", "latest", "ledger.sqlite", ".hidden"])
+def test_names_that_cannot_be_folders_are_refused(tmp_path, name):
+    with pytest.raises(SettingsError, match="no name for a study"):
+        folder_of(SweepSettings(runs=tmp_path, study=name))
+
+
+def test_a_run_is_no_study(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "metrics.jsonl").touch()
+    with pytest.raises(SettingsError, match="is a run of lvlora train"):
+        folder_of(SweepSettings(runs=tmp_path, study="mine"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"dropout": 0.5}, r"dropout \(was 0.0, not 0.5\)"),
+        ({"preset": "coursework"}, "what is searched"),
+        ({"threads": 2, "max_memory": 10**9}, None),
+        ({"max_flops": 10**18, "budget": 10**18}, None),
+        ({"save_every": 3, "tracker": ("tensorboard",)}, None),
+    ],
+)
+def test_a_study_goes_on_with_its_subject_wherever_it_runs(settings, changes, named):
+    facts = made(settings).facts
+    changed = settings.model_copy(update=changes)
+    subject = ("sweep", compared(changed), stages_of(changed, None), "abc")
+    if named is None:
+        facts.check(*subject)
+    else:
+        with pytest.raises(SettingsError, match=named):
+            facts.check(*subject)

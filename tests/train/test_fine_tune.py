@@ -10,8 +10,8 @@ import tiny_runs
 import lvlora
 from lvlora.flops.ledger import Ledger
 from lvlora.sweep.plan import make_plan, stages_of
+from lvlora.sweep.search import plan_step
 from lvlora.sweep.settings import SweepSettings
-from lvlora.sweep.trial import plan_step
 from lvlora.train import fine_tune
 
 
