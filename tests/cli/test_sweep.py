@@ -406,7 +406,7 @@ def test_killed_and_continued_gives_the_same_table(run_lvlora, args, tmp_path, p
     assert status["trials"]["running"] == 1
     assert status["seconds_left"] > 0
     found = run_lvlora([*args], code=0)
-    assert found.stderr.count("was left unfinished") == 1
+    assert found.stderr.count("Going on after step") == 1
     assert table(found.json) == table(whole)
     # what the killed processes may have spent is charged, once
     total, rows = charged(tmp_path / "runs")
