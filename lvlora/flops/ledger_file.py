@@ -139,15 +139,22 @@ class LedgerFile:
 
     def _check(self, db: sqlite3.Connection) -> bool:
         """Whether the file is a ledger; False for a new one."""
-        pragmas = ("application_id", "user_version")
-        application, version = (db.execute(f"PRAGMA {p}").fetchone()[0] for p in pragmas)
+        questions = ("PRAGMA application_id", "PRAGMA user_version")
+        db.execute("BEGIN")  # one moment: another process may make it a ledger right now
+        try:
+            application, version, n_tables = (
+                db.execute(question).fetchone()[0]
+                for question in (*questions, "SELECT count(*) FROM sqlite_master")
+            )
+        finally:
+            db.execute("ROLLBACK")
         if application == _APPLICATION_ID and version != _VERSION:
             raise DataError(
                 f"{self.path}: written by another version of lvlora",
                 "Read it with that version, or move it away to start a new ledger.",
             )
         is_ledger: bool = application == _APPLICATION_ID
-        if not is_ledger and db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        if not is_ledger and n_tables:
             raise DataError(
                 f"{self.path}: a database, but not lvlora's ledger",
                 "Keep the runs in another folder: --runs.",

@@ -4,6 +4,8 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -487,3 +489,16 @@ def test_whatever_happens_the_sum_is_exact_and_promises_stay_in_the_budget(
                 if end == "close":
                     ledger.close(run)
         assert ledger.charged().executed == expected
+
+
+def test_a_new_ledger_is_opened_by_many_at_once(tmp_path):
+    for number in range(40):
+        barrier = threading.Barrier(4)
+
+        def open_it(path=tmp_path / f"{number}.sqlite", barrier=barrier):
+            barrier.wait()
+            with Ledger(path) as ledger:
+                return ledger.rows()
+
+        with ThreadPoolExecutor(4) as pool:
+            assert [each.result() for each in [pool.submit(open_it) for _ in range(4)]] == [[]] * 4
