@@ -70,8 +70,7 @@ def test_a_broken_model_is_named(run_lvlora, data, tiny_folder, tmp_path, comman
         assert all(row.spent.executed > 0 for row in ledger.rows())
 
 
-@pytest.mark.parametrize("target", ["v_proj", "down_proj"])
-@pytest.mark.parametrize("command", ["forecast", "evaluate"])
+@pytest.mark.parametrize(("command", "target"), [("forecast", "v_proj"), ("evaluate", "down_proj")])
 def test_an_adapter_that_multiplies_too_much(
     run_lvlora, data, tiny_folder, tiny_base, tmp_path, target, command
 ):

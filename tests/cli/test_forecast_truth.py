@@ -62,7 +62,7 @@ def test_what_is_held_out_is_forecast_and_compared(run_lvlora, words):
     assert "scores" not in without
 
 
-def test_plain_forecasters_stand_beside_the_model(run_lvlora, words):
+def test_plain_forecasters_stand_beside_the_model(run_lvlora, words, every_rival):
     ran = run_lvlora(["forecast", *words, "--holdout", "3", "--json"])
     rivals = {r["name"]: r for r in ran.json["scores"]["rivals"]}
     # such short series show no season, so nobody repeats one

@@ -43,6 +43,7 @@ HEADS = [
     ("full", "full"),
     ("numeric", "full"),
 ]
+EVERY_KERNEL = ("tiny", "untied", "gemma-3-270m")
 FEWER_HEADS = [HEADS[0], HEADS[3]]
 """Where the model is not tiny: what a head costs depends on its shape and on nothing behind it."""
 
@@ -57,7 +58,12 @@ def price(shape, batch, seq, lora, loss="numeric", train_head="none", **more):
 # transformers has no SDPA for Gemma 2's soft-capped scores
 @pytest.mark.parametrize(
     ("kernel", "name"),
-    [(k, n) for k in ("", "eager", "sdpa") for n in SHAPES if (k, n) != ("sdpa", "gemma-2-2b")],
+    [
+        pytest.param(k, n, marks=[pytest.mark.slow] if k and n not in EVERY_KERNEL else [])
+        for k in ("", "eager", "sdpa")
+        for n in SHAPES
+        if (k, n) != ("sdpa", "gemma-2-2b")
+    ],
 )
 def test_a_training_step_equals_the_counter(kernel, name):
     shape, lora = SHAPES[name], Lora.of(8, QV)
@@ -72,7 +78,15 @@ def test_a_training_step_equals_the_counter(kernel, name):
 @pytest.mark.parametrize(
     "targets", [*[(name,) for name in LINEARS], QV, ("k_proj", "o_proj"), ("all-linear",)]
 )
-@pytest.mark.parametrize("layers", [None, (0,), (1,), (2,), (0, 2)])
+@pytest.mark.parametrize(
+    "layers",
+    [
+        None,
+        (1,),
+        (0, 2),
+        *(pytest.param(layers, marks=pytest.mark.slow) for layers in ((0,), (2,))),
+    ],
+)
 def test_only_what_autograd_needs_is_charged(targets, layers):
     lora = Lora.of(3, targets, layers)
     counted = train_step(build_model(TINY), 2, 7, lora=lora, train_head="numeric")

@@ -270,7 +270,9 @@ WORKER = """
 """
 
 
-@pytest.mark.parametrize(("limit", "n_workers"), [(60, 8), (20, 4)])
+@pytest.mark.parametrize(
+    ("limit", "n_workers"), [pytest.param(60, 8, marks=pytest.mark.slow), (20, 4)]
+)
 def test_many_processes_reserve_at_once_and_half_are_killed(tmp_path, limit, n_workers):
     unit, path = 2**62 + 7, tmp_path / "ledger.sqlite"
     budget = limit * unit

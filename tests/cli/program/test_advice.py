@@ -1,6 +1,7 @@
 """Commands that are printed as advice work as they are printed."""
 
 import ast
+import functools
 import os
 import re
 import shlex
@@ -191,6 +192,7 @@ def _texts():
                     yield place, node.value
 
 
+@functools.cache
 def _options(command: str) -> set[str]:
     load_all()
     settings = from_settings.COMMANDS[command]
