@@ -11,6 +11,7 @@ import tiny_runs
 from lvlora.model.loading import alphabet_of, load_tokenizer
 
 KINDS = list(tiny_models.MERGING)
+ONE_KIND = [KINDS[0], *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS[1:])]
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def test_of_qwen2_too_the_tokenizer_is_what_its_file_says(tiny_folder):
     assert loaded.tokenize("0.25,10.25;") == ["0.25,", "1", "0.25;"]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ONE_KIND)
 def test_forecast(run_lvlora, lone, tiny_folder, kind, tmp_path):
     args = ["forecast", lone, "--model", tiny_folder(kind), "--horizon", "4", "--samples", "3"]
     args += ["--runs", tmp_path / "runs", "--json"]
@@ -79,9 +80,7 @@ def test_forecast(run_lvlora, lone, tiny_folder, kind, tmp_path):
         assert without[convention] < with_likelihood[convention]
 
 
-@pytest.mark.parametrize(
-    "kind", [KINDS[0], *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS[1:])]
-)
+@pytest.mark.parametrize("kind", ONE_KIND)
 def test_train_evaluate_export_and_forecast(run_lvlora, many, lone, tiny_folder, kind, tmp_path):
     model, runs = tiny_folder(kind), tmp_path / "runs"
     flags = tiny_runs.flags(model, runs, max_steps=4, validate_every=2, train_head="numeric")
@@ -105,7 +104,7 @@ def test_train_evaluate_export_and_forecast(run_lvlora, many, lone, tiny_folder,
     assert again["merged_tokens"] == rows - 15
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ONE_KIND)
 def test_flops_prices_and_counts_with_the_tokens_of_the_folder(run_lvlora, tiny_folder, kind):
     args = ["flops", "--model", tiny_folder(kind), "--seq-len", "20", "--batch-size", "1", "--json"]
     priced = run_lvlora(args).json["executed"]

@@ -13,6 +13,7 @@ import pytest
 
 from lvlora.flops.ledger import Ledger
 
+pytestmark = pytest.mark.usefixtures("few_rivals")
 COMMAND = ("forecast", "panel", "--horizon", "4", "--model", "bundled", "--samples", "3")
 
 

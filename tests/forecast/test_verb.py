@@ -15,6 +15,7 @@ from lvlora.forecast.plan import Plan
 from lvlora.forecast.settings import ForecastSettings
 from lvlora.narrator import Silent
 
+pytestmark = pytest.mark.usefixtures("few_rivals")
 DATA = tiny_runs.dataset(2, n_steps=8)
 
 

@@ -14,11 +14,13 @@ from lvlora.train.measurement import count
     ("family", "changes"),
     [
         ("qwen2", {}),
-        ("qwen2", {"loss": "full", "accumulation": 2}),
+        pytest.param("qwen2", {"loss": "full", "accumulation": 2}, marks=pytest.mark.slow),
         ("qwen2", {"train_head": "numeric", "targets": ("all-linear",)}),
         ("llama", {"train_head": "full", "rslora": True}),
-        ("llama", {"layers": "1", "targets": ("k_proj", "up_proj")}),
-        ("qwen3", {"targets": ("o_proj",), "dropout": 0.1}),
+        pytest.param(
+            "llama", {"layers": "1", "targets": ("k_proj", "up_proj")}, marks=pytest.mark.slow
+        ),
+        pytest.param("qwen3", {"targets": ("o_proj",), "dropout": 0.1}, marks=pytest.mark.slow),
         ("gemma2", {}),
     ],
 )
