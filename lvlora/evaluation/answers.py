@@ -259,7 +259,7 @@ class PanelScores(Shape):
     name: str
     kind: str
     series: int
-    """Of the parts that it could forecast."""
+    """Series of the parts that it could forecast."""
     mae: Number
     mase: Number
     crps: Number
@@ -270,7 +270,7 @@ class PanelEvaluation(PartsFacts):
     """`lvlora evaluate FOLDER --json` and `lvlora baseline FOLDER --json`"""
 
     forecasters: list[PanelScores]
-    """Of all parts, those that were there included."""
+    """A row a forecaster, over all parts, those that were there included."""
 
 
 class ExportedTask(Answer):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lvlora import durable
-from lvlora.answers import Price
+from lvlora.answers import NOTHING, Price
 from lvlora.data.files.csv import csv_text
 from lvlora.data.known import read_data
 from lvlora.evaluation.answers import EvaluationRecord, PanelEvaluation, PanelScores
@@ -90,7 +90,7 @@ def evaluate_part(
             settings, lambda: read_data(settings, Silent()), Silent(), has_page=False
         )
     spent = [row.flops for row in evaluation if row.kind == "model" and row.flops is not None]
-    return Made(evaluation.protocol.series, sum(spent, Price(0, 0)))
+    return Made(evaluation.protocol.series, sum(spent, NOTHING))
 
 
 def _means(records: list[EvaluationRecord]) -> list[PanelScores]:

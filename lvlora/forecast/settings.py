@@ -88,7 +88,7 @@ class SamplingSettings(ResourceSettings):
 
 
 class PanelSettings(BudgetSettings):
-    """Who works on a folder of files."""
+    """Workers for a folder of files."""
 
     scheduler: str | None = option(
         None,

@@ -99,3 +99,5 @@ def test_stratified_splits(run_lvlora, data):
     assert plain["sha256"] != stratified["sha256"]
     again = run_lvlora(["analyze", data, "--json", "--split-seed", "1"]).json["split"]
     assert again["sha256"] != plain["sha256"]
+    # what is run next must split in the same way
+    assert "--stratify" in run_lvlora(["analyze", data, "--stratify"]).stderr

@@ -36,9 +36,10 @@ def test_sizes(n, sizes):
     assert (len(split.train), len(split.validation), len(split.test)) == sizes
 
 
-@given(st.integers(0, 60), st.integers(0, 2**63 - 1))
-def test_every_series_is_in_one_part(n, seed):
-    split = split_ids(dataset(range(n)), seed)
+@given(st.integers(0, 60), st.integers(0, 2**63 - 1), st.integers(1, 5), st.booleans())
+def test_every_series_is_in_one_part(n, seed, n_strata, stratified):
+    strata = [i % n_strata for i in range(n)] if stratified else []
+    split = split_ids(dataset(range(n)), seed, strata)
     assert sorted(split.part("all")) == sorted(str(i) for i in range(n))
     assert bool(split.train) == (n >= 1)
     assert bool(split.validation) == (n >= 2)
@@ -82,4 +83,9 @@ def test_strata_are_shared_out_alike():
     for part, share in ((split.train, 0.7), (split.validation, 0.15), (split.test, 0.15)):
         of_part = Counter(strata[int(i)] for i in part)
         for label, size in Counter(strata).items():
-            assert abs(of_part[label] - share * size) <= 1
+            assert abs(of_part[label] - share * size) < 1
+
+
+def test_labels_must_fit():
+    with pytest.raises(ValueError, match="shorter"):
+        split_ids(dataset(range(3)), 0, [1, 2])

@@ -1,15 +1,12 @@
 """Forecasters scored on a folder of Parquet files, each part as a file of its own."""
 
 import json
-import os
-import signal
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from clusters import losing_a_worker
 
 from lvlora.flops.ledger import Ledger
 
@@ -113,24 +110,10 @@ def test_a_scheduler_needs_a_folder(panel, run_lvlora):
 def test_workers_of_a_cluster_give_the_same_bits_and_one_may_die(
     panel, run_lvlora, run_lvlora_process
 ):
-    distributed = pytest.importorskip("distributed")
     words = [*COMMAND, *MODEL, "--json", "--out"]
     here = json.loads(run_lvlora_process([*words, "here"], code=0).stdout)
-    with (
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as two,
-        distributed.Client(two) as client,
-    ):
-        victim = min(client.run(os.getpid).values())
-
-        def kill():
-            while not any(client.processing().values()):
-                time.sleep(0.01)
-            os.kill(victim, signal.SIGKILL)
-
-        killer = threading.Thread(target=kill)
-        killer.start()
-        there = run_lvlora([*words, "there", "--scheduler", two.scheduler_address], code=0).json
-        killer.join()
+    with losing_a_worker() as address:
+        there = run_lvlora([*words, "there", "--scheduler", address], code=0).json
     for row in (*here["forecasters"], *there["forecasters"]):
         del row["seconds"]
     assert there["forecasters"] == here["forecasters"]

@@ -1,15 +1,12 @@
 """A folder of Parquet files, forecast part by part: here and by the workers of a cluster."""
 
 import json
-import os
-import signal
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from clusters import losing_a_worker
 
 from lvlora.flops.ledger import Ledger
 
@@ -123,25 +120,10 @@ def test_a_scheduler_needs_a_folder(panel, run_lvlora):
 def test_workers_of_a_cluster_give_the_same_bits_and_one_may_die(
     panel, run_lvlora, run_lvlora_process
 ):
-    distributed = pytest.importorskip("distributed")
     run_lvlora_process([*COMMAND, "--output", "here"], code=0)
-    with (
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as two,
-        distributed.Client(two) as client,
-    ):
-        victim = min(client.run(os.getpid).values())
-
-        def kill():
-            while not any(client.processing().values()):
-                time.sleep(0.01)
-            os.kill(victim, signal.SIGKILL)
-
-        killer = threading.Thread(target=kill)
-        killer.start()
-        words = [*COMMAND, "--output", "there", "--scheduler", two.scheduler_address, "--json"]
+    with losing_a_worker() as address:
+        words = [*COMMAND, "--output", "there", "--scheduler", address, "--json"]
         record = run_lvlora(words).json
-        killer.join()
-        assert victim not in client.run(os.getpid).values()
     here, there = _tables(Path("here")), _tables(Path("there"))
     assert list(here) == list(there)
     for name, table in here.items():

@@ -221,8 +221,8 @@ def _common(model: type[Settings]) -> list[inspect.Parameter]:
 
 def _unwrapped(docstring: str) -> str:
     """The text with one line a paragraph: the terminal's width decides where lines break."""
-    paragraphs = inspect.cleandoc(docstring).split("\n\n")
-    return escape("\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs))
+    expanded = inspect.cleandoc(docstring).split("\n\n")
+    return escape("\n\n".join(" ".join(paragraph.split()) for paragraph in expanded))
 
 
 def _variable_example(fields: Sequence[Field]) -> str:
@@ -263,10 +263,10 @@ def _command_class(fields: Sequence[Field]) -> type[TyperCommand]:
 
 def _with_bare_values(args: Sequence[str], bare: Mapping[str, str | None]) -> list[str]:
     """``--resume --rank 4`` → ``--resume=latest --rank 4``."""
-    paragraphs: list[str] = []
+    expanded: list[str] = []
     for index, arg in enumerate(args):
         if arg == "--":
-            return paragraphs + list(args[index:])
+            return expanded + list(args[index:])
         follows = args[index + 1] if index + 1 < len(args) else "-"
-        paragraphs.append(f"{arg}={bare[arg]}" if arg in bare and follows.startswith("-") else arg)
-    return paragraphs
+        expanded.append(f"{arg}={bare[arg]}" if arg in bare and follows.startswith("-") else arg)
+    return expanded

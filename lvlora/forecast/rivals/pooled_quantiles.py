@@ -43,6 +43,8 @@ class PooledQuantiles(EachByItself):
     def __init__(self) -> None:
         self._models: list[Any] = []
         self._longest = 0
+        self._train: Dataset | None = None
+        self._horizon = 0
         self._before: PooledQuantiles | None = None
 
     def refusal(self, dataset: Dataset) -> str:
@@ -53,24 +55,25 @@ class PooledQuantiles(EachByItself):
         return f"it learns from at least {_LEAST_HISTORIES} histories of {2 * self.fewest} steps"
 
     def fit(self, train: Dataset, context: int, horizon: int) -> None:
-        """Learn from all steps of the series; too few of them leave it unfitted.
-
-        What it would have learnt before the recent origins of the series makes its hindcasts.
-        """
+        """Learn from all steps of the series; too few of them leave it unfitted."""
         self._learn(train, horizon)
-        recent = [recent_origins(len(series), horizon) for series in train]
-        parts = [
-            series.steps(0, of_one[0][0])
-            for series, of_one in zip(train, recent, strict=True)
-            if of_one
-        ]
-        self._before = PooledQuantiles()
-        self._before.season = self.season
-        self._before._learn(replace(train, series=tuple(parts)), horizon)
+        self._train, self._horizon, self._before = train, horizon, None
 
     def before(self) -> OwnDistribution:
-        """See `OwnDistribution.before`."""
-        return self._before if self._before is not None and self._before._models else self
+        """See `OwnDistribution.before`; learnt when futures are first asked for."""
+        if self._train is None:
+            return self
+        if self._before is None:
+            recent = [recent_origins(len(series), self._horizon) for series in self._train]
+            parts = [
+                series.steps(0, of_one[0][0])
+                for series, of_one in zip(self._train, recent, strict=True)
+                if of_one
+            ]
+            self._before = PooledQuantiles()
+            self._before.season = self.season
+            self._before._learn(replace(self._train, series=tuple(parts)), self._horizon)
+        return self._before if self._before._models else self
 
     def _learn(self, train: Dataset, horizon: int) -> None:
         from sklearn.ensemble import HistGradientBoostingRegressor
