@@ -25,9 +25,9 @@ from lvlora.experiment.record import (
     entries_of,
 )
 from lvlora.experiment.settings import ExperimentSettings, Stage, read_stages
-from lvlora.flops.budget import Budget
-from lvlora.flops.ledger import FILE_NAME, Ledger
 from lvlora.flops.ledger import entries as ledger_entries
+from lvlora.flops.ledger import recorded_budget
+from lvlora.flops.rows import Budget
 from lvlora.model import devices
 from lvlora.narrator import Narrator
 from lvlora.report.page import PAGE, write_page
@@ -142,9 +142,8 @@ def _prepare(
     devices.set_threads(settings.threads)
     entries = ledger_entries(folder)
     budget = Budget.after(settings.budget, settings.convention)
-    if settings.budget is None and (folder / FILE_NAME).exists():
-        with Ledger.for_runs(folder, create=False, reading=True) as ledger:
-            budget = ledger.budget()
+    if settings.budget is None:
+        budget = recorded_budget(folder)
     planned = price_stages(stages, dataset, record, [*ledger_entries(folder.parent), *entries])
     rest = [stage for stage in planned if not stage.done]
     begun = sum((charged(entries_of(stage.name, entries)) for stage in rest), NOTHING)

@@ -7,23 +7,20 @@ of processes may do it at once and the budget is still never passed.
 
 from __future__ import annotations
 
+import operator
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from os.path import lexists
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError
-
 from lvlora.answers import NOTHING, Price
 from lvlora.errors import BudgetError, DataError, LvloraError, SettingsError
-from lvlora.flops import process_lock
 from lvlora.flops.answers import FlopsLedger, LedgerRow
-from lvlora.flops.budget import CONVENTIONS, Budget, BudgetChange
 from lvlora.flops.ledger_file import LedgerFile
-from lvlora.flops.rows import Row, Spender, checked, read_count
+from lvlora.flops.rows import Budget, Row, Spender, now, other_living_process, parsed, this_process
 from lvlora.settings.base import Convention
 from lvlora.settings.shared import BudgetSettings
 
@@ -58,16 +55,10 @@ class Limits:
     """
 
     max_flops: int | None = None
-    budget: BudgetChange = None
+    budget: int | Literal["none"] | None = None
     convention: Convention = "executed"
     study: str = ""
     first_entry: int = 0
-
-    def __post_init__(self) -> None:
-        if self.convention not in CONVENTIONS:
-            raise SettingsError(
-                f"no convention is called {self.convention!r}", "It is executed or coursework."
-            )
 
     def check(self, price: Price, rows: Sequence[Row], run: str, recorded: Budget | None) -> None:
         """Refuse a price that would pass a limit.
@@ -86,7 +77,7 @@ class Limits:
                 if self.study
                 else [row for row in rows if row.run == run]
             )
-            limit = Budget(self.max_flops, self.convention)
+            limit = Budget(flops=self.max_flops, convention=self.convention)
             _check_sum(owner, price, of_run, limit, "by --max-flops", "raise --max-flops")
         budget = recorded if self.budget is None else Budget.after(self.budget, self.convention)
         if budget is not None:
@@ -103,15 +94,7 @@ def entries_of_study(rows: Sequence[Row], study: str, first_entry: int) -> list[
 
 
 class Ledger(LedgerFile):
-    """The ledger in one SQLite file; use it as a context manager, or call `disconnect`.
-
-    Args:
-        path: the file; made, with its folder, when it is missing.
-        reading: nothing will be written, so that a file that can't be written will do.
-
-    Raises:
-        DataError: the file is no ledger, is damaged, or was written by another version of lvlora.
-    """
+    """The ledger in one SQLite file; use it as a context manager, or call `disconnect`."""
 
     @classmethod
     def for_runs(cls, runs_dir: Path, *, create: bool = True, reading: bool = False) -> Ledger:
@@ -140,9 +123,8 @@ class Ledger(LedgerFile):
         Args:
             by: the command that does.
         """
-        new = Budget.after(budget, convention)
         with self.transaction() as db:
-            _write_budget(db, new, by)
+            _write_budget(db, Budget.after(budget, convention), by)
 
     def budget(self) -> Budget | None:
         """Return the project's budget, if there is one."""
@@ -163,31 +145,27 @@ class Ledger(LedgerFile):
         Raises:
             BudgetError: it would pass a limit; the message has the numbers. Nothing is promised.
         """
-        bounds = {phase: checked(one.at_most) for phase, one in wanted.items()}
-        units = {p: None if one.unit is None else checked(one.unit) for p, one in wanted.items()}
-        holder, now = process_lock.this_process(), _now()
+        holder, moment = this_process(), now()
+        rows = {
+            phase: Row(
+                **dict(spender),
+                run=run,
+                phase=phase,
+                reserved=_checked(one.at_most),
+                unit=None if one.unit is None else _checked(one.unit),
+                holder=holder,
+                created_at=moment,
+                updated_at=moment,
+            )
+            for phase, one in wanted.items()
+        }
+        price = sum((row.reserved for row in rows.values()), NOTHING)
         with self.transaction() as db:
-            limits.check(sum(bounds.values(), NOTHING), _read_rows(db), run, _read_budget(db))
+            limits.check(price, _read_rows(db), run, _read_budget(db))
             if limits.budget is not None:
                 new = Budget.after(limits.budget, limits.convention)
                 _write_budget(db, new, spender.command)
-            held = {}
-            for phase, bound in bounds.items():
-                unit = units[phase]
-                row = Row(
-                    **dict(spender),
-                    run=run,
-                    phase=phase,
-                    reserved_executed=bound.executed,
-                    reserved_coursework=bound.coursework,
-                    unit_executed=None if unit is None else unit.executed,
-                    unit_coursework=None if unit is None else unit.coursework,
-                    holder=holder,
-                    created_at=now,
-                    updated_at=now,
-                )
-                held[phase] = row.changed(id=_write_row(db, row))
-        return held
+            return {phase: _write_row(db, row) for phase, row in rows.items()}
 
     def record(
         self,
@@ -210,7 +188,7 @@ class Ledger(LedgerFile):
         Raises:
             LvloraError: another process took the entry over; what this one spent is charged still.
         """
-        spent = checked(spent)
+        spent = _checked(spent)
         with self.transaction() as db:
             row = next(iter(_read_rows(db, "WHERE id = ?", held.id)), held.changed(status="closed"))
             is_lost = row.status != "open" or row.holder != held.holder
@@ -222,21 +200,11 @@ class Ledger(LedgerFile):
                     seconds=max(float(seconds), row.seconds),
                     tokens_useful=max(tokens_useful, row.tokens_useful),
                     tokens_padded=max(tokens_padded, row.tokens_padded),
-                    updated_at=_now(),
                 )
                 _write_row(db, changed)
             elif beyond != NOTHING:  # spent after the entry was taken over: an entry of its own
-                extra = held.changed(
-                    id=0,
-                    status="settled",
-                    reserved_executed=beyond.executed,
-                    reserved_coursework=beyond.coursework,
-                    unit_executed=None,
-                    unit_coursework=None,
-                    spent=beyond,
-                    updated_at=_now(),
-                )
-                _write_row(db, extra)
+                extra = {"id": 0, "status": "settled", "reserved": beyond, "spent": beyond}
+                _write_row(db, held.changed(**extra, unit=None))
         if is_lost:
             raise LvloraError(
                 f"the reservation of run {held.run} ({held.phase}) is no longer held by this "
@@ -255,7 +223,7 @@ class Ledger(LedgerFile):
             LvloraError: the process that holds it is still alive.
         """
         with self.transaction() as db:
-            rows = _read_rows(db, "WHERE status = 'open'")
+            rows = [row for row in _read_rows(db) if row.status == "open"]
             of_run = [row for row in rows if row.run == run]
             if not of_run:
                 others = ", ".join(sorted({row.run for row in rows}))
@@ -264,14 +232,13 @@ class Ledger(LedgerFile):
                     f"Open: {others}." if others else "No run has one.",
                 )
             for row in of_run:
-                if process_lock.is_another_living_process(row.holder):
+                pid = other_living_process(row.holder)
+                if pid is not None:
                     raise LvloraError(
-                        f"run {run} is still running "
-                        f"(process {process_lock.process_of(row.holder)})",
+                        f"run {run} is still running (process {pid})",
                         "Wait for it, or stop it first.",
                     )
-                spent = row.spent_if_killed
-                _write_row(db, row.changed(status="closed", spent=spent, updated_at=_now()))
+                _write_row(db, row.changed(status="closed", spent=row.spent_if_killed))
         return sum((row.spent_if_killed for row in of_run), NOTHING)
 
     def rows(self) -> list[Row]:
@@ -297,7 +264,7 @@ class Ledger(LedgerFile):
                     **row.model_dump(include=shared)
                     | row.charged.to_dict()
                     | {
-                        "recorded_at": row.updated_at,
+                        "recorded_at": _text(row.updated_at),
                         "share_of_budget": None
                         if budget is None
                         else row.charged.of(convention) / budget.flops,
@@ -312,7 +279,7 @@ class Ledger(LedgerFile):
             convention=convention,
             budget=None if budget is None else budget.flops,
             left=None if budget is None else budget.flops - total.of(convention),
-            budget_set_at=None if budget is None else budget.set_at,
+            budget_set_at=None if budget is None else _text(budget.set_at),
             budget_set_by=None if budget is None else budget.set_by,
         )
 
@@ -330,20 +297,24 @@ def check_limits(
     Raises:
         BudgetError: a limit would be passed.
     """
-    rows, budget = _as_recorded(settings.runs)
-    Limits(max_flops, settings.budget, settings.convention).check(at_most, rows, run, budget)
+    limits = Limits(max_flops, settings.budget, settings.convention)
+    limits.check(at_most, entries(settings.runs), run, recorded_budget(settings.runs))
 
 
 def entries(runs: Path) -> list[Row]:
     """Return the entries of the ledger of a folder of runs, oldest first; none without a ledger."""
-    return _as_recorded(runs)[0]
-
-
-def _as_recorded(runs: Path) -> tuple[list[Row], Budget | None]:
     if not lexists(runs / FILE_NAME):
-        return [], None
-    with Ledger.for_runs(runs, create=False, reading=True) as ledger:
-        return ledger.rows(), ledger.budget()
+        return []
+    with Ledger.for_runs(runs, reading=True) as ledger:
+        return ledger.rows()
+
+
+def recorded_budget(runs: Path) -> Budget | None:
+    """Return the budget in the ledger of a folder of runs, if there is one."""
+    if not lexists(runs / FILE_NAME):
+        return None
+    with Ledger.for_runs(runs, reading=True) as ledger:
+        return ledger.budget()
 
 
 def spent(runs: str | Path = "runs") -> Price:
@@ -371,51 +342,45 @@ def _check_sum(
     )
 
 
-def _read_rows(db: sqlite3.Connection, where: str = "", *values: object) -> list[Row]:
-    """Entries, oldest first; ValueError if one is not what was written."""
-    columns = tuple(Row.model_fields)
-    query = f"SELECT {', '.join(columns)} FROM entry {where} ORDER BY id"
-    # all at once: a cursor that an error leaves half-read would keep the file locked
-    records = db.execute(query, values).fetchall()
+def _checked(price: Price) -> Price:
+    """Return the price in Python's own whole numbers; numpy's would be stored otherwise."""
     try:
-        return [Row(**dict(zip(columns, record, strict=True))) for record in records]
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ValueError(f"{first['loc'][0]} of an entry is {str(first['input'])[:40]!r}") from None
+        exact = Price(operator.index(price.executed), operator.index(price.coursework))
+    except TypeError:
+        raise SettingsError(
+            f"FLOPs are counted in whole numbers, not as {price}", "Round them up, with int(…)."
+        ) from None
+    if NOTHING | exact != exact:
+        raise SettingsError(
+            f"FLOPs cannot be negative: {exact}", "A price is 0 or more in both conventions."
+        )
+    return exact
 
 
-def _write_row(db: sqlite3.Connection, row: Row) -> int:
-    """Store an entry in place of the one with its id, or as a new one; return its id."""
-    places = ", ".join("?" * len(Row.model_fields))
-    columns = ", ".join(Row.model_fields)
-    cursor = db.execute(f"REPLACE INTO entry ({columns}) VALUES ({places})", row.stored())
-    return int(cursor.lastrowid or 0)
+def _read_rows(db: sqlite3.Connection, where: str = "", *values: object) -> list[Row]:
+    # all at once: a cursor that an error leaves half-read would keep the file locked
+    stored = db.execute(f"SELECT id, record FROM entry {where} ORDER BY id", values).fetchall()
+    return [parsed(Row, record).model_copy(update={"id": number}) for number, record in stored]
+
+
+def _write_row(db: sqlite3.Connection, row: Row) -> Row:
+    """Store an entry in place of the one with its id, or as a new one."""
+    stored = (row.id or None, row.model_dump_json())
+    cursor = db.execute("REPLACE INTO entry (id, record) VALUES (?, ?)", stored)
+    return row.model_copy(update={"id": cursor.lastrowid})
 
 
 def _read_budget(db: sqlite3.Connection) -> Budget | None:
-    """The recorded one; ValueError if it is not what was written."""
-    records = db.execute("SELECT flops, convention, set_at, set_by FROM budget").fetchall()
-    if not records:
-        return None
-    record = records[0]
-    flops, convention, set_at, set_by = record
-    try:
-        if not isinstance(set_at, str) or not isinstance(set_by, str):
-            raise ValueError("a budget that was set at no time")
-        return Budget(read_count(flops), convention, set_at, set_by)
-    except SettingsError as error:
-        raise ValueError(error.message) from None
+    stored = db.execute("SELECT record FROM budget").fetchall()
+    return parsed(Budget, stored[0][0]) if stored else None
 
 
 def _write_budget(db: sqlite3.Connection, budget: Budget | None, by: str) -> None:
-    """Record it in place of the one before; None: there is none any more."""
     db.execute("DELETE FROM budget")
     if budget is not None:
-        db.execute(
-            "INSERT INTO budget VALUES (1, ?, ?, ?, ?)",
-            (str(budget.flops), budget.convention, _now(), by),
-        )
+        new = budget.model_copy(update={"set_at": now(), "set_by": by})
+        db.execute("INSERT INTO budget VALUES (1, ?)", (new.model_dump_json(),))
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+def _text(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat(timespec="milliseconds")

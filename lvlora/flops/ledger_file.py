@@ -16,46 +16,20 @@ from lvlora.errors import DataError, LvloraError, SettingsError, reason
 
 _BUSY_SECONDS = 60.0
 _APPLICATION_ID = 0x6C766C6F  # "lvlo": tells a ledger from any other SQLite file
-_VERSION = 2
-# FLOPs are text because a count may pass 2^63, SQLite's largest integer
+_VERSION = 3
 _TABLES = f"""
     BEGIN IMMEDIATE;
     CREATE TABLE IF NOT EXISTS entry (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        run TEXT NOT NULL,
-        phase TEXT NOT NULL,
-        command TEXT NOT NULL,
-        status TEXT NOT NULL,
-        settings_hash TEXT NOT NULL,
-        model TEXT NOT NULL,
-        model_hash TEXT NOT NULL,
-        device TEXT NOT NULL,
-        dtype TEXT NOT NULL,
-        reserved_executed TEXT NOT NULL,
-        reserved_coursework TEXT NOT NULL,
-        executed TEXT NOT NULL,
-        coursework TEXT NOT NULL,
-        unit_executed TEXT,
-        unit_coursework TEXT,
-        seconds REAL NOT NULL,
-        tokens_useful INTEGER NOT NULL,
-        tokens_padded INTEGER NOT NULL,
-        holder TEXT NOT NULL,
-        created_at TEXT NOT NULL,
-        updated_at TEXT NOT NULL
+        id INTEGER PRIMARY KEY AUTOINCREMENT, record TEXT NOT NULL
     ) STRICT;
-    CREATE INDEX IF NOT EXISTS entry_run ON entry (run, status);
     CREATE TABLE IF NOT EXISTS budget (
-        id INTEGER PRIMARY KEY CHECK (id = 1),
-        flops TEXT NOT NULL,
-        convention TEXT NOT NULL,
-        set_at TEXT NOT NULL,
-        set_by TEXT NOT NULL
+        id INTEGER PRIMARY KEY CHECK (id = 1), record TEXT NOT NULL
     ) STRICT;
     PRAGMA user_version = {_VERSION};
     PRAGMA application_id = {_APPLICATION_ID};
     COMMIT;
 """
+"""Records are JSON: a count of FLOPs may pass 2^63, SQLite's largest integer."""
 
 
 class LedgerFile:

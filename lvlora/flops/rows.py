@@ -1,51 +1,31 @@
-"""An entry of the ledger: who spends, what was promised, what was spent, and what is charged."""
+"""Records of the ledger, its entries and the budget, and names of the processes that spend."""
 
 from __future__ import annotations
 
-import operator
-import re
-from datetime import datetime
-from typing import Annotated, Any
+import os
+import socket
+from datetime import UTC, datetime
+from pathlib import Path
+from secrets import token_hex
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from lvlora.answers import NOTHING, Count, Price
-from lvlora.errors import SettingsError
 from lvlora.flops.answers import Status
+from lvlora.settings.base import Convention
 
-_DIGITS = re.compile(r"[0-9]{1,80}")
-"""A count of FLOPs as text: `settings.base.Flops` have 60 digits at most, sums a few more."""
-
-
-def read_count(stored: object) -> int:
-    """Return a count of FLOPs, which may pass 2^63 and is stored as text.
-
-    Raises:
-        ValueError: anything else, a negative count too.
-    """
-    if isinstance(stored, int) and not isinstance(stored, bool) and stored >= 0:
-        return stored
-    if not isinstance(stored, str) or _DIGITS.fullmatch(stored) is None:
-        raise ValueError(f"a count of {str(stored)[:40]!r} FLOPs")
-    return int(stored)
+R = TypeVar("R", bound=BaseModel)
 
 
-def _moment(text: str) -> str:
-    if datetime.fromisoformat(text).tzinfo is None:
-        raise ValueError("a time without its zone")
-    return text
-
-
-_StoredCount = Annotated[int, BeforeValidator(read_count)]
-_Moment = Annotated[str, AfterValidator(_moment)]
-
-
-class Spender(BaseModel):
-    """The command and model that spend."""
-
+class _Record(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True
     )
+
+
+class Spender(_Record):
+    """The command and model that spend."""
 
     command: str
     """A command of lvlora, or the name of another program."""
@@ -58,49 +38,25 @@ class Spender(BaseModel):
 
 
 class Row(Spender):
-    """One entry of the ledger: a promise of FLOPs to a phase of a run, and what came of it.
+    """One entry of the ledger: a promise of FLOPs to a phase of a run, and what came of it."""
 
-    Its fields are the columns of the table.
-    """
-
-    id: int = 0
+    id: int = Field(default=0, exclude=True)
     """0 until it is stored."""
     run: str
     phase: str
     status: Status = "open"
-    reserved_executed: _StoredCount
-    reserved_coursework: _StoredCount
-    executed: _StoredCount = 0
+    reserved: Price
+    spent: Price = NOTHING
     """Recorded so far, as are the seconds and tokens."""
-    coursework: _StoredCount = 0
-    unit_executed: _StoredCount | None = None
+    unit: Price | None = None
     """The most that is spent between two records; None if unknown."""
-    unit_coursework: _StoredCount | None = None
     seconds: float = Field(default=0.0, ge=0)
     tokens_useful: Count = 0
     tokens_padded: Count = 0
     holder: str = ""
-    """The process that spends; see `process_lock`."""
-    created_at: _Moment
-    """UTC, ISO 8601."""
-    updated_at: _Moment
-
-    @property
-    def reserved(self) -> Price:
-        """Return the promise."""
-        return Price(self.reserved_executed, self.reserved_coursework)
-
-    @property
-    def spent(self) -> Price:
-        """Return the recorded cost so far."""
-        return Price(self.executed, self.coursework)
-
-    @property
-    def unit(self) -> Price | None:
-        """Return the most that is spent between two records of progress; None if unknown."""
-        if self.unit_executed is None or self.unit_coursework is None:
-            return None
-        return Price(self.unit_executed, self.unit_coursework)
+    """The process that spends: host, process id, start time, a random part."""
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
 
     @property
     def charged(self) -> Price:
@@ -114,34 +70,82 @@ class Row(Spender):
         return upper if self.unit is None else upper & (self.spent + self.unit)
 
     def changed(self, **values: Any) -> Row:
-        """Return the entry with other values; ``spent`` is a Price."""
-        spent: Price | None = values.pop("spent", None)
-        if spent is not None:
-            values |= {"executed": spent.executed, "coursework": spent.coursework}
-        return self.model_copy(update=values)
-
-    def stored(self) -> list[object]:
-        """Return the columns: counts of FLOPs as text, for they may pass SQLite's largest."""
-        return [
-            str(value) if name.endswith(("executed", "coursework")) and value is not None else value
-            for name, value in self.changed(id=self.id or None)
-        ]
+        """Return the entry as it is from now on."""
+        return self.model_copy(update={**values, "updated_at": now()})
 
 
-def checked(price: Price) -> Price:
-    """Return the price in Python's own whole numbers; numpy's would be stored otherwise.
+class Budget(_Record):
+    """FLOPs that all runs of a project may spend together, and how they are counted."""
 
-    Raises:
-        SettingsError: a count is negative or no whole number.
-    """
+    flops: Annotated[int, Field(gt=0)]
+    convention: Convention
+    set_at: AwareDatetime | None = None
+    """When it was recorded."""
+    set_by: str = ""
+    """The command that set it."""
+
+    @classmethod
+    def after(cls, change: int | Literal["none"] | None, convention: Convention) -> Budget | None:
+        """Return the budget that a change sets; None where it sets none."""
+        if change is None or change == "none":
+            return None
+        return cls(flops=change, convention=convention)
+
+    @property
+    def origin(self) -> str:
+        """Say by whom and when it was set, to follow the number in a message."""
+        if self.set_at is None:
+            return "by --budget"
+        by = f" by lvlora {self.set_by}" if self.set_by else ""
+        return f"set{by} on {self.set_at:%Y-%m-%d at %H:%M} UTC"
+
+
+def parsed(model: type[R], record: str) -> R:
+    """Return a stored record; ValueError if it is not what was written."""
     try:
-        exact = Price(operator.index(price.executed), operator.index(price.coursework))
-    except TypeError:
-        raise SettingsError(
-            f"FLOPs are counted in whole numbers, not as {price}", "Round them up, with int(…)."
-        ) from None
-    if NOTHING | exact != exact:
-        raise SettingsError(
-            f"FLOPs cannot be negative: {exact}", "A price is 0 or more in both conventions."
-        )
-    return exact
+        return model.model_validate_json(record)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = first["loc"][0] if first["loc"] else "text"
+        raise ValueError(f"{place} of an entry is {str(first['input'])[:40]!r}") from None
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def this_process() -> str:
+    """Return a name for this process and moment: host, process id, start time, a random part."""
+    pid = os.getpid()
+    return f"{socket.gethostname()}:{pid}:{_start_time(pid)}:{token_hex(4)}"
+
+
+def other_living_process(holder: str) -> int | None:
+    """Return the id of the process that holds an entry, if it runs and is not this one.
+
+    A process on another machine counts as dead, because nothing here can tell. A lock file for
+    each process would have to be cleaned up after it, and a fork would go on holding it.
+    """
+    host, _, rest = holder.partition(":")
+    number, _, rest = rest.partition(":")
+    if host != socket.gethostname() or not number.isdigit() or int(number) == os.getpid():
+        return None
+    try:
+        os.kill(int(number), 0)
+    except (ProcessLookupError, OverflowError):
+        return None
+    except PermissionError:
+        pass
+    # the id may have been taken by another process since
+    return int(number) if _start_time(int(number)) == rest.partition(":")[0] else None
+
+
+def _start_time(pid: int) -> str:
+    """Clock ticks after boot at which a living process started; empty where /proc has none."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    # the second field is a name in parentheses that may hold spaces; a zombie is not alive
+    state, *fields = stat.rpartition(")")[2].split()
+    return "" if state == "Z" else fields[18]

@@ -78,10 +78,11 @@ def ledger_rate(entries: Iterable[Row], commands: Collection[str], base: Outline
     for row in entries:
         is_alike = row.command in commands and row.phase in ("train", "forecast")
         is_here = (row.model, row.device, row.dtype) == (base.name, device, dtype)
-        if is_alike and is_here and row.status == "settled" and row.seconds and row.executed:
+        if is_alike and is_here and row.status == "settled" and row.seconds and row.spent.executed:
             # a step costs what was planned, a forecast less than its bound
-            is_bound = row.phase == "forecast" and row.executed > _COMPLETE * row.reserved_executed
-            rate = (row.reserved_executed if is_bound else row.executed) / row.seconds
+            bound, spent = row.reserved.executed, row.spent.executed
+            is_bound = row.phase == "forecast" and spent > _COMPLETE * bound
+            rate = (bound if is_bound else spent) / row.seconds
     return rate
 
 

@@ -21,8 +21,8 @@ from lvlora.errors import (
     is_out_of_memory,
     meant,
 )
-from lvlora.flops.budget import Budget
-from lvlora.flops.ledger import FILE_NAME, Ledger, Limits
+from lvlora.flops.ledger import Limits, entries, recorded_budget
+from lvlora.flops.rows import Budget
 from lvlora.forecast.estimate import REPORT_SECONDS
 from lvlora.model.catalogue import resolve
 from lvlora.model.loading import has_weights
@@ -252,10 +252,7 @@ def _limits(settings: SweepSettings) -> tuple[dict[str, int], int]:
     limits: dict[str, int] = {}
     if settings.max_flops is not None:
         limits[settings.convention] = settings.max_flops
-    budget, rows = None, []
-    if (settings.runs / FILE_NAME).exists():
-        with Ledger.for_runs(settings.runs) as ledger:
-            budget, rows = ledger.budget(), ledger.rows()
+    rows, budget = entries(settings.runs), recorded_budget(settings.runs)
     if settings.budget is not None:
         budget = Budget.after(settings.budget, settings.convention)
     if budget is not None:

@@ -12,7 +12,7 @@ from lvlora.cli.program.from_settings import COMMANDS
 from lvlora.cli.program.root import load_all
 from lvlora.errors import SettingsError
 from lvlora.flops.ledger import Ledger
-from lvlora.flops.rows import Row
+from lvlora.flops.rows import Budget, Row
 from lvlora.settings.configuration import resolve
 from lvlora.settings.fields import read_fields
 
@@ -153,19 +153,23 @@ def test_files_whose_names_are_not_utf8(run_lvlora, words):
 
 
 @pytest.mark.parametrize(
-    "column", [*Row.model_fields, "budget.flops", "budget.set_at", "budget.convention"]
+    ("table", "key"),
+    [
+        *(("entry", name) for name in ("", *Row.model_fields, "reserved.executed")),
+        *(("budget", name) for name in ("", *Budget.model_fields)),
+    ],
 )
-def test_a_ledger_that_was_edited_is_refused_or_shown(run_lvlora, tmp_path, column):
+def test_a_ledger_that_was_edited_is_refused_or_shown(run_lvlora, tmp_path, table, key):
     with Ledger.for_runs(tmp_path / "runs") as ledger:
         ledgers.reserve(ledger, budget=10**6)
         path = ledger.path
     whole = path.read_bytes()
-    table, _, name = column.rpartition(".")
     for value in (None, "", "-5", -5, "x", "9" * 500, 1e300, float("inf"), b"\xff", "2026-13-45"):
         db = sqlite3.connect(path)
         db.execute("PRAGMA ignore_check_constraints = ON")
         try:
-            db.execute(f"UPDATE {table or 'entry'} SET {name} = ?", (value,))
+            new = f"json_set(record, '$.{key}', ?)" if key else "?"
+            db.execute(f"UPDATE {table} SET record = {new}", (value,))
         except (sqlite3.Error, OverflowError):
             continue  # the table itself refuses it
         finally:

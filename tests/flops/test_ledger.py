@@ -14,7 +14,6 @@ from ledgers import reserve, settle
 
 from lvlora.answers import Price
 from lvlora.errors import BudgetError, DataError, LvloraError, SettingsError
-from lvlora.flops.budget import Budget
 from lvlora.flops.ledger import Ledger, Limits, Wanted
 from lvlora.flops.rows import Spender
 
@@ -51,7 +50,7 @@ def test_a_run_that_would_pass_the_budget_is_refused_with_the_numbers(ledger):
 
 def test_the_budget_holds_in_its_own_convention(ledger):
     reserve(ledger, 10**20, 5, budget=10, convention="coursework")
-    assert ledger.budget() == Budget(10, "coursework")
+    assert (ledger.budget().flops, ledger.budget().convention) == (10, "coursework")
     with pytest.raises(BudgetError, match="coursework"):
         reserve(ledger, 1, 6)
     reserve(ledger, 1, 5)
@@ -65,7 +64,7 @@ def test_the_budget_of_a_refused_run_is_not_kept(ledger):
     reserve(ledger, 11, 1, budget=20)
     with pytest.raises(BudgetError):
         reserve(ledger, 1, 1, budget=5)
-    assert ledger.budget() == Budget(20, "executed")
+    assert (ledger.budget().flops, ledger.budget().convention) == (20, "executed")
     with pytest.raises(BudgetError, match=r"\(executed\), set by lvlora train on 20.* UTC"):
         reserve(ledger, 10, 1)
     reserve(ledger, 10, 1, budget="none")
@@ -153,22 +152,22 @@ def test_only_whole_numbers_are_counted(ledger):
     [
         *(
             (name, value)
-            for name in ("reserved_executed", "executed", "coursework", "unit_coursework")
-            for value in ("-1", "", "1.5", "1e9", "many", "9" * 81)
+            for name in ("reserved.executed", "spent.executed", "unit.coursework")
+            for value in (-1, "", 1.5, "many", None)
         ),
         ("seconds", -1.0),
-        ("seconds", float("inf")),
         ("tokens_useful", -1),
         ("status", "free"),
+        ("created_at", "2026-12-01T00:00:00"),
     ],
 )
 def test_an_entry_that_was_not_written_by_us_is_refused(ledger, column, value):
-    reserve(ledger)
+    reserve(ledger, unit=Price(1, 1))
     other = sqlite3.connect(ledger.path)
-    other.execute(f"UPDATE entry SET {column} = ?", (value,))
+    other.execute("UPDATE entry SET record = json_set(record, ?, ?)", (f"$.{column}", value))
     other.commit()
     other.close()
-    with pytest.raises(DataError, match=f"damaged: {column}"):
+    with pytest.raises(DataError, match=f"damaged: {column.partition('.')[0]}"):
         ledger.table()
 
 

@@ -428,6 +428,9 @@ def toml_files() -> Iterator[Case]:
     )
 
 
+_SET = "UPDATE entry SET record = json_set(record, '$.{}', {})"
+
+
 def ledgers() -> Iterator[Case]:
     whole = (CORPUS / "ledger" / "ledger.sqlite").read_bytes()
     for name, statements in {
@@ -436,11 +439,11 @@ def ledgers() -> Iterator[Case]:
         "another program's": ["PRAGMA application_id = 7"],
         "no entries": ["DROP TABLE entry"],
         "no budget": ["DROP TABLE budget"],
-        "no column": ["ALTER TABLE entry DROP COLUMN seconds"],
-        "a word as count": ["UPDATE entry SET executed = 'many'"],
-        "a huge count": [f"UPDATE entry SET executed = '{'9' * 5000}'"],
-        "a word as budget": ["UPDATE budget SET flops = 'x'"],
-        "half a price": ["UPDATE entry SET unit_executed = 'x', unit_coursework = '1'"],
+        "no column": ["ALTER TABLE entry DROP COLUMN record"],
+        "a word as count": [_SET.format("spent.executed", "'many'")],
+        "a huge count": [_SET.format("spent.executed", f"json('{'9' * 5000}')")],
+        "a word as budget": ["UPDATE budget SET record = json_set(record, '$.flops', 'x')"],
+        "half a price": [_SET.format("unit", "json('{\"executed\": 1}')")],
         "a view": ["DROP TABLE budget", "CREATE VIEW budget AS SELECT 1"],
     }.items():
         with tempfile.TemporaryDirectory() as folder:

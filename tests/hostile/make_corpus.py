@@ -134,7 +134,9 @@ def _ledger() -> None:
         ledgers.settle(ledger, ledgers.reserve(ledger, 100, 90), 80, 70)
         ledgers.reserve(ledger, 50, 40, "b", unit=Price(5, 4))
         with ledger.transaction() as db:  # no machine's name
-            db.execute("UPDATE entry SET holder = 'host:1:1:00000000'")
+            db.execute(
+                "UPDATE entry SET record = json_set(record, '$.holder', 'host:1:1:00000000')"
+            )
         db = ledger.connection()
         db.execute("PRAGMA journal_mode = DELETE")
         db.execute("VACUUM")

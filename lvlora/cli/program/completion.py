@@ -75,7 +75,10 @@ def open_runs(incomplete: str, folder: Path) -> list[str]:
     address = f"{(folder / 'ledger.sqlite').resolve().as_uri()}?mode=ro"
     try:
         with contextlib.closing(sqlite3.connect(address, uri=True)) as db:
-            rows = db.execute("SELECT DISTINCT run FROM entry WHERE status = 'open'").fetchall()
+            rows = db.execute(
+                "SELECT DISTINCT json_extract(record, '$.run') FROM entry "
+                "WHERE json_extract(record, '$.status') = 'open'"
+            ).fetchall()
     except (sqlite3.Error, ValueError):  # no ledger, or none that can be read
         return []
     return [str(run) for (run,) in rows if str(run).startswith(incomplete)]
