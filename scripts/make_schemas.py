@@ -21,7 +21,7 @@ from lvlora.answers import Answer, Shape
 from lvlora.cli.doctor import Doctor
 from lvlora.data.answers import Analyze, Simulate
 from lvlora.evaluation.answers import Evaluation, EvaluationReport, ExportedTask, PanelEvaluation
-from lvlora.experiment.record import Experiment, ExperimentPlan
+from lvlora.experiment.record import Experiment
 from lvlora.flops.answers import (
     FlopsAccount,
     FlopsArchitecture,
@@ -51,7 +51,6 @@ ANSWERS: dict[str, type[Answer]] = {
     "sweep": Sweep,
     "sweep-dry-run": SweepPlan,
     "experiment": Experiment,
-    "experiment-dry-run": ExperimentPlan,
     "forecast": Forecasts,
     "forecast-density": ForecastDensity,
     "forecast-parts": PanelForecasts,

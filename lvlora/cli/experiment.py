@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.root import app
 from lvlora.experiment.settings import ExperimentSettings
-
-if TYPE_CHECKING:
-    from lvlora.data.dataset import Dataset
 
 EXAMPLES = examples(
     (
@@ -34,26 +29,22 @@ def experiment(settings: ExperimentSettings, context: CommandContext) -> None:
     """
     from lvlora.cli.terminal.progress import observer
     from lvlora.data.known import read_data
-    from lvlora.experiment.document import document, plan_document
-    from lvlora.experiment.experiment import plan_experiment, run_experiment
+    from lvlora.experiment.document import document
+    from lvlora.experiment.experiment import run_experiment
 
     output = context.output
-
-    def read() -> Dataset:
-        return read_data(settings, output)
-
-    if context.dry_run:
-        plan = plan_experiment(settings, read, config=context.config, sources=context.sources)
-        output.report(plan, lambda: plan_document(plan))
-        return
     answer = run_experiment(
         settings,
-        read,
+        lambda: read_data(settings, output),
         config=context.config,
         sources=context.sources,
         narrator=output,
         observer=lambda: observer(output),
+        dry_run=context.dry_run,
     )
     output.report(answer, lambda: document(answer))
-    output.note(f"Report: {answer.files[-1]}")
-    output.hint(f"lvlora flops --ledger --runs {answer.folder} shows every entry of the ledger")
+    if context.dry_run:
+        output.note("Nothing was charged.")
+    else:
+        output.note(f"Report: {answer.files[-1]}")
+        output.hint(f"lvlora flops --ledger --runs {answer.folder} shows every entry of the ledger")

@@ -1,52 +1,20 @@
-"""The results of an experiment: experiment.json, and the answers of the command."""
+"""The answer of `lvlora experiment`, and experiment.json, which keeps the stages that are done."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from lvlora import durable
 from lvlora.answers import NOTHING, Answer, Number, Price, Shape
 from lvlora.errors import DataError, SettingsError
 from lvlora.experiment.settings import Command, Stage
-from lvlora.flops.rows import Row
 from lvlora.settings.base import Convention, differences
 
 FILE = "experiment.json"
-
-
-class PlannedStage(Shape):
-    """A stage before it is made."""
-
-    name: str
-    command: Command
-    what: str
-    """In words: steps, trials, series."""
-    done: bool
-    flops_at_most: Price
-    seconds: Number
-    """At the rate of the last such work in the ledger; null without any, 0 once done."""
-
-
-class ExperimentPlan(Answer):
-    """`lvlora experiment --dry-run --json`"""
-
-    folder: str
-    model: str
-    stages: list[PlannedStage]
-    flops_at_most: Price
-    """All stages, those that are done included."""
-    charged: Price
-    """By the ledger of the folder until now."""
-    budget: int | None
-    convention: Convention
-    share_of_budget: float | None
-    """Charged FLOPs and the price bound of the rest, over the budget."""
-    seconds: Number
-    """Time of the stages that are not done; null where that of one is unknown."""
 
 
 class Result(Shape):
@@ -66,39 +34,42 @@ class Result(Shape):
     """Name → MAE, of an evaluation."""
 
 
-class StageResult(Shape):
-    """A stage that is done."""
+class StageRecord(Shape):
+    """A stage, done or not."""
 
     name: str
     command: Command
+    what: str
+    """In words: steps, trials, series."""
     flops_at_most: Price
-    """As planned."""
-    flops: Price
+    flops: Price = NOTHING
     """The sum of its entries in the ledger, what was lost in interruptions included."""
-    share_of_budget: float | None
-    seconds: float
-    """Computing time: the sum of its entries in the ledger."""
-    result: Result
+    seconds: Number
+    """Computing time by the ledger; of a stage without a result an estimate, at the rate of the
+    last such work; null without any."""
+    result: Result | None = None
+    """Null until it is done."""
 
 
 class Experiment(Answer):
-    """`lvlora experiment --json`"""
+    """`lvlora experiment --json`, with --dry-run, too"""
 
     folder: str
+    model: str
     scale: str | None
-    stages: list[StageResult]
+    stages: list[StageRecord]
     others: Price
-    """Charged by the ledger of the folder to no stage here: other commands, unfinished stages."""
+    """Charged by the ledger of the folder to no stage here."""
     flops: Price
     """All that the ledger of the folder charges: the stages and ``others``."""
+    flops_at_most: Price
+    """What is charged, and the price bound of what is left."""
     budget: int | None
     convention: Convention
-    left: int | None
-    """Rest of the budget."""
     files: list[str]
 
 
-class FinishedStage(Shape):
+class Finished(Shape):
     """A stage in experiment.json."""
 
     settings: dict[str, Any]
@@ -106,60 +77,36 @@ class FinishedStage(Shape):
     result: Result
 
 
-class Record(Shape):
-    """The content of experiment.json: the stages that are done."""
+def read_finished(folder: Path, stages: Sequence[Stage], data_sha256: str) -> dict[str, Finished]:
+    """Return stage → its settings and result, from experiment.json; empty where there is none.
 
-    stages: dict[str, FinishedStage] = Field(default_factory=dict)
-
-    @classmethod
-    def read(cls, folder: Path, stages: Sequence[Stage], data_sha256: str) -> Record:
-        """Return the record in a folder; an empty one where there is none.
-
-        Raises:
-            DataError: the file is damaged.
-            SettingsError: a stage is done with other settings or data.
-        """
-        file, hint = folder / FILE, "Take it from a copy, or give the experiment another --out."
-        if not file.exists():
-            return cls()
-        try:
-            record = cls.model_validate(durable.read_json_object(file, hint=hint))
-        except ValidationError as error:
-            wrong = error.errors(include_url=False, include_input=False)[0]
-            place = ".".join(map(str, wrong["loc"]))
-            raise DataError(f"{file}: {place}: {wrong['msg']}", hint) from None
-        for stage in stages:
-            if stage.name in record.stages:
-                now = deciding(stage, data_sha256)
-                different = differences(record.stages[stage.name].settings, now)
-                if different:
-                    raise SettingsError(
-                        f"stage {stage.name} is done with other settings: {', '.join(different)}",
-                        "Take them back, or give the experiment another --out.",
-                    )
-        return record
-
-    def with_result(self, stage: Stage, data_sha256: str, result: Result) -> Record:
-        """Return the record with the result of one more stage."""
-        finished = FinishedStage(settings=deciding(stage, data_sha256), result=result)
-        return Record(stages={**self.stages, stage.name: finished})
-
-    def write(self, folder: Path) -> None:
-        """Write experiment.json."""
-        durable.write_text(folder / FILE, self.model_dump_json(indent=1) + "\n")
+    Raises:
+        DataError: the file is damaged.
+        SettingsError: a stage is done with other settings or data.
+    """
+    file, hint = folder / FILE, "Take it from a copy, or give the experiment another --out."
+    if not file.exists():
+        return {}
+    try:
+        content = durable.read_json_object(file, hint=hint).get("stages")
+        finished = TypeAdapter(dict[str, Finished]).validate_python(content)
+    except ValidationError as error:
+        wrong = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, wrong["loc"]))
+        raise DataError(f"{file}: stages.{place}: {wrong['msg']}", hint) from None
+    for stage in stages:
+        if stage.name in finished:
+            changed = differences(finished[stage.name].settings, stage.deciding(data_sha256))
+            if changed:
+                raise SettingsError(
+                    f"stage {stage.name} is done with other settings: {', '.join(changed)}",
+                    "Take them back, or give the experiment another --out.",
+                )
+    return finished
 
 
-def deciding(stage: Stage, data_sha256: str) -> dict[str, Any]:
-    """Return all that decides a stage's result."""
-    settings = stage.settings.deciding("result", "model", "limit")
-    return {"command": stage.command, **settings, "data": data_sha256}
-
-
-def entries_of(name: str, entries: Sequence[Row]) -> list[Row]:
-    """Return the ledger's entries of a stage: of its run, its trials or its evaluation."""
-    return [row for row in entries if row.run == name or row.run.startswith(f"{name}/")]
-
-
-def charged(entries: Sequence[Row]) -> Price:
-    """Return the FLOPs of entries of the ledger."""
-    return sum((row.charged for row in entries), NOTHING)
+def write_finished(folder: Path, finished: Mapping[str, Finished]) -> None:
+    """Write experiment.json."""
+    content = {"stages": dict(finished)}
+    text = TypeAdapter(dict[str, dict[str, Finished]]).dump_json(content, indent=1).decode()
+    durable.write_text(folder / FILE, text + "\n")

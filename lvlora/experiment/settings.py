@@ -34,19 +34,8 @@ COMMANDS: dict[Command, type[TrainSettings] | type[SweepSettings] | type[Evaluat
 }
 """Commands of stages."""
 
-
-_PLACES = ("runs", "out", "study")
-"""Places of a stage: in the experiment's folder, under its own name."""
-
-
-_NOT_SKIPPED = (
-    *("resume", "overwrite", "output", "fresh", "export_task", "status"),
-    *("forecasts", "calibrate", "ensemble"),
-)
-"""Settings whose work could not be skipped, or resumed."""
-
-
-_HELP = "lvlora COMMAND --help explains every option."
+_UNPRICED = frozenset({"forecasts", "calibrate", "ensemble"})
+"""Settings of an evaluation whose work has no price before it begins."""
 
 
 class ExperimentSettings(SplitSettings, ModelSettings, ResourceSettings):
@@ -99,12 +88,10 @@ class Stage:
     settings: StageSettings
     sources: dict[str, Source]
 
-
-_SHARED = tuple(name for name in ExperimentSettings.model_fields if name not in ("scale", "out"))
-"""Settings that hold for every stage, and that no stage may set."""
-
-
-_REFUSED = {*_PLACES, *_NOT_SKIPPED, "scale", *_SHARED}
+    def deciding(self, data_sha256: str) -> dict[str, Any]:
+        """Return all that decides the stage's result."""
+        settings = self.settings.deciding("result", "model", "limit")
+        return {"command": self.command, **settings, "data": data_sha256}
 
 
 def read_stages(
@@ -139,30 +126,31 @@ def read_stages(
         for name in (key for key, value in scale.items() if isinstance(value, dict)):
             _check_known(name, tables, f"[{SCALES}.{settings.scale}] of {config}")
     folder = settings.out or Path("runs") / config.stem
-    shared = {name: getattr(settings, name) for name in _SHARED}
+    shared = settings.model_dump(exclude={"scale", "out"})
     stages = []
     for name, table in tables.items():
         where = f"[{STAGES}.{name}] of {config}"
-        command: Command | None = table.get("command")
+        command: Command = table.get("command", "")
         _check_known(command, COMMANDS, f"command in {where}")
-        assert command is not None
         model = COMMANDS[command]
+        stage_settings = model.affecting("result", "model", "placement", "limit", "resources")
+        possible = (stage_settings | {"tracker"}) - shared.keys() - _UNPRICED
         own, smaller = _plain(table), _plain(scale.get(name, {}))
         del own["command"]
-        misplaced = sorted(_REFUSED & {*own, *smaller})
+        misplaced = sorted((own.keys() | smaller.keys()) & model.model_fields.keys() - possible)
         if misplaced:
             raise SettingsError(
                 f"{misplaced[0]} in {where}: cannot be set for one stage", "Take it out."
             )
-        common = {**_plain(document), **_plain(document.get(command, {}))}
-        possible = model.model_fields.keys() - _REFUSED
-        for_all = {key: value for key, value in common.items() if key in possible}
-        of_scale = {key: value for key, value in _plain(scale).items() if key in possible}
+        of_all, of_command, of_scale = (
+            {key: value for key, value in _plain(each).items() if key in possible}
+            for each in (document, document.get(command, {}), scale)
+        )
         # an evaluation's folder is named by what is scored: what two stages share is forecast once
         out = None if command == "evaluate" else folder / name
         fixed = {**shared, "runs": folder, "out": out, "study": name}
         fixed = {key: value for key, value in fixed.items() if key in model.model_fields}
-        values = {**for_all, **own, **of_scale, **smaller, **fixed}
+        values = {**of_all, **of_command, **own, **of_scale, **smaller, **fixed}
         origins: dict[str, Source] = {
             key: sources.get(key, "default") if key in fixed or key not in values else "config"
             for key in model.model_fields
@@ -171,7 +159,10 @@ def read_stages(
             stages.append(Stage(name, command, model(**values), origins))
         except ValidationError as error:
             wrong = complaints(error, read_fields(model), lambda field: field.label)
-            raise SettingsError("\n  ".join([f"{where}:", *wrong]), _HELP) from None
+            raise SettingsError(
+                "\n  ".join([f"{where}:", *wrong]),
+                f"lvlora {command} --help explains every option.",
+            ) from None
     return folder, tuple(stages)
 
 

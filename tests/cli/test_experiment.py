@@ -131,7 +131,7 @@ def test_all_stages_are_made_on_one_ledger(done, tmp_path):
         assert all(0 < s <= m for s, m in zip(spent, most, strict=True))
     assert {row.command for row in rows} == {"evaluate", "train"}  # a trial is a run
     assert done["budget"] == 10**12
-    assert done["left"] == 10**12 - charged.executed
+    assert done["flops_at_most"] == done["flops"]  # nothing is left
     by_name = {stage["name"]: stage for stage in done["stages"]}
     assert by_name["default"]["result"]["steps"] == 4
     assert Path(by_name["search"]["result"]["adapter"]).name.startswith("trial-")
@@ -221,9 +221,9 @@ def test_a_dry_run_needs_no_weights_and_leaves_nothing(
     for stage in plan["stages"]:
         assert stage["flops_at_most"] == made[stage["name"]]["flops_at_most"]
         assert stage["seconds"] is None  # no such work is in a ledger
-    assert plan["seconds"] is None
-    share = plan["flops_at_most"]["executed"] / 10**12
-    assert plan["share_of_budget"] == pytest.approx(share)
+        assert stage["result"] is None
+    most = sum(stage["flops_at_most"]["executed"] for stage in plan["stages"])
+    assert plan["flops_at_most"]["executed"] == most
     half = run_lvlora([*asked, "--dry-run", "--json", "--scale", "less"]).json
     default = {stage["name"]: stage for stage in half["stages"]}["default"]
     assert default["what"].startswith("2 steps")
@@ -231,14 +231,12 @@ def test_a_dry_run_needs_no_weights_and_leaves_nothing(
     new = [tmp_path / "new" if a == tmp_path / "whole" else a for a in args]
     timed = run_lvlora([*new, "--dry-run", "--json"]).json
     assert all(stage["seconds"] > 0 for stage in timed["stages"])
-    assert timed["seconds"] == pytest.approx(sum(s["seconds"] for s in timed["stages"]))
 
 
 def test_a_dry_run_of_a_finished_experiment_has_nothing_to_come(done, run_lvlora, args):
     plan = run_lvlora([*args, "--dry-run", "--json"]).json
-    assert all(stage["done"] for stage in plan["stages"])
-    assert plan["seconds"] == 0
-    assert plan["share_of_budget"] == plan["charged"]["executed"] / 10**12
+    assert plan["stages"] == done["stages"]
+    assert plan["flops_at_most"] == plan["flops"] == done["flops"]
 
 
 def test_what_other_commands_spend_is_a_row_of_its_own(done, run_lvlora, args, tmp_path):

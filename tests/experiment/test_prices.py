@@ -40,8 +40,8 @@ def test_the_coursework_fits_its_budget(tmp_path, scale, executed):
     sources = dict.fromkeys(ExperimentSettings.model_fields, "flag")
     _, stages = read_stages(settings, sources, COURSEWORK)
     data = simulate(SimulateSettings(n_series=850))
-    planned = price_stages(stages, data)
-    assert sum(p.at_most.coursework for p in planned) <= 10**17
-    assert sum(p.at_most.executed for p in planned) <= executed
+    planned = price_stages(stages, data, [])
+    assert sum(p.flops_at_most.coursework for p in planned) <= 10**17
+    assert sum(p.flops_at_most.executed for p in planned) <= executed
     # not so small that nothing could be learned
     assert int(planned[1].what.split()[0].replace(",", "")) > 40

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from lvlora.errors import DataError, SettingsError
-from lvlora.experiment.record import FILE, Record, Result
+from lvlora.experiment.record import FILE, Finished, Result, read_finished, write_finished
 from lvlora.experiment.settings import Stage
 from lvlora.train.settings import TrainSettings
 
@@ -16,13 +16,14 @@ def _stage(**changes):
 
 @pytest.fixture
 def folder(tmp_path):
-    Record().with_result(_stage(), "hash", Result(folder="x", mae=0.5)).write(tmp_path)
+    finished = Finished(settings=_stage().deciding("hash"), result=Result(folder="x", mae=0.5))
+    write_finished(tmp_path, {"first": finished})
     return tmp_path
 
 
 def test_a_result_is_read_as_it_was_written(folder):
-    record = Record.read(folder, [_stage(threads=1, save_every=3)], "hash")  # the same result
-    assert record.stages["first"].result == Result(folder="x", mae=0.5)
+    finished = read_finished(folder, [_stage(threads=1, save_every=3)], "hash")  # the same result
+    assert finished["first"].result == Result(folder="x", mae=0.5)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +36,7 @@ def test_a_result_is_read_as_it_was_written(folder):
 )
 def test_other_settings_are_refused_by_name(folder, stage, data, name):
     with pytest.raises(SettingsError, match=name):
-        Record.read(folder, [stage], data)
+        read_finished(folder, [stage], data)
 
 
 @pytest.mark.parametrize(
@@ -56,4 +57,4 @@ def test_a_damaged_record_is_refused_by_name(folder, key, value):
     target[last] = value
     (folder / FILE).write_text(json.dumps(facts))
     with pytest.raises(DataError, match=FILE):
-        Record.read(folder, [_stage()], "hash")
+        read_finished(folder, [_stage()], "hash")
