@@ -183,7 +183,8 @@ def _record(
     rows, stages = entries(folder), []
     for stage in planned:  # its run, its trials or its evaluation
         own = [r for r in rows if r.run == stage.name or r.run.startswith(f"{stage.name}/")]
-        now: dict[str, Any] = {"flops": sum((row.charged for row in own), NOTHING)}
+        flops = sum((row.charged for row in own), NOTHING)
+        now: dict[str, Any] = {"flops": flops, "result": None}
         if stage.name in finished:
             now["seconds"] = sum(row.seconds for row in own)
             now["result"] = finished[stage.name].result
