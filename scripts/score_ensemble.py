@@ -36,8 +36,8 @@ from lvlora.data.metrics.scores import inside_interval, naive_scale
 from lvlora.evaluation.comparison import difference
 from lvlora.forecast import ensemble
 from lvlora.forecast.forecaster import Forecaster, in_order
-from lvlora.forecast.rivals import Prediction, default_rivals
-from lvlora.forecast.rivals.forecaster import RivalForecaster
+from lvlora.forecast.rivals import default_rivals
+from lvlora.forecast.rivals.contract import Prediction, Rival
 from lvlora.forecast.rivals.parts.futures import N_HINDCASTS, recent_origins
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.devices import set_threads
@@ -83,7 +83,7 @@ def collect(every: Sequence[Series], folder: Path, samples: int) -> list[dict[st
         histories = {i: every[i].steps(0, len(every[i]) - HELD_OUT) for i in places}
         names = tuple(f"v{v}" for v in range(width))
         together = Dataset(tuple(histories.values()), names)
-        rivals = [RivalForecaster(rival) for rival in default_rivals() if rival.takes_part]
+        rivals = [rival for rival in default_rivals() if rival.takes_part]
         for forecaster in [model, *rivals]:
             usable = _usable(forecaster, histories, together)
             if not usable:
@@ -104,12 +104,12 @@ def _usable(
     forecaster: Forecaster, histories: Mapping[int, Series], together: Dataset
 ) -> list[int]:
     """Return the places of the histories that it can forecast, each by itself."""
-    if not isinstance(forecaster, RivalForecaster):
+    if not isinstance(forecaster, Rival):
         return list(histories)
-    if forecaster.rival.learns:
-        return [] if forecaster.rival.refusal(together) else list(histories)
+    if forecaster.learns:
+        return [] if forecaster.refusal(together) else list(histories)
     alone = {i: replace(together, series=(history,)) for i, history in histories.items()}
-    return [i for i, history in alone.items() if not forecaster.rival.refusal(history)]
+    return [i for i, history in alone.items() if not forecaster.refusal(history)]
 
 
 def _keep(file: Path, forecaster: Forecaster, histories: Sequence[Series], samples: int) -> None:

@@ -138,7 +138,7 @@ def main() -> None:
         forecasts, distributions = {}, {}
         for name in args.rivals:
             begin = time.process_time()
-            made = [rivals[name].predict(c.time, h.values, args.samples, c.id) for h, c in both]
+            made = [rivals[name].prediction(c.time, h.values, args.samples, c.id) for h, c in both]
             seconds = (time.process_time() - begin) / len(made)
             forecasts[name] = [prediction.point for prediction in made]
             if args.samples:

@@ -19,7 +19,7 @@ import lvlora
 from lvlora.data.dataset import Dataset, FloatArray, Series
 from lvlora.data.files.readers import read_dataset
 from lvlora.data.histories import Cut, last_windows
-from lvlora.forecast.rivals import LastValue, SeasonalNaive
+from lvlora.forecast.rivals.naive import LastValue, SeasonalNaive
 from lvlora.settings.shared import InputSettings
 from lvlora.train.validation import gain_in
 

@@ -1,7 +1,7 @@
 """Rows of an evaluation, as tests make them."""
 
 from lvlora.evaluation.scores import Entry, Hindsight, Scoring, learnable
-from lvlora.forecast.rivals.forecaster import GREEDY, RivalForecaster
+from lvlora.forecast.rivals.contract import GREEDY
 from lvlora.forecast.sampling import Sampling
 
 
@@ -10,11 +10,11 @@ def score_model(model, task, sampling, levels, pieces=None, progress=None) -> En
 
 
 def score_rival(rival, task, train, levels, pieces=None, progress=None, n_samples=0) -> Entry:
-    forecaster = RivalForecaster(rival, task.learnable(train))
+    forecaster = rival.learning_from(task.learnable(train))
     sampling = Sampling(samples=n_samples) if n_samples else GREEDY
     return Scoring(forecaster, task, sampling, pieces).run(levels, progress)
 
 
 def hindsight(rival, task, train, pieces=None) -> Hindsight:
-    forecasters = [RivalForecaster(rival, data) for data in learnable(task, train)]
+    forecasters = [rival.learning_from(data) for data in learnable(task, train)]
     return Hindsight(forecasters, task, GREEDY, pieces)

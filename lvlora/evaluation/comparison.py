@@ -20,7 +20,7 @@ from lvlora.data.metrics.measures import Difference, Interval
 from lvlora.data.metrics.scores import absolute_errors
 from lvlora.evaluation.protocol import Task
 from lvlora.evaluation.scores import Entry
-from lvlora.forecast.rivals import LastValue, SeasonalNaive
+from lvlora.forecast.rivals.naive import LastValue, SeasonalNaive
 
 _RESAMPLES = 2000
 

@@ -42,7 +42,6 @@ from lvlora.forecast.estimate import (
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.open_model import warn_of_reading
 from lvlora.forecast.plan import DEFAULT_DECIMALS
-from lvlora.forecast.rivals.forecaster import RivalForecaster
 from lvlora.forecast.rivals.parts.futures import N_HINDCASTS
 from lvlora.forecast.usage import reserved
 from lvlora.forecast.workers import WORTH_SECONDS, processes
@@ -190,7 +189,7 @@ def _rivals_seconds(job: Job) -> float:
     horizons = [task.protocol.horizon] * len(chosen)
     seconds, seen = 0.0, task.learnable(job.train)
     for rival in rivals_of(task, job.train)[0]:
-        forecaster = RivalForecaster(rival, learns_from=seen)
+        forecaster = rival.learning_from(seen)
         spent, n_timed = 0.0, 0
         for part in forecaster.planned(chosen, horizons, job.sampling).parts():
             if not part.places:
@@ -303,11 +302,11 @@ def _score_rivals(job: Job, narrator: Narrator) -> list[Entry]:
             if rival.uses_season and rival.season != "auto":
                 identity["season"] = rival.season
             pieces = job.folder.pieces(name, {**identity, "samples": job.rival_samples})
-            forecaster = RivalForecaster(rival, all_seen)
+            forecaster = rival.learning_from(all_seen)
             scoring = Scoring(forecaster, task, job.sampling, pieces)
             if settings.ensemble and rival.takes_part:
                 pieces = job.folder.pieces(f"{name}, past", {**identity, "past": N_HINDCASTS})
-                forecasters = [RivalForecaster(rival, data) for data in seen]
+                forecasters = [rival.learning_from(data) for data in seen]
                 hindsight = Hindsight(forecasters, task, job.sampling, pieces)
             work.append((scoring, hindsight))
         n_units = sum(one.n_units for both in work for one in both if one is not None)

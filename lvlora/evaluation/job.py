@@ -23,7 +23,8 @@ from lvlora.forecast.ensemble import NAME
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.open_model import open_forecaster, warn_of_seen
 from lvlora.forecast.plan import DEFAULT_DECIMALS
-from lvlora.forecast.rivals import RoundingFloor, default_rivals
+from lvlora.forecast.rivals import default_rivals
+from lvlora.forecast.rivals.naive import RoundingFloor
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.choice import Choice, choose
 from lvlora.model.devices import set_threads

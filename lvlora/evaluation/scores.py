@@ -31,7 +31,9 @@ from lvlora.forecast.ensemble import (
 )
 from lvlora.forecast.forecaster import Forecaster, Progress
 from lvlora.forecast.language_model import LanguageModel, OutlinedModel
-from lvlora.forecast.rivals import Prediction, Rival, RoundingFloor, default_rivals, rivals_for
+from lvlora.forecast.rivals import default_rivals, rivals_for
+from lvlora.forecast.rivals.contract import Prediction, Rival
+from lvlora.forecast.rivals.naive import RoundingFloor
 from lvlora.forecast.rivals.parts.futures import N_HINDCASTS, recent_origins
 from lvlora.forecast.sampling import Sampling
 from lvlora.text.scaling import Scale, scale_for

@@ -15,12 +15,11 @@ import numpy as np
 
 from lvlora.answers import NOTHING
 from lvlora.data.dataset import Dataset, FloatArray, Series
-from lvlora.errors import SettingsError
 from lvlora.forecast.answers import EnsembleMember
 from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.forecaster import Forecaster, Part, PlannedForecasts, Progress
-from lvlora.forecast.rivals import Prediction, default_rivals, rival_called
-from lvlora.forecast.rivals.forecaster import RivalForecaster, as_forecast
+from lvlora.forecast.rivals import default_rivals
+from lvlora.forecast.rivals.contract import Prediction, Rival
 from lvlora.forecast.rivals.parts.futures import N_HINDCASTS, recent_origins
 from lvlora.forecast.sampling import Sampling
 from lvlora.settings.base import Season
@@ -362,29 +361,9 @@ def _mixed(
     mixed = pooled(predictions, shares, n_samples)
     by_weight = sorted(zip(forecasts, shares.tolist(), strict=True), key=lambda both: -both[1])
     first = next(iter(forecasts.values()))
-    return replace(as_forecast(history, mixed, first.time), weights=dict(by_weight))
+    return replace(mixed.of_series(history, first.time), weights=dict(by_weight))
 
 
-def rival_for(word: str, dataset: Dataset, season: Season) -> RivalForecaster:
-    """A new rival by its name as it is typed, for these data.
-
-    Raises:
-        SettingsError: there is none of that name, or it cannot forecast such data.
-    """
-    rival = rival_called(word, season)
-    reason = rival.refusal(dataset)
-    if reason:
-        raise SettingsError(
-            f"--forecaster {word}: cannot forecast these data here: {reason}",
-            "lvlora baseline says which forecasters can.",
-        )
-    return RivalForecaster(rival)
-
-
-def members_for(dataset: Dataset, season: Season = "auto") -> list[RivalForecaster]:
+def members_for(dataset: Dataset, season: Season = "auto") -> list[Rival]:
     """New rivals that take part in the ensemble: no one who only chooses."""
-    return [
-        RivalForecaster(rival)
-        for rival in default_rivals(season)
-        if rival.takes_part and not rival.refusal(dataset)
-    ]
+    return [r for r in default_rivals(season) if r.takes_part and not r.refusal(dataset)]

@@ -83,7 +83,7 @@ def scores(
     """How near forecasts came to the truth, beside rivals that cost next to nothing."""
     # not for forecasts without a truth
     from lvlora.forecast.rivals import naive_rivals, quick_rivals, rivals_for
-    from lvlora.forecast.rivals.forecaster import GREEDY, RivalForecaster
+    from lvlora.forecast.rivals.contract import GREEDY
 
     values = np.stack([f.values for f in truth.futures])
     seen = [s.values for s in histories]
@@ -103,9 +103,7 @@ def scores(
     alone = [replace(s, known=None) for s in histories]
     beside = []
     for rival in rivals:
-        parts = (
-            RivalForecaster(rival).planned(alone, [values.shape[1]] * len(alone), GREEDY).parts()
-        )
+        parts = rival.planned(alone, [values.shape[1]] * len(alone), GREEDY).parts()
         beside.append(RivalScores(name=rival.name, **scored(in_order(parts))[0]))
     samples = np.stack([f.samples for f in forecasts])
     own, result = scored(forecasts, samples if samples.shape[1] > 1 else None)

@@ -414,12 +414,13 @@ def _forecaster(
         return model
     # and with them all rivals, which no other forecast waits for
     from lvlora.forecast import ensemble
+    from lvlora.forecast.rivals import rival_for
 
     if model is not None:
         members = ensemble.members_for(data, settings.season)
         return ensemble.Ensemble([model, *members], settings.patience)
-    rival = ensemble.rival_for(settings.forecaster, data, settings.season)
-    if data.known and not rival.rival.uses_known:
+    rival = rival_for(settings.forecaster, data, settings.season)
+    if data.known and not rival.uses_known:
         narrator.warning(
             f"{rival.name} has no use for known columns ({', '.join(data.known)}): they are "
             "left out."

@@ -219,13 +219,12 @@ def add_rivals(path: Path, scored: Scored, train: Dataset) -> None:
         return
     learnable = train[:_MOST_TRAINING]
     horizon = len(scored.futures[0])
-    context = min(map(len, scored.histories))
     rows = []
     for rival in quick_rivals():
         if rival.refusal(learnable):
             continue
         try:
-            rival.fit(learnable, context, horizon)
+            rival.fit(learnable, horizon)
             point = [
                 rival.forecast(np.concatenate([h.time, f.time]), h.values)
                 for h, f in zip(scored.histories, scored.futures, strict=True)

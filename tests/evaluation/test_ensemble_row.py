@@ -9,7 +9,8 @@ from lvlora.evaluation.folder import Pieces
 from lvlora.evaluation.protocol import Protocol, Task, task
 from lvlora.evaluation.scores import score_ensemble, score_floor
 from lvlora.forecast.ensemble import NAME, loss
-from lvlora.forecast.rivals import LastValue, Rival, SeasonalNaive
+from lvlora.forecast.rivals import LastValue, SeasonalNaive
+from lvlora.forecast.rivals.contract import Rival
 from lvlora.forecast.rivals.parts.futures import recent_origins
 
 LEVELS = (0.1, 0.5, 0.9)
@@ -62,7 +63,7 @@ def test_a_learner_sees_nothing_of_the_ends_it_forecasts() -> None:
     seen: list[int] = []
 
     class Learner(LastValue):
-        def fit(self, train: Dataset, context: int, horizon: int) -> None:
+        def fit(self, train: Dataset, horizon: int) -> None:
             seen.append(max(len(s) for s in train))
             assert horizon == 10
 

@@ -16,14 +16,13 @@ from lvlora.forecast.ensemble import (
     loss,
     members_for,
     pooled,
-    rival_for,
     weights,
 )
 from lvlora.forecast.forecast import continue_time
 from lvlora.forecast.forecaster import in_order
 from lvlora.forecast.language_model import LanguageModel
-from lvlora.forecast.rivals import LastValue, Prediction, SeasonalNaive, default_rivals, option_name
-from lvlora.forecast.rivals.forecaster import GREEDY, RivalForecaster, as_forecast
+from lvlora.forecast.rivals import LastValue, SeasonalNaive, default_rivals, option_name, rival_for
+from lvlora.forecast.rivals.contract import GREEDY, Prediction
 from lvlora.forecast.rivals.parts.futures import recent_origins
 from lvlora.forecast.sampling import Sampling
 
@@ -51,7 +50,7 @@ def test_who_cannot_forecast_such_data_says_so() -> None:
 
 
 def test_a_rivals_forecast_is_its_own_point_with_futures_around_it() -> None:
-    history, rival = wave(), RivalForecaster(SeasonalNaive())
+    history, rival = wave(), SeasonalNaive()
     (forecast,) = rival.predict([history], 5, Sampling(samples=7))
     assert forecast.samples.shape == (7, 5, 2)
     assert forecast.time.tolist() == continue_time(history.time, 5).tolist()
@@ -79,7 +78,7 @@ def test_the_past_is_forecast_from_what_came_before_it() -> None:
             seen.append((len(time), len(history)))
             return super().forecast(time, history)
 
-    histories, rival = [history, wave(5)], RivalForecaster(Spy())
+    histories, rival = [history, wave(5)], Spy()
     losses = {}
     for of_one in by_origin(histories, 10):
         hindcasts = Hindcasts.plan(rival, histories, of_one, Sampling())
@@ -117,7 +116,7 @@ class Oracle(LastValue):
 
 def test_an_ensemble_leans_on_who_was_right_and_is_one_more_forecaster(tiny_base) -> None:
     model = LanguageModel(tiny_base(), decimals=1)
-    together = Ensemble([model, RivalForecaster(Oracle()), RivalForecaster(LastValue())])
+    together = Ensemble([model, Oracle(), LastValue()])
     histories = [wave(48), wave(20, "v")]
     sampling = Sampling(samples=4, views=1)
     planned = together.planned(histories, [6, 6], sampling)
@@ -145,7 +144,7 @@ def test_an_ensemble_leans_on_who_was_right_and_is_one_more_forecaster(tiny_base
 def test_a_prediction_without_samples_is_one_future() -> None:
     history = wave()
     point = np.ones((2, 2))
-    found = as_forecast(history, Prediction(point), np.arange(2.0))
+    found = Prediction(point).of_series(history, np.arange(2.0))
     assert found.context == 48
     np.testing.assert_array_equal(found.quantile(0.9), point)
 
@@ -158,7 +157,7 @@ def test_who_is_slower_than_patience_is_left_out_and_named() -> None:
             sleep(0.05)
             return super().forecast(time, history)
 
-    members = [RivalForecaster(Oracle()), RivalForecaster(Slow()), RivalForecaster(LastValue())]
+    members = [Oracle(), Slow(), LastValue()]
     (part,) = Ensemble(members, patience=0.04).planned([wave()], [6], GREEDY).parts()
     (forecast,) = part.forecasts
     assert list(forecast.weights) == ["oracle", "last value"]

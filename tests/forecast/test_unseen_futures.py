@@ -16,13 +16,12 @@ from lvlora.forecast.holdout import hold_out
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.rivals import (
     ContextParroting,
-    EquationFit,
     LastValue,
     PooledQuantiles,
     SeasonalNaive,
     VectorAutoregression,
 )
-from lvlora.forecast.rivals.equations import BestEquations
+from lvlora.forecast.rivals.equations import BestEquations, EquationFit
 from lvlora.forecast.sampling import Sampling
 from lvlora.text.codec import Codec
 from lvlora.text.scaling import of_dataset

@@ -14,7 +14,7 @@ from lvlora.data.simulate import simulate
 from lvlora.errors import LvloraError
 from lvlora.forecast.ensemble import Ensemble
 from lvlora.forecast.rivals import LastValue, lotka_volterra
-from lvlora.forecast.rivals.forecaster import GREEDY, RivalForecaster, predictions
+from lvlora.forecast.rivals.contract import GREEDY, predictions
 from lvlora.forecast.workers import processes, shared
 
 # the processes cannot import a module of tests
@@ -95,7 +95,7 @@ def test_a_failure_is_not_swallowed(worth_it) -> None:
 
 @pytest.mark.filterwarnings("error")
 def test_patience_ends_work_that_is_shared(worth_it) -> None:
-    members = [RivalForecaster(lotka_volterra()), RivalForecaster(LastValue())]
+    members = [lotka_volterra(), LastValue()]
     histories = [s.steps(0, 25) for s in data(4)]
     with processes(2):
         planned = Ensemble(members, patience=0.02).planned(histories, [5] * 4, GREEDY)

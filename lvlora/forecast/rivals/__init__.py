@@ -1,10 +1,9 @@
 """Rivals: forecasters that are not language models, scored in the same table.
 
-`contract` says what a rival is. A rival is added as a module of its own and a line in
-`default_rivals`, or by another package; tables, budgets, `lvlora baseline` and the tests of all
-rivals take it from there.
-One that chooses settings on the history, iterates a map of the last steps or needs linear algebra
-finds that in `parts/`. `processes` shares the work of slow rivals.
+`contract` has what a rival is and what several share. A rival is added as a module of its own and a
+line in `default_rivals`, or by another package; tables, budgets, `lvlora baseline` and the tests of
+all rivals take it from there. `parts/` has what choosing settings on a history, fitting rates and
+linear algebra need.
 
 Rivals see histories as arrays, and nothing of text, tokens or torch.
 """
@@ -13,12 +12,11 @@ from collections.abc import Iterator, Sequence
 
 from lvlora.data.dataset import Dataset
 from lvlora.errors import SettingsError, meant
-from lvlora.forecast.rivals.contract import Prediction, Rival
+from lvlora.forecast.rivals.contract import Rival
 from lvlora.forecast.rivals.delay_maps import ContextParroting, Nvar, SMap, VectorAutoregression
 from lvlora.forecast.rivals.echo_state import EchoState
 from lvlora.forecast.rivals.equations import (
     BestEquations,
-    EquationFit,
     lotka_volterra,
     rosenzweig_macarthur,
     self_limited,
@@ -26,7 +24,7 @@ from lvlora.forecast.rivals.equations import (
 from lvlora.forecast.rivals.exponential_smoothing import ExponentialSmoothing
 from lvlora.forecast.rivals.gaussian_process import GaussianProcess
 from lvlora.forecast.rivals.gompertz import Gompertz
-from lvlora.forecast.rivals.naive import ContextMean, LastValue, RoundingFloor, SeasonalNaive
+from lvlora.forecast.rivals.naive import ContextMean, LastValue, SeasonalNaive
 from lvlora.forecast.rivals.packages import MODELS, Fracast, Statistical
 from lvlora.forecast.rivals.pooled_quantiles import PooledQuantiles
 from lvlora.forecast.rivals.refitted_rates import RefittedRates
@@ -42,7 +40,7 @@ def default_rivals(season: Season = "auto") -> list[Rival]:
     """New, unfitted rivals in the order of the table, from the plainest to the best informed.
 
     A rival is added here and nowhere else, or by another package (`GROUP`). Those of packages that
-    are not installed refuse all data. `RoundingFloor` is not among them: it needs the truth.
+    are not installed refuse all data.
 
     Args:
         season: of those that have one.
@@ -119,11 +117,11 @@ def option_name(name: str) -> str:
     return name.replace(" ", "-")
 
 
-def rival_called(word: str, season: Season = "auto") -> Rival:
-    """A new rival by its name as it is typed.
+def rival_for(word: str, dataset: Dataset, season: Season) -> Rival:
+    """Return a new rival by its name as it is typed, for these data.
 
     Raises:
-        SettingsError: no rival has that name.
+        SettingsError: there is none of that name, or it cannot forecast such data.
     """
     rivals = {option_name(rival.name): rival for rival in default_rivals(season)}
     if word not in rivals:
@@ -131,6 +129,11 @@ def rival_called(word: str, season: Season = "auto") -> Rival:
         raise SettingsError(
             f"--forecaster: should be {', '.join(names[:-1])} or {names[-1]}, got {word!r}",
             meant(word, names).strip() or "The names are those of lvlora baseline, with hyphens.",
+        )
+    if reason := rivals[word].refusal(dataset):
+        raise SettingsError(
+            f"--forecaster {word}: cannot forecast these data here: {reason}",
+            "lvlora baseline says which forecasters can.",
         )
     return rivals[word]
 
@@ -147,37 +150,3 @@ def _of_other_packages() -> Iterator[Rival]:
                 "docs/howto/forecaster.md shows one that works; or uninstall its package.",
             ) from error
         yield rival
-
-
-__all__ = [
-    "BestEquations",
-    "ContextMean",
-    "ContextParroting",
-    "EchoState",
-    "EquationFit",
-    "ExponentialSmoothing",
-    "Fracast",
-    "GaussianProcess",
-    "Gompertz",
-    "LastValue",
-    "Nvar",
-    "PooledQuantiles",
-    "Prediction",
-    "RefittedRates",
-    "Rival",
-    "RoundingFloor",
-    "SMap",
-    "SeasonalNaive",
-    "Sindy",
-    "Statistical",
-    "VectorAutoregression",
-    "default_rivals",
-    "lotka_volterra",
-    "naive_rivals",
-    "option_name",
-    "quick_rivals",
-    "rival_called",
-    "rivals_for",
-    "rosenzweig_macarthur",
-    "self_limited",
-]

@@ -12,8 +12,7 @@ import numpy as np
 from lvlora.data.analysis.periods import find_peaks
 from lvlora.data.dataset import Dataset, FloatArray
 from lvlora.data.gaps import complete
-from lvlora.forecast.rivals.contract import Refitted, Untrained
-from lvlora.forecast.rivals.parts.choosing import NOT_POSITIVE, positive
+from lvlora.forecast.rivals.contract import Prediction, Refitted, Rival
 from lvlora.forecast.rivals.parts.futures import guarded
 
 Derivative = Callable[[FloatArray, float], tuple[float, float]]
@@ -49,6 +48,7 @@ class EquationFit(Refitted):
     """
 
     max_samples = 300
+    needs_positive = True
 
     def __init__(self, name: str, n_parameters: int) -> None:
         """``n_parameters`` 4: Lotka-Volterra; 5: with prey self-limitation 1/K; 6: with a
@@ -60,16 +60,16 @@ class EquationFit(Refitted):
         """See `Rival.refusal`: other than two variables, or a value that is not positive."""
         if len(dataset.variables) != 2:
             return "it needs two variables"
-        return "" if positive(dataset) else NOT_POSITIVE
+        return super().refusal(dataset)
 
-    def refit(
+    def hindcasts(
         self,
         time: FloatArray,
         history: FloatArray,
+        known: FloatArray | None,
         origins: Sequence[int],
-        known: FloatArray | None = None,
     ) -> tuple[FloatArray, list[FloatArray]]:
-        """See `Refitted.refit`. A history that cannot be fitted goes on as its mean.
+        """See `Rival.hindcasts`. A history that cannot be fitted goes on as its mean.
 
         Each hindcast's fit begins at that of the whole history.
         """
@@ -237,7 +237,7 @@ def rosenzweig_macarthur() -> EquationFit:
     return EquationFit("rosenzweig-macarthur fit", 6)
 
 
-class BestEquations(Untrained):
+class BestEquations(Rival):
     """One of several families of equations, chosen for each series.
 
     Each is fitted to the first three quarters of the history and forecasts the last one; that with
@@ -253,18 +253,23 @@ class BestEquations(Untrained):
         self._fits = tuple(fits)
 
     def refusal(self, dataset: Dataset) -> str:
-        """See `Rival.refusal`: that of the first that cannot."""
-        return next(filter(None, (fit.refusal(dataset) for fit in self._fits)), "")
+        """See `Rival.refusal`: all families take the same data."""
+        return self._fits[0].refusal(dataset)
 
     def forecast(self, time: FloatArray, history: FloatArray) -> FloatArray:
         """See `Rival.forecast`."""
         return self._best(time, history).forecast(time, history)
 
-    def with_hindcasts(
-        self, time: FloatArray, history: FloatArray, known: FloatArray | None = None
-    ) -> tuple[FloatArray, list[FloatArray]]:
-        """See `Untrained.with_hindcasts`; with the family chosen for the whole history."""
-        return self._best(time, history).with_hindcasts(time, history)
+    def prediction(
+        self,
+        time: FloatArray,
+        history: FloatArray,
+        n_samples: int = 0,
+        name: str = "",
+        known: FloatArray | None = None,
+    ) -> Prediction:
+        """See `Rival.prediction`; with the family chosen for the whole history."""
+        return self._best(time, history).prediction(time, history, n_samples, name)
 
     def _best(self, time: FloatArray, history: FloatArray) -> EquationFit:
         n_known = len(history)

@@ -10,8 +10,7 @@ import numpy as np
 
 from lvlora.data.dataset import FloatArray
 from lvlora.data.seasons import whole_season
-from lvlora.forecast.rivals.contract import EachByItself
-from lvlora.forecast.rivals.parts.standardising import Standardised
+from lvlora.forecast.rivals.contract import EachByItself, Variable
 
 _FEWEST = 6
 _LONGEST_SEASON = 60
@@ -142,20 +141,13 @@ class ExponentialSmoothing(EachByItself):
     fewest = _FEWEST
 
     def period_used(self, period: float, n_steps: int) -> float:
-        """See `Untrained.period_used`: whole steps, two seasons of them and more."""
+        """See `Rival.period_used`: whole steps, two seasons of them and more."""
         whole = whole_season(period)
         fits = 2 <= whole <= min(_LONGEST_SEASON, (n_steps - 2) // 2)
         return float(whole) if fits else math.nan
 
-    def continued(
-        self,
-        scaled: Standardised,
-        variable: int,
-        season: int,
-        n_samples: int,
-        rng: np.random.Generator,
-    ) -> FloatArray:
+    def continued(self, of: Variable, n_samples: int, rng: np.random.Generator) -> FloatArray:
         """See `EachByItself.continued`."""
-        errors = rng.standard_normal((1 + n_samples, scaled.problem.n_ahead))
+        errors = rng.standard_normal((1 + n_samples, of.n_ahead))
         errors[0] = 0.0
-        return smoothed_exponentially(scaled.problem.values[:, variable], season).ahead(errors)
+        return smoothed_exponentially(of.values, of.season).ahead(errors)

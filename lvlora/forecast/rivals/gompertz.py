@@ -7,10 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lvlora.data.dataset import Dataset, FloatArray
-from lvlora.forecast.rivals.contract import EachByItself
-from lvlora.forecast.rivals.parts.choosing import NOT_POSITIVE, positive
-from lvlora.forecast.rivals.parts.standardising import Standardised
+from lvlora.data.dataset import FloatArray
+from lvlora.forecast.rivals.contract import EachByItself, Variable
 
 _PARAMETERS = 4
 _MOST_MEMORY, _LEAST_SHARE = 0.995, 1e-4
@@ -136,26 +134,15 @@ class Gompertz(EachByItself):
 
     name = "gompertz state space"
     max_samples = 200
+    needs_positive = True
 
-    def refusal(self, dataset: Dataset) -> str:
-        """See `Rival.refusal`: a value that is not positive, or too short series."""
-        return super().refusal(dataset) or ("" if positive(dataset) else NOT_POSITIVE)
-
-    def continued(
-        self,
-        scaled: Standardised,
-        variable: int,
-        season: int,
-        n_samples: int,
-        rng: np.random.Generator,
-    ) -> FloatArray:
+    def continued(self, of: Variable, n_samples: int, rng: np.random.Generator) -> FloatArray:
         """See `EachByItself.continued`."""
-        problem = scaled.problem
-        values, known = problem.values[:, variable], problem.known[:, variable]
+        values, known, n_ahead = of.values, of.known, of.n_ahead
         if known.sum() < self.fewest or not np.ptp(values[known]) > 0:
-            return np.full((1 + n_samples, problem.n_ahead), values[-1])
-        mean, covariance = _ahead(np.where(known, values, np.nan), problem.n_ahead)
+            return np.full((1 + n_samples, n_ahead), values[-1])
+        mean, covariance = _ahead(np.where(known, values, np.nan), n_ahead)
         sizes, axes = np.linalg.eigh(covariance)
         root = axes * np.sqrt(np.maximum(sizes, 0.0))
-        draws = rng.standard_normal((n_samples, problem.n_ahead))
+        draws = rng.standard_normal((n_samples, n_ahead))
         return np.concatenate([mean[None], mean + draws @ root.T])

@@ -7,10 +7,10 @@ import numpy as np
 from lvlora.data.dataset import Dataset, FloatArray
 from lvlora.data.gaps import complete
 from lvlora.data.seasons import seasons, seasons_of
-from lvlora.forecast.rivals.contract import Untrained
+from lvlora.forecast.rivals.contract import Rival
 
 
-class LastValue(Untrained):
+class LastValue(Rival):
     """The last value goes on."""
 
     name = "last value"
@@ -22,7 +22,7 @@ class LastValue(Untrained):
         return np.repeat(complete(time, history)[-1:], n_steps, axis=0)
 
 
-class ContextMean(Untrained):
+class ContextMean(Rival):
     """The mean of the history, over its known values."""
 
     name = "context mean"
@@ -36,7 +36,7 @@ class ContextMean(Untrained):
         return np.repeat(mean[None], len(time) - len(history), axis=0)
 
 
-class SeasonalNaive(Untrained):
+class SeasonalNaive(Rival):
     """The last cycle repeats.
 
     Each variable has its own period, in samples (`seasons`); between samples values are

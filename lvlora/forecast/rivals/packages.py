@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from lvlora.data.dataset import Dataset, FloatArray
+from lvlora.data.dataset import FloatArray
 from lvlora.data.seasons import whole_season
-from lvlora.forecast.rivals.contract import EachByItself, missing_package
-from lvlora.forecast.rivals.parts.standardising import Standardised
+from lvlora.forecast.rivals.contract import EachByItself, Variable
 
 _LEVEL = 80
 _Z = 1.2815515655446004  # half the width of an 80 % interval in standard deviations
@@ -37,6 +36,7 @@ class Statistical(EachByItself):
     """
 
     speed = "slow"
+    package = "statsforecast"
     uses_season = True
     unit = False
 
@@ -44,26 +44,15 @@ class Statistical(EachByItself):
         """``name``: of `MODELS`."""
         self.name = name
 
-    def refusal(self, dataset: Dataset) -> str:
-        """See `Rival.refusal`: every series is too short, or statsforecast is not installed."""
-        return super().refusal(dataset) or missing_package("statsforecast")
-
     def period_used(self, period: float, n_steps: int) -> float:
-        """See `Untrained.period_used`: whole steps, at least two seasons of them."""
+        """See `Rival.period_used`: whole steps, at least two seasons of them."""
         whole = whole_season(period)
         longest = n_steps // 2 if self.name in ("theta", "ces") else _LONGEST_SEASON
         return float(whole) if 2 <= whole <= min(longest, n_steps // 2) else float("nan")
 
-    def continued(
-        self,
-        scaled: Standardised,
-        variable: int,
-        season: int,
-        n_samples: int,
-        rng: np.random.Generator,
-    ) -> FloatArray:
+    def continued(self, of: Variable, n_samples: int, rng: np.random.Generator) -> FloatArray:
         """See `EachByItself.continued`."""
-        values, n_ahead = scaled.uncentred[:, variable], scaled.problem.n_ahead
+        values, n_ahead, season = of.values + of.centre, of.n_ahead, of.season
         if self.name == "theta" and season > 1:
             # its own test of a season takes a slow cycle for a trend
             phases = np.arange(len(values) + n_ahead) % season
@@ -74,7 +63,7 @@ class Statistical(EachByItself):
             mean, low, high = self._fitted(values, n_ahead, season)
         draws = rng.standard_normal((n_samples, 1))
         paths = np.concatenate([mean[None], mean + np.where(draws < 0, low, high) * draws])
-        return np.asarray(paths - scaled.centre[variable])
+        return np.asarray(paths - of.centre)
 
     def _fitted(
         self, values: FloatArray, n_ahead: int, season: int
@@ -142,24 +131,14 @@ class Fracast(EachByItself):
 
     name = "fracast-0"
     speed = "slow"
+    package = "fracast"
     max_samples = 10_000
     on_logs = False
 
-    def refusal(self, dataset: Dataset) -> str:
-        """See `Rival.refusal`: every series is too short, or the package is not installed."""
-        return super().refusal(dataset) or missing_package("fracast")
-
-    def continued(
-        self,
-        scaled: Standardised,
-        variable: int,
-        season: int,
-        n_samples: int,
-        rng: np.random.Generator,
-    ) -> FloatArray:
+    def continued(self, of: Variable, n_samples: int, rng: np.random.Generator) -> FloatArray:
         """See `EachByItself.continued`."""
-        model, problem = _fracast_model(), scaled.problem
-        forecast = model.forecast(problem.values.T[[variable]], horizon=problem.n_ahead)
+        model = _fracast_model()
+        forecast = model.forecast(of.values[None], horizon=of.n_ahead)
         quantiles = np.sort(forecast[0], axis=1).astype(np.float64)  # (H, Q)
         levels = np.asarray(model.quantiles)
         ranks = [0.5, *rng.random(n_samples)]

@@ -11,9 +11,9 @@ import numpy as np
 from lvlora.data.dataset import Dataset, FloatArray
 from lvlora.data.gaps import complete
 from lvlora.data.seasons import whole_season
-from lvlora.forecast.rivals.contract import EachByItself, OwnDistribution
+from lvlora.forecast.rivals.contract import EachByItself, OwnDistribution, Variable
 from lvlora.forecast.rivals.parts.futures import recent_origins, stream
-from lvlora.forecast.rivals.parts.standardising import Standardised, standardised
+from lvlora.forecast.rivals.parts.standardising import standardised
 
 _LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
 _LAGS = 5
@@ -54,7 +54,7 @@ class PooledQuantiles(EachByItself):
             return ""
         return f"it learns from at least {_LEAST_HISTORIES} histories of {2 * self.fewest} steps"
 
-    def fit(self, train: Dataset, context: int, horizon: int) -> None:
+    def fit(self, train: Dataset, horizon: int) -> None:
         """Learn from all steps of the series; too few of them leave it unfitted."""
         self._learn(train, horizon)
         self._train, self._horizon, self._before = train, horizon, None
@@ -87,7 +87,7 @@ class PooledQuantiles(EachByItself):
             if len(series) < 2 * self.fewest:
                 continue
             filled = complete(series.time, series.values)
-            periods = self.seasons_of(series.time, filled)
+            periods = self.whole_seasons(series.time, filled)
             columns = standardised(series.time, series.values).problem.values.T
             for values, season in zip(columns, periods, strict=True):
                 origins = rng.integers(self.fewest - 1, len(values) - 1, each)
@@ -114,28 +114,19 @@ class PooledQuantiles(EachByItself):
             self._models.append(model.fit(features, changes))
 
     def period_used(self, period: float, n_steps: int) -> float:
-        """See `Untrained.period_used`: whole steps, one season of them and more."""
+        """See `Rival.period_used`: whole steps, one season of them and more."""
         whole = whole_season(period)
         return float(whole) if 2 <= whole < n_steps else math.nan
 
-    def continued(
-        self,
-        scaled: Standardised,
-        variable: int,
-        season: int,
-        n_samples: int,
-        rng: np.random.Generator,
-    ) -> FloatArray:
+    def continued(self, of: Variable, n_samples: int, rng: np.random.Generator) -> FloatArray:
         """See `EachByItself.continued`; unfitted, it is the last value."""
         from scipy.special import ndtri
 
-        problem = scaled.problem
-        values = problem.values[:, variable]
-        paths = np.full((1 + n_samples, problem.n_ahead), values[-1])
+        paths = np.full((1 + n_samples, of.n_ahead), of.values[-1])
         if self._models:
-            ahead = np.minimum(np.arange(1, problem.n_ahead + 1), self._longest)
-            origin = np.full(problem.n_ahead, problem.n_known - 1)
-            features = _features(values, origin, ahead, season)
+            ahead = np.minimum(np.arange(1, of.n_ahead + 1), self._longest)
+            origin = np.full(of.n_ahead, len(of.values) - 1)
+            features = _features(of.values, origin, ahead, of.season)
             changes = np.sort(np.stack([m.predict(features) for m in self._models]), axis=0)
             knots = ndtri(np.array(_LEVELS))
             paths[0] += changes[len(_LEVELS) // 2]

@@ -9,7 +9,6 @@ import numpy as np
 from lvlora.data.dataset import Dataset, FloatArray
 from lvlora.data.gaps import complete
 from lvlora.forecast.rivals.contract import Refitted
-from lvlora.forecast.rivals.parts.choosing import NOT_POSITIVE, positive
 from lvlora.forecast.rivals.parts.fitting import (
     STRETCH,
     Fit,
@@ -52,6 +51,7 @@ class RefittedRates(Refitted):
     """
 
     max_samples = 150
+    needs_positive = True
 
     def __init__(self, *, saturating: bool) -> None:
         """``saturating``: with rates that saturate in a prey; else linear and quadratic ones."""
@@ -62,16 +62,16 @@ class RefittedRates(Refitted):
         """See `Rival.refusal`: more than eight variables, or a value that is not positive."""
         if len(dataset.variables) > _MOST_VARIABLES:
             return f"it takes at most {_MOST_VARIABLES} variables"
-        return "" if positive(dataset) else NOT_POSITIVE
+        return super().refusal(dataset)
 
-    def refit(
+    def hindcasts(
         self,
         time: FloatArray,
         history: FloatArray,
+        known: FloatArray | None,
         origins: Sequence[int],
-        known: FloatArray | None = None,
     ) -> tuple[FloatArray, list[FloatArray]]:
-        """See `Refitted.refit`; hindcasts are fitted to what came before them alone."""
+        """See `Rival.hindcasts`; hindcasts are fitted to what came before them alone."""
         n_known = len(history)
         filled = complete(time, history)
         families = self._families(history)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lvlora.data.dataset import Dataset, FloatArray
+from lvlora.data.dataset import FloatArray
 from lvlora.forecast.rivals.parts.algebra import (
     Monomials,
     column_sizes,
@@ -17,7 +17,7 @@ from lvlora.forecast.rivals.parts.algebra import (
     product,
     solved,
 )
-from lvlora.forecast.rivals.parts.choosing import NOT_POSITIVE, ChosenOnHistory, positive
+from lvlora.forecast.rivals.parts.choosing import ChosenOnHistory
 from lvlora.forecast.rivals.parts.fitting import step_integrals
 from lvlora.forecast.rivals.parts.standardising import Problem, smoothed
 
@@ -67,13 +67,9 @@ class Sindy(ChosenOnHistory):
     def __init__(self, *, on_rates: bool) -> None:
         """``on_rates``: per-capita rates; else levels."""
         self.name = "sindy on rates" if on_rates else "sindy on levels"
-        self.on_logs = on_rates
+        self.on_logs = self.needs_positive = on_rates
         self.unit = not on_rates  # a polynomial of x is none of a power of x
         self._degrees = (1, 2, 3) if on_rates else (2, 3, 4)
-
-    def refusal(self, dataset: Dataset) -> str:
-        """See `Rival.refusal`: on rates, a value that is not positive."""
-        return "" if positive(dataset) or not self.on_logs else NOT_POSITIVE
 
     def settings(self, n_known: int, n_variables: int, n_inputs: int = 0) -> list[Setting]:
         """See `ChosenOnHistory.settings`; at most twice as many terms as steps."""

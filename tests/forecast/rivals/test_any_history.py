@@ -61,8 +61,8 @@ def test_any_history(name) -> None:
         n_ahead, n_variables = len(time) - len(history), history.shape[1]
         whole = np.concatenate([history, np.repeat(history[-1:], n_ahead, axis=0)])
         data = Dataset((Series("a", time, whole),) * 3, tuple(map(str, range(n_variables))))
-        rival.fit(data, len(history), n_ahead)
-        made = rival.predict(time, history, 3, "a")
+        rival.fit(data, n_ahead)
+        made = rival.prediction(time, history, 3, "a")
         assert made.point.shape == (n_ahead, n_variables)
         assert made.samples.shape == (3, n_ahead, n_variables)
         assert np.isfinite(made.point).all()

@@ -105,7 +105,7 @@ def test_a_system_outside_the_library_says_less():
 
     def width(system):
         series = simulate_series(system, TIME, 77, 1)
-        made = RefittedRates(saturating=True).predict(TIME, series.values[:50], 40, "a")
+        made = RefittedRates(saturating=True).prediction(TIME, series.values[:50], 40, "a")
         assert made.samples is not None
         low, high = np.quantile(made.samples, [0.1, 0.9], axis=0)
         return np.mean((high - low) / series.values[:50].std(axis=0))
@@ -167,7 +167,7 @@ def test_what_shows_no_rates_goes_on_as_its_last_value(history):
 def test_the_same_twice_to_the_last_bit_and_counted():
     (series,) = simulate(SimulateSettings(n_series=1, seed=2, noise=0.05)).series
     one, two = (
-        RefittedRates(saturating=True).predict(series.time, series.values[:50], 5, "a")
+        RefittedRates(saturating=True).prediction(series.time, series.values[:50], 5, "a")
         for _ in range(2)
     )
     assert np.array_equal(one.point, two.point)
@@ -184,7 +184,7 @@ def test_hindcasts_know_nothing_of_what_follows_them():
     other = values.copy()
     other[40:] *= 1.05
     rival = RefittedRates(saturating=False)
-    (ours,) = rival.refit(series.time[:52], values, [30])[1]
-    (theirs,) = rival.refit(series.time[:52], other, [30])[1]
+    (ours,) = rival.hindcasts(series.time[:52], values, None, [30])[1]
+    (theirs,) = rival.hindcasts(series.time[:52], other, None, [30])[1]
     # the centre of the logarithms is the whole history's, and so are the families that are tried
     assert ours == pytest.approx(theirs, rel=1e-2)

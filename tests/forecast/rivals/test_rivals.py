@@ -17,7 +17,6 @@ from lvlora.forecast.rivals import (
     ContextParroting,
     LastValue,
     PooledQuantiles,
-    RoundingFloor,
     SeasonalNaive,
     VectorAutoregression,
     default_rivals,
@@ -26,6 +25,7 @@ from lvlora.forecast.rivals import (
     self_limited,
 )
 from lvlora.forecast.rivals.contract import EachByItself
+from lvlora.forecast.rivals.naive import RoundingFloor
 from lvlora.forecast.rivals.parts.futures import guarded
 from lvlora.settings.shared import InputSettings
 
@@ -128,7 +128,7 @@ def fitted(name, kind):
     whole = np.concatenate([history, history[:n_ahead]])
     train = Dataset((Series("a", time[: len(whole)], whole),) * 3, ("v",) * history.shape[1])
     rival = named(name)
-    rival.fit(train, len(history), n_ahead)
+    rival.fit(train, n_ahead)
     return rival, time, history
 
 
@@ -136,7 +136,7 @@ def fitted(name, kind):
 def test_forecasts_are_finite_and_bounded(name, kind):
     rival, time, history = fitted(name, kind)
     before = history.copy()
-    made = rival.predict(time, history, 5, "a")
+    made = rival.prediction(time, history, 5, "a")
     check(made.point, history, time)
     assert made.samples.shape == (5, *made.point.shape)
     for sample in made.samples:
@@ -151,8 +151,8 @@ def test_forecasts_are_the_same_twice(name, kind):
     """Draws depend on the series' name alone, and the point on nobody's draws."""
     rival, time, history = fitted(name, kind)
     point = rival.forecast(time, history)
-    again = rival.predict(time, history, 2, "a")
-    other = fitted(name, kind)[0].predict(time, history, 2, "a")
+    again = rival.prediction(time, history, 2, "a")
+    other = fitted(name, kind)[0].prediction(time, history, 2, "a")
     assert np.array_equal(again.point, point), "the point is the same with and without futures"
     assert np.array_equal(again.samples, other.samples)
     assert np.array_equal(other.point, point)
@@ -187,7 +187,7 @@ def inside_80(rival, n):
     time = np.arange(n + 10.0)
     shares = []
     for i, walk in enumerate(walks(n + 10)):
-        samples = rival.predict(time, walk[:n], 20, f"walk {i}").samples
+        samples = rival.prediction(time, walk[:n], 20, f"walk {i}").samples
         shares.append(inside_interval(walk[None, n:], samples[None], 0.8).mean())
     return np.mean(shares)
 
@@ -197,9 +197,8 @@ class Certain(EachByItself):
 
     name = "certain"
 
-    def continued(self, scaled, variable, season, n_samples, rng):
-        problem = scaled.problem
-        paths = np.full((1 + n_samples, problem.n_ahead), problem.values[-1, variable])
+    def continued(self, of, n_samples, rng):
+        paths = np.full((1 + n_samples, of.n_ahead), of.values[-1])
         paths[1:] += 0.1 * rng.standard_normal((n_samples, 1))
         return paths
 
@@ -208,11 +207,11 @@ def test_who_was_surprised_in_the_past_is_less_sure_of_the_future():
     walk = walks(40)[0]
     time = np.arange(50.0)
     told = Certain()._paths(time, walk, 40, "w")
-    drawn = Certain().predict(time, walk, 40, "w")
+    drawn = Certain().prediction(time, walk, 40, "w")
     np.testing.assert_array_equal(drawn.point, told[0])
     spread = np.log(drawn.samples).std(axis=0) / np.log(told[1:]).std(axis=0)
     assert (spread > 2).all()
-    alone = Certain().predict(time, walk, 0, "w")
+    alone = Certain().prediction(time, walk, 0, "w")
     np.testing.assert_array_equal(alone.point, drawn.point)
 
 
@@ -281,7 +280,7 @@ def test_pooled_quantiles_learn_what_all_series_share():
     ]
     series = tuple(Series(str(i), np.arange(60.0), w[:, None]) for i, w in enumerate(waves))
     pooled = PooledQuantiles()
-    pooled.fit(Dataset(series[:60], ("x",)), 40, 20)
+    pooled.fit(Dataset(series[:60], ("x",)), 20)
     rest = Dataset(series[60:], ("x",))
     assert error(pooled, rest, 40, 20) < 0.3 * error(LastValue(), rest, 40, 20)
 
@@ -291,7 +290,7 @@ def test_pooled_quantiles_learn_from_histories_that_have_no_season():
     series = tuple(Series(str(i), np.arange(60.0), each) for i, each in enumerate(values))
     pooled = PooledQuantiles()
     pooled.season = "none"
-    pooled.fit(Dataset(series, ("x",)), 50, 10)
+    pooled.fit(Dataset(series, ("x",)), 10)
     assert np.ptp(pooled.forecast(np.arange(60.0), values[0, :50])) > 0
 
 
@@ -417,5 +416,5 @@ def test_figures_on_the_coursework_data(context, horizon, limits):
     for rival in default_rivals():
         for part, limit in limits.items():
             if part in rival.name:
-                rival.fit(train, context, horizon)
+                rival.fit(train, horizon)
                 assert error(rival, held, context, horizon) < limit, rival.name

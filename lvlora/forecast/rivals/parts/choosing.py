@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from lvlora.data.dataset import Dataset, FloatArray
+from lvlora.data.dataset import FloatArray
 from lvlora.data.gaps import complete
-from lvlora.forecast.rivals.contract import Refitted, first
+from lvlora.forecast.rivals.contract import Refitted
 from lvlora.forecast.rivals.parts.futures import guarded
 from lvlora.forecast.rivals.parts.standardising import Problem, Standardised, standardised
 
@@ -53,44 +53,39 @@ class ChosenOnHistory(Refitted):
     def continued(self, problem: Problem, settings: Sequence[Any]) -> FloatArray:
         """(C, H, V) the forecast with each of C settings; one that diverges may not be finite."""
 
-    def refit(
+    def hindcasts(
         self,
         time: FloatArray,
         history: FloatArray,
+        known: FloatArray | None,
         origins: Sequence[int],
-        known: FloatArray | None = None,
     ) -> tuple[FloatArray, list[FloatArray]]:
-        """See `Refitted.refit`; hindcasts have the settings chosen for the whole history."""
-        filled = complete(time, history)
-        inputs = known if self.uses_known else None
-        prepared = standardised(
-            time, history, logs=self.on_logs, unit=self.unit, even=self.even, inputs=inputs
-        )
-        with np.errstate(all="ignore"):
-            chosen = self._chosen(prepared, filled)
-            ahead = self._ahead(prepared, chosen, time, history)
-            past = []
-            for n in origins:
-                part = standardised(
-                    time[: len(history)],
-                    history[:n],
-                    logs=self.on_logs,
-                    unit=self.unit,
-                    even=self.even,
-                    inputs=first(inputs, len(history)),
-                )
-                past.append(self._ahead(part, chosen, time[: len(history)], history[:n]))
-        return ahead, past
+        """See `Rival.hindcasts`; hindcasts have the settings chosen for the whole history."""
+        n_known, inputs = len(history), known if self.uses_known else None
 
-    def _ahead(
-        self, scaled: Standardised, chosen: Sequence[Any], time: FloatArray, history: FloatArray
-    ) -> FloatArray:
-        """(H, V) in original units, guarded."""
-        filled = complete(time, history)
-        if not chosen:
-            return np.repeat(filled[-1:], len(time) - len(history), axis=0)
-        continued = guarded(scaled.back(self.continued(scaled.problem, chosen)), filled)
-        return np.asarray(np.median(continued, axis=0))
+        def prepared(time: FloatArray, n: int) -> Standardised:
+            return standardised(
+                time,
+                history[:n],
+                logs=self.on_logs,
+                unit=self.unit,
+                even=self.even,
+                inputs=None if inputs is None else inputs[: len(time)],
+            )
+
+        def ahead(scaled: Standardised, n: int, n_ahead: int) -> FloatArray:
+            filled = complete(time[: n + n_ahead], history[:n])
+            if not chosen:
+                return np.repeat(filled[-1:], n_ahead, axis=0)
+            levels = scaled.back(self.continued(scaled.problem, chosen))
+            return np.asarray(np.median(guarded(levels, filled), axis=0))
+
+        with np.errstate(all="ignore"):
+            whole = prepared(time, n_known)
+            chosen = self._chosen(whole, complete(time, history))
+            point = ahead(whole, n_known, len(time) - n_known)
+            past = [ahead(prepared(time[:n_known], n), n, n_known - n) for n in origins]
+        return point, past
 
     def _chosen(self, scaled: Standardised, filled: FloatArray) -> list[Any]:
         """The best settings; none where the history is too short for any."""
@@ -116,11 +111,3 @@ class ChosenOnHistory(Refitted):
         errors += astray.mean(axis=(1, 2))
         order = np.argsort(errors, kind="stable")
         return [settings[i] for i in order[:_N_BEST]]
-
-
-NOT_POSITIVE = "a value is not positive"
-
-
-def positive(dataset: Dataset) -> bool:
-    """Whether no value of the data is zero or negative."""
-    return all(not np.any(s.values <= 0) for s in dataset)

@@ -74,12 +74,6 @@ class Standardised:
     _logs: NDArray[np.bool_]
     _unit: FloatArray
 
-    @property
-    def uncentred(self) -> FloatArray:
-        """(T, V) the problem's values with what was taken off; of variance 1 no more."""
-        levels: FloatArray = self.problem.values * self._spread + self.centre
-        return levels
-
     def back(self, ahead: FloatArray) -> FloatArray:
         """(..., H, V) in original units, at the times asked for; not guarded."""
         problem = self.problem
