@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from lvlora.errors import SettingsError, meant
 from lvlora.model.parts import head_of
-from lvlora.model.patterns import Matcher
 
 _LAYER = re.compile(r"\blayers\.(\d+)\.")
 
@@ -80,9 +79,7 @@ class LoraPlan:
         rank, alpha, dropout, rslora: as in the settings.
         targets: names of linear layers (`q_proj`), or `all-linear`.
         layers: only these transformer layers; None is all.
-        rank_pattern, alpha_pattern: other ranks and alphas by module-name suffix or regex (PEFT's).
-        target_regex: PEFT's single-string targets: a full match of the module name.
-        matcher: of the patterns, all of which together have one time limit.
+        rank_pattern, alpha_pattern: other ranks and alphas by the ends of module names (PEFT's).
     """
 
     rank: int = 8
@@ -93,18 +90,16 @@ class LoraPlan:
     rslora: bool = False
     rank_pattern: dict[str, int] = field(default_factory=dict)
     alpha_pattern: dict[str, float] = field(default_factory=dict)
-    target_regex: str | None = None
-    matcher: Matcher = field(default_factory=Matcher, compare=False, repr=False)
 
     def rank_of(self, name: str) -> int:
         """The rank at a module name, PEFT's pattern rule."""
-        patterns = self.rank_pattern.items()
-        return next((r for p, r in patterns if self.matcher.suffix(p, name)), self.rank)
+        ranks = self.rank_pattern.items()
+        return next((rank for end, rank in ranks if _ends_with(name, end)), self.rank)
 
     def scaling_of(self, name: str) -> float:
         """alpha/r (or alpha/sqrt r) at a module name."""
-        patterns = self.alpha_pattern.items()
-        alpha = next((a for p, a in patterns if self.matcher.suffix(p, name)), self.alpha)
+        alphas = self.alpha_pattern.items()
+        alpha = next((alpha for end, alpha in alphas if _ends_with(name, end)), self.alpha)
         rank = self.rank_of(name)
         return alpha / (math.sqrt(rank) if self.rslora else rank)
 
@@ -135,7 +130,6 @@ def find_targets(model: nn.Module, plan: LoraPlan) -> list[str]:
 
     Raises:
         SettingsError: a target matches no linear layer.
-        ModelError: the patterns of a file take too long.
     """
     # a plain module (a test's, a layer alone) has no head to leave out
     head = head_of(model) if hasattr(model, "get_output_embeddings") else None
@@ -145,14 +139,6 @@ def find_targets(model: nn.Module, plan: LoraPlan) -> list[str]:
         return plan.layers is None or layer_of(name) in plan.layers
 
     linears = [n for n in linears if in_layers(n)]
-    if plan.target_regex is not None:
-        matched = [n for n in linears if plan.matcher.full(plan.target_regex, n)]
-        if not matched:
-            raise SettingsError(
-                f"targets {plan.target_regex!r} match no linear layer of the model",
-                "It has to match whole names, like model.layers.0.self_attn.q_proj.",
-            )
-        return matched
     if plan.targets == ("all-linear",):
         return linears
     available = sorted({n.rsplit(".", 1)[-1] for n in linears})

@@ -312,7 +312,6 @@ def safetensors_files() -> Iterator[Case]:
 
 def adapter_configs() -> Iterator[Case]:
     plain = json.loads((CORPUS / "adapter_config" / "plain.json").read_text())
-    slow = "to match"
     for reason, *changed in (
         ("IA3", {"peft_type": "IA3"}),
         ("not LORA", {"peft_type": None}, {"peft_type": ["LORA"]}),
@@ -320,18 +319,13 @@ def adapter_configs() -> Iterator[Case]:
         ("shape", {"r": 8}),
         ("lora_alpha is", {"lora_alpha": "x"}, {"lora_alpha": math.nan}, {"lora_alpha": [1]}),
         ("target_modules", *({"target_modules": names} for names in (None, [], 3, {"a": 1}))),
-        ("no linear layer", {"target_modules": ["nothing"]}, {"target_modules": "(a+)+$"}),
-        (slow, {"target_modules": "(?:|.)" * 60}, {"target_modules": "(?:.|.)*[0-9]"}),
-        ("", {"target_modules": "(a|a)*b"}, {"target_modules": ".*" * 30}),
-        ("no count of repeats", {"target_modules": ".*x{e<=1}"}),
-        ("10,000 characters", {"target_modules": "x" * 10_000}),
-        ("not valid", {"target_modules": "("}),
+        ("no linear layer", {"target_modules": ["nothing"]}),
+        ("regular expression", {"target_modules": "(a+)+$"}, {"target_modules": "("}),
         ("unexpected", {"target_modules": ["q_proj"]}),
         ("lacks ", {"target_modules": ["q_proj", "v_proj", "o_proj"]}),
-        (slow, {"rank_pattern": {"(?:.|.)*[0-9]": 2}}),
-        (slow, {"alpha_pattern": {f"(?:.|.)*[0-9]{i}": 2 for i in range(900)}}),
-        ("at most 1000", {"rank_pattern": {f"x{i}{{0,3}}": 2 for i in range(20_000)}}),
-        ("characters", {"rank_pattern": {f"x{i}" * 300: 2 for i in range(100, 900)}}),
+        ("regular expression", {"rank_pattern": {"(?:.|.)*[0-9]": 2}}),
+        ("regular expression", {"alpha_pattern": {"(?:.|.)*[0-9]": 2}}),
+        ("at most 1000", {"rank_pattern": {f"x{i}": 2 for i in range(20_000)}}),
         ("rank_pattern is", {"rank_pattern": [1]}),
         ("rank_pattern.q_proj is 0", {"rank_pattern": {"q_proj": 0}}),
         ("alpha_pattern.v_proj", {"alpha_pattern": {"v_proj": "x"}}),

@@ -101,9 +101,9 @@ def _adapters() -> None:
     (configs / "plain.json").write_text(json.dumps(plain, indent=2))
     other = {
         **plain,
-        "target_modules": r".*\.(q|v)_proj",
+        "target_modules": ["q_proj", "v_proj"],
         "rank_pattern": {"v_proj": 2},
-        "alpha_pattern": {r"layers\.0": 8.0},
+        "alpha_pattern": {"layers.0": 8.0},
         "layers_to_transform": [0],
         "use_rslora": True,
     }

@@ -17,7 +17,6 @@ from hostile.crafted import CRAFTED
 from hostile.readers import READERS, command
 
 from lvlora.errors import LvloraError
-from lvlora.model import patterns
 
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/statm").exists() or not hasattr(os, "fork"), reason="needs Linux"
@@ -30,8 +29,7 @@ def _memory_pool(monkeypatch):
 
 
 @pytest.mark.parametrize("name", CRAFTED)
-def test_every_crafted_file_is_refused(name, tmp_path, monkeypatch):
-    monkeypatch.setattr(patterns, "SECONDS", 0.2)  # what a file's patterns may take
+def test_every_crafted_file_is_refused(name, tmp_path):
     cases = list(CRAFTED[name]())
     read = READERS[name].reading(tmp_path)
 

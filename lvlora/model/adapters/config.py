@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lvlora.errors import ModelError, reason
 from lvlora.flops.model_config import Word, validated
-from lvlora.model import lora, patterns
+from lvlora.model import lora
 from lvlora.model.adapters.search import CONFIG
 from lvlora.settings.base import NumberFormat
 
@@ -41,7 +42,10 @@ LoRA-GA) put a changed base under it."""
 _PLAIN = "Convert it to a plain LoRA with peft first."
 _AGAIN = "Take it from a copy, or save the adapter again with peft."
 
+_NAME = re.compile(r"[\w.-]+")
 _MOST_NAMES = 10_000
+_MOST_PATTERNS = 1000
+"""Of one adapter; peft writes one a module at most (560 for 80 layers of seven)."""
 Rank = Annotated[int, Field(ge=1, le=2**20)]
 Alpha = Annotated[float, Field(allow_inf_nan=False, ge=-1e38, le=1e38)]
 """A number that float32 can hold."""
@@ -59,8 +63,7 @@ def config_for(plan: lora.LoraPlan, base_name: str, full_head: bool) -> dict[str
         "r": plan.rank,
         "lora_alpha": int(plan.alpha) if plan.alpha == int(plan.alpha) else plan.alpha,
         "lora_dropout": plan.dropout,
-        "target_modules": plan.target_regex
-        or ("all-linear" if plan.targets == ("all-linear",) else list(plan.targets)),
+        "target_modules": "all-linear" if plan.targets == ("all-linear",) else list(plan.targets),
         "bias": "none",
         "fan_in_fan_out": False,
         "modules_to_save": ["lm_head"] if full_head else None,
@@ -127,36 +130,35 @@ class AdapterConfig(BaseModel):
     lora_dropout: Annotated[float, Field(ge=0, le=1)] | None = None
     target_modules: Text | Annotated[list[Text], Field(min_length=1, max_length=_MOST_NAMES)]
     use_rslora: bool | None = None
-    rank_pattern: Annotated[dict[str, Rank], Field(max_length=patterns.MOST)] | None = None
-    alpha_pattern: Annotated[dict[str, Alpha], Field(max_length=patterns.MOST)] | None = None
+    rank_pattern: Annotated[dict[str, Rank], Field(max_length=_MOST_PATTERNS)] | None = None
+    alpha_pattern: Annotated[dict[str, Alpha], Field(max_length=_MOST_PATTERNS)] | None = None
     layers_to_transform: Layer | Annotated[list[Layer], Field(max_length=_MOST_NAMES)] | None = None
 
 
 def _plan(config: AdapterConfig) -> lora.LoraPlan:
     targets, layers = config.target_modules, config.layers_to_transform
+    if isinstance(targets, str) and targets.lower() != "all-linear":
+        raise ValueError("target_modules is a regular expression; a list names the layers")
     if isinstance(layers, int):
         layers = [layers]
-    everything = isinstance(targets, str) and targets.lower() == "all-linear"
-    regex = patterns.check(targets) if isinstance(targets, str) and not everything else None
-    names = ("all-linear",) if isinstance(targets, str) else tuple(sorted(targets))
-    ranks, alphas = config.rank_pattern or {}, config.alpha_pattern or {}
-    length = sum(len(pattern) for pattern in (*ranks, *alphas))
-    if length > patterns.LONGEST_TOGETHER:
-        raise ValueError(
-            f"its patterns have {length:,} characters, at most {patterns.LONGEST_TOGETHER:,} are "
-            "read"
-        )
     return lora.LoraPlan(
         rank=config.r,
         alpha=float(config.lora_alpha),
-        targets=names,
+        targets=("all-linear",) if isinstance(targets, str) else tuple(sorted(targets)),
         layers=tuple(layers) if layers else None,
         dropout=0.0,  # inference
         rslora=bool(config.use_rslora),
-        rank_pattern={patterns.check(p, suffix=True): rank for p, rank in ranks.items()},
-        alpha_pattern={patterns.check(p, suffix=True): float(a) for p, a in alphas.items()},
-        target_regex=regex,
+        rank_pattern={_name(p): rank for p, rank in (config.rank_pattern or {}).items()},
+        alpha_pattern={_name(p): float(a) for p, a in (config.alpha_pattern or {}).items()},
     )
+
+
+def _name(pattern: str) -> str:
+    """Return the end of a module's name; peft also takes regular expressions there."""
+    name = pattern.replace(r"\.", ".")
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"the pattern {pattern[:80]!r} is a regular expression, not a name")
+    return name
 
 
 Divisor = Annotated[float, Field(gt=0, allow_inf_nan=False)]
