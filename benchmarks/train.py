@@ -182,7 +182,7 @@ def lvlora_step(
     import torch
 
     from lvlora.flops import executed, item
-    from lvlora.flops.trainable import Lora
+    from lvlora.flops.shape import Lora
     from lvlora.model import devices, lora
     from lvlora.model.catalogue import resolve
     from lvlora.model.head import NumericHead

@@ -239,14 +239,14 @@ def examples(plan: Any) -> list[dict[str, Any]]:
 @contextlib.contextmanager
 def model_folder(plan: Any, model: str) -> Iterator[str]:
     """A folder that transformers loads."""
-    from lvlora.model.gguf import cache
+    from lvlora.model.gguf import conversion
     from lvlora.model.loading import weights_sha256
 
     if plan.source.kind != "gguf":
         yield model
         return
     sha256, dtype = weights_sha256(plan.source), plan.model.placement.dtype
-    with cache.converted(Path(model), sha256, dtype) as folder:
+    with conversion.converted(Path(model), sha256, dtype) as folder:
         yield str(folder)
 
 

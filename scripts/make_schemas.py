@@ -30,7 +30,7 @@ from lvlora.flops.answers import (
     FlopsVary,
 )
 from lvlora.forecast.answers import ForecastDensity, ForecastPrice, Forecasts, PanelForecasts
-from lvlora.model.merging import Export
+from lvlora.model.export import Export
 from lvlora.sweep.record import Sweep, SweepPlan
 from lvlora.text.answers import Tokenize
 from lvlora.train.record import Report, Train, TrainPlan

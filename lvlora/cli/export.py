@@ -13,7 +13,7 @@ from lvlora.model.settings import ExportSettings
 from lvlora.report.document import Document, Facts, Section
 
 if TYPE_CHECKING:
-    from lvlora.model.merging import Export
+    from lvlora.model.export import Export
 
 EXAMPLES = examples(
     ("lvlora export latest --merged merged", "the newest run as a plain transformers folder"),

@@ -8,8 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lvlora.data.analysis.clusters import cluster
-from lvlora.data.analysis.dynamics import measure
+from lvlora.data.analysis.dynamics import cluster, measure
 from lvlora.data.dataset import Dataset
 from lvlora.settings.base import Split as Part
 from lvlora.settings.shared import SplitSettings

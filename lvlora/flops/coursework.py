@@ -6,8 +6,7 @@ What this program really runs is in `executed`. Each formula is derived in docs/
 from __future__ import annotations
 
 from lvlora.flops.item import Item, Phase, calls_in_a_row
-from lvlora.flops.shape import ModelShape
-from lvlora.flops.trainable import Lora
+from lvlora.flops.shape import Lora, ModelShape
 
 # prices of one elementary operation; add, subtract, negate, multiply, divide, invert cost 1
 _EXP = 10

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lvlora.flops.item import Item, Phase, calls_in_a_row
-from lvlora.flops.shape import LINEARS, ModelShape
-from lvlora.flops.trainable import Lora
+from lvlora.flops.shape import LINEARS, Lora, ModelShape
 
 KEPT_LINEARS = ("k_proj", "v_proj")
 """Linear layers whose results are kept for later tokens, in the last layer, too."""

@@ -23,8 +23,8 @@ from lvlora.forecast.rows import Prompt, Rows
 from lvlora.forecast.sampling import STREAM_SEPARATOR, NotFinite, Sampling
 from lvlora.model.head import NumericHead
 from lvlora.model.loading import BaseModel
+from lvlora.model.lora import largest_scaling, where_it_breaks
 from lvlora.model.native.engine import Engine
-from lvlora.model.soundness import largest_scaling, where_it_breaks
 from lvlora.text.codec import STEP_SEPARATOR
 
 

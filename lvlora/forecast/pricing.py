@@ -10,8 +10,7 @@ from torch import nn
 from lvlora.answers import Price
 from lvlora.flops import coursework, executed
 from lvlora.flops.item import total
-from lvlora.flops.shape import ModelShape
-from lvlora.flops.trainable import Lora
+from lvlora.flops.shape import Lora, ModelShape
 from lvlora.model import lora
 from lvlora.model.cache import in_blocks
 from lvlora.model.native.engine import in_pages

@@ -9,6 +9,6 @@ which adapter belong together, `shapes` knows sizes without weights. The verbs a
   transformers' (`transformers_cache`). The families are listed in `flops.families`
 - `native/` is the same decoder in C, for forecasts on a processor
 - `parts` names the parts that all families have; `head` restricts the output to the alphabet
-- `lora` has the low-rank layers, `merging` writes adapter and base as one model
-- `devices` and `machine` know the hardware; `soundness` finds what is broken in a model
+- `lora` has the low-rank layers, and finds what is broken in a model
+- `devices` and `machine` know the hardware
 """

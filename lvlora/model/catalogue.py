@@ -245,8 +245,7 @@ def _with_tokens(shape: ModelShape, folder: Path) -> ModelShape:
     """With as many rows of a restricted head as the folder's tokenizer has tokens for numbers."""
     if not (folder / "tokenizer.json").is_file():
         return shape  # a configuration alone: one for each symbol, where it says nothing else
-    from lvlora.model.files.checks.tokenizer import check_tokenizer
-    from lvlora.model.files.tokenizer import read_alphabet
+    from lvlora.model.files.tokenizer import check_tokenizer, read_alphabet
 
     check_tokenizer(folder)
     alphabet = read_alphabet(folder, shape.name)

@@ -28,8 +28,8 @@ from lvlora.model.catalogue import ModelSource, cached_snapshot, hub_cache, read
 from lvlora.model.devices import Placement, give_back_freed_memory, keep_freed_memory
 from lvlora.model.files import llama as llama_files
 from lvlora.model.files import tokenizer as tokenizer_files
-from lvlora.model.files.checks.folder import check_files, check_sizes
-from lvlora.model.gguf import cache, conversion
+from lvlora.model.files.folder import check_files, check_sizes
+from lvlora.model.gguf import conversion
 from lvlora.settings.base import NumberFormat
 from lvlora.text.alphabet import TokenAlphabet
 
@@ -183,7 +183,7 @@ def load(
             sha256 = weights_sha256(source)
             if config is not None:
                 folder = stack.enter_context(
-                    cache.converted(Path(source.location), sha256, placement.dtype)
+                    conversion.converted(Path(source.location), sha256, placement.dtype)
                 )
                 read = ModelSource("folder", source.name, str(folder))
         known = outlined or outline(read, placement)

@@ -196,3 +196,21 @@ def merge(model: nn.Module) -> None:
         weight = layer.base.weight
         weight.copy_((weight.float() + layer.delta()).to(weight.dtype))
         _replace(model, name, layer.base)
+
+
+def where_it_breaks(module: nn.Module, head: nn.Module) -> str:
+    """A clause that names the first tensor with values that are not finite, or nothing.
+
+    Args:
+        module: the base model, with its adapter attached; head: its restricted head.
+    """
+    for part, prefix in ((module, ""), (head, "numeric head, ")):
+        for name, tensor in part.state_dict().items():
+            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+                return f"{prefix}{name} holds values that are not finite"
+    return ""
+
+
+def largest_scaling(module: nn.Module) -> float:
+    """The largest factor of an adapter's updates; 0 without any."""
+    return max((abs(layer.scaling) for _, layer in lora_layers(module)), default=0.0)

@@ -19,8 +19,7 @@ from lvlora.flops.answers import FlopsMeasure, Measurement
 from lvlora.flops.families import FAMILIES
 from lvlora.flops.item import total
 from lvlora.flops.settings import FlopsSettings
-from lvlora.flops.shape import ALPHABET_ROWS, ModelShape
-from lvlora.flops.trainable import Lora
+from lvlora.flops.shape import ALPHABET_ROWS, Lora, ModelShape
 from lvlora.model import attention
 from lvlora.model.cache import RowCache
 from lvlora.model.head import NumericHead

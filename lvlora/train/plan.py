@@ -11,14 +11,14 @@ from typing import Any
 import torch
 
 from lvlora.answers import NOTHING, Price
-from lvlora.data.alike import Likeness
 from lvlora.data.dataset import Dataset, Series
 from lvlora.data.gaps import note_on_filled, without_short
+from lvlora.data.simulate import Likeness
 from lvlora.data.splits import Split, split_of
 from lvlora.errors import SettingsError
+from lvlora.flops.account import Trained
 from lvlora.flops.executed import Head
-from lvlora.flops.prices import Trained
-from lvlora.flops.trainable import Lora
+from lvlora.flops.shape import Lora
 from lvlora.forecast.reading import loss_of_text
 from lvlora.model import devices
 from lvlora.model.catalogue import BUNDLED_DECIMALS, ModelSource, resolve

@@ -24,7 +24,7 @@ from lvlora.answers import NOTHING, Price
 from lvlora.data.dataset import Dataset, FloatArray, Series
 from lvlora.data.histories import Cut, cut, last_windows
 from lvlora.errors import SettingsError
-from lvlora.flops.prices import Trained
+from lvlora.flops.account import Trained
 from lvlora.forecast.estimate import Benchmark, benchmark, benchmark_forecasts
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.plan import Plan

@@ -15,7 +15,7 @@ from safetensors import safe_open
 
 from lvlora.cli.program.root import load as load_command
 from lvlora.data.files.writers import write_dataset
-from lvlora.model import lora, merging
+from lvlora.model import export, lora
 from lvlora.model.adapters import files as adapter_files
 from lvlora.model.adapters.config import config_for
 from lvlora.model.head import NumericHead, untie_head
@@ -71,7 +71,7 @@ def make_adapter(tiny_folder, tmp_path):
             facts,
         )
         (tmp_path / "runs" / "latest").write_text(name + "\n")
-        return run, merging.logits(base.module, IDS, rows)
+        return run, export.logits(base.module, IDS, rows)
 
     return make
 
@@ -84,7 +84,7 @@ def plain():
         from transformers import AutoModelForCausalLM
 
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
-        return model, merging.logits(model, IDS)
+        return model, export.logits(model, IDS)
 
     return read
 
@@ -135,7 +135,7 @@ def test_a_merged_folder_is_a_plain_model(
     assert merged["untied"] == (is_tied(base) and head != "none")
     assert merged["layers"] == 2 * base.config.num_hidden_layers
     assert 0 <= merged["max_logit_difference"] < 1e-3 * merged["largest_logit"]
-    assert merged["tokens"] == 1 + len(merging.PROBE)
+    assert merged["tokens"] == 1 + len(export.PROBE)
     assert ran.json["bytes"][str(folder)] > (folder / "model.safetensors").stat().st_size
     assert str(tmp_path) not in (folder / "lvlora.json").read_text(), "no paths of this machine"
 
@@ -155,9 +155,9 @@ def test_what_is_reported_is_what_a_reader_finds(run_lvlora, make_adapter, plain
         Path(json.loads((run / "adapter/lvlora.json").read_text())["model"])
     )
     adapter_files.attach(base, adapter_files.read_info(run / "adapter"))
-    ids = merging.probe_ids(base)
+    ids = export.probe_ids(base)
     model, _ = plain(folder)
-    difference = (merging.logits(model, ids) - merging.logits(base.module, ids)).abs().max()
+    difference = (export.logits(model, ids) - export.logits(base.module, ids)).abs().max()
     assert merged["max_logit_difference"] == pytest.approx(float(difference), rel=1e-3)
     assert 1e-4 < merged["max_logit_difference"] / merged["largest_logit"] < 0.05
 
@@ -180,7 +180,7 @@ def test_peft_reads_a_peft_folder(run_lvlora, make_adapter, tiny_folder, tmp_pat
         warnings.simplefilter("error", UserWarning)  # peft only warns of keys it misses
         warnings.filterwarnings("ignore", "Model has `tie_word_embeddings")
         model = peft.PeftModel.from_pretrained(base, str(folder))
-    assert close(merging.logits(model, IDS), expected)
+    assert close(export.logits(model, IDS), expected)
     for file in folder.glob("*.json"):
         assert str(tmp_path) not in file.read_text(), "no paths of this machine"
     # and lvlora reads it back, scale and all
@@ -188,7 +188,7 @@ def test_peft_reads_a_peft_folder(run_lvlora, make_adapter, tiny_folder, tmp_pat
     assert info.facts["scale"]["divisors"] == [0.5, 0.5]
     again = tiny_models.load_tiny(tiny_folder("qwen2"))
     adapter_files.attach(again, info)
-    assert close(merging.logits(again.module, IDS), expected)
+    assert close(export.logits(again.module, IDS), expected)
 
 
 @pytest.mark.parametrize("model", ["bundled", "folder"])
@@ -232,7 +232,7 @@ def test_an_adapter_of_peft_is_merged(run_lvlora, plain, tiny_folder, tmp_path):
         ["export", *arguments, "--merged", tmp_path / "m", "--peft", tmp_path / "p"], code=0
     )
     assert "untied: it was trained" in ran.stdout
-    assert close(plain(tmp_path / "m")[1], merging.logits(model, IDS))
+    assert close(plain(tmp_path / "m")[1], export.logits(model, IDS))
     written = json.loads((tmp_path / "p" / "adapter_config.json").read_text())
     assert (written["r"], written["lora_alpha"], written["lora_dropout"]) == (3, 5, 0.1)
 
@@ -330,12 +330,12 @@ def test_killed_before_the_end_it_leaves_no_folder(run_lvlora, make_adapter, tmp
     before = {f.name: f.read_bytes() for f in old.iterdir()}
 
     def dies():
-        merging._read_back = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+        export._read_back = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 
     for folder in (new, old):
-        export = Forked(["export", run, "--merged", folder, "--overwrite"], before=dies)
-        said = export.communicate()
-        assert export.returncode == -signal.SIGKILL, said
+        command = Forked(["export", run, "--merged", folder, "--overwrite"], before=dies)
+        output = command.communicate()
+        assert command.returncode == -signal.SIGKILL, output
     assert not new.exists()
     assert {f.name: f.read_bytes() for f in old.iterdir()} == before
 
@@ -344,8 +344,8 @@ def test_a_folder_that_gives_other_logits_is_not_kept(
     run_lvlora, make_adapter, tmp_path, monkeypatch
 ):
     run, _ = make_adapter()
-    real = merging._read_back
-    monkeypatch.setattr(merging, "_read_back", lambda *args: real(*args) * 1.01)
+    real = export._read_back
+    monkeypatch.setattr(export, "_read_back", lambda *args: real(*args) * 1.01)
     ran = run_lvlora(["export", run, "--merged", tmp_path / "merged"], code=1)
     assert "does not give the logits" in ran.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["runs"]

@@ -11,7 +11,7 @@ import tiny_runs
 from safetensors.torch import load_file, save_file
 
 from lvlora.model.catalogue import resolve
-from lvlora.model.files.checks import tokenizer
+from lvlora.model.files import tokenizer
 from lvlora.model.loading import weights_sha256
 
 WORDS = ["--adapter", "none", "--horizon", "2", "--samples", "1"]

@@ -255,7 +255,7 @@ def test_a_name_that_is_none(run_lvlora, place):
 
 
 def test_tab_completes_the_last_of_a_list():
-    from lvlora.cli.program.parameters import _choices_of
+    from lvlora.cli.program.from_settings import _choices_of
     from lvlora.settings.fields import read_fields
     from lvlora.train.settings import TrainSettings
 

@@ -5,10 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lvlora.data.alike import MOST_STEPS, Likeness, noise_share
 from lvlora.data.dataset import Dataset, Series
 from lvlora.data.settings import SimulateSettings
-from lvlora.data.simulate import simulate
+from lvlora.data.simulate import MOST_STEPS, Likeness, noise_share, simulate
 
 
 def made(likeness, n=12, seed=0):

@@ -4,13 +4,11 @@ import sys
 import pytest
 
 from lvlora.errors import SettingsError
-from lvlora.flops import prices
-from lvlora.flops.account import account, vary
+from lvlora.flops.account import Trained, account, vary
 from lvlora.flops.catalogue import find_shape
 from lvlora.flops.executed import Head
 from lvlora.flops.settings import FlopsSettings
-from lvlora.flops.shape import ALPHABET_ROWS
-from lvlora.flops.trainable import Lora
+from lvlora.flops.shape import ALPHABET_ROWS, Lora
 from lvlora.text.alphabet import SYMBOLS
 
 QWEN = find_shape("qwen2.5-0.5b")
@@ -85,7 +83,7 @@ def test_prices_agree_with_the_account():
     settings = FlopsSettings(context=100, new_tokens=20)
     answer = account(settings, QWEN)
     lora = Lora.of(8, ("q_proj", "v_proj"))
-    trained = prices.Trained(QWEN, lora, Head.of(QWEN, "numeric", "none", 15))
+    trained = Trained(QWEN, lora, Head.of(QWEN, "numeric", "none", 15))
     step = trained.step([(4, 512)])
     assert step.executed == answer.executed.training_step
     assert step.coursework == answer.coursework.training_step
@@ -122,7 +120,7 @@ def test_nonsense_cannot_be_varied(text):
 def test_the_pure_part_imports_nothing_heavy():
     code = """
 import sys
-import lvlora.flops.account, lvlora.flops.prices, lvlora.flops.ledger
+import lvlora.flops.account, lvlora.flops.account, lvlora.flops.ledger
 heavy = {"torch", "transformers", "numpy", "scipy", "rich"} & set(sys.modules)
 assert not heavy, heavy
 """

@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from lvlora.flops import coursework
 from lvlora.flops.catalogue import find_shape
 from lvlora.flops.item import total
-from lvlora.flops.shape import LINEARS, ModelShape
-from lvlora.flops.trainable import Lora
+from lvlora.flops.shape import LINEARS, Lora, ModelShape
 
 QWEN = find_shape("qwen2.5-0.5b")
 

@@ -3,11 +3,11 @@ from pathlib import Path
 import pytest
 
 from lvlora.flops import coursework, executed
+from lvlora.flops.account import Trained
 from lvlora.flops.catalogue import find_shape
 from lvlora.flops.executed import Head
 from lvlora.flops.item import total
-from lvlora.flops.prices import Trained
-from lvlora.flops.trainable import Lora
+from lvlora.flops.shape import Lora
 
 TEXT = "\n".join(
     (Path(__file__).parents[2] / "docs" / name).read_text(encoding="utf-8")

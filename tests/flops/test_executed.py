@@ -9,8 +9,7 @@ from lvlora.flops import executed
 from lvlora.flops.catalogue import find_shape
 from lvlora.flops.executed import Head
 from lvlora.flops.item import total
-from lvlora.flops.shape import LINEARS, ModelShape
-from lvlora.flops.trainable import Lora
+from lvlora.flops.shape import LINEARS, Lora, ModelShape
 from lvlora.model.catalogue import BUNDLED
 from lvlora.text.alphabet import SYMBOLS
 from lvlora.train.measurement import build_model, count, generation, put_lora, train_step

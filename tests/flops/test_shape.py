@@ -5,12 +5,13 @@ import torch
 import transformers
 
 from lvlora.errors import ModelError, SettingsError
+from lvlora.flops.account import Trained
 from lvlora.flops.catalogue import KNOWN_MODELS, architecture, find_shape
 from lvlora.flops.executed import Head
-from lvlora.flops.prices import Trained
-from lvlora.flops.shape import LINEARS, ModelShape
-from lvlora.flops.trainable import (
+from lvlora.flops.shape import (
+    LINEARS,
     Lora,
+    ModelShape,
     resolve_targets,
 )
 

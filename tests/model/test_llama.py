@@ -7,9 +7,9 @@ import torch
 from lvlora.model import llama, lora
 from lvlora.model.cache import RowCache
 from lvlora.model.devices import Placement
+from lvlora.model.export import logits
 from lvlora.model.loading import load
 from lvlora.model.lora import LoraPlan
-from lvlora.model.merging import logits
 from lvlora.model.parts import cache_argument, decoder_of, embedding_of, head_of, is_tied
 
 KINDS = {

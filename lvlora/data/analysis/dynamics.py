@@ -1,14 +1,18 @@
-"""Measurements on each series: periods, growth, amplitudes, lags, correlations, ends."""
+"""Measurements on each series, periods, growth, amplitudes, lags, correlations, ends; clusters of
+series that are alike in them.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lvlora.data.analysis.periods import find_peaks, phase_lags
+from lvlora.data.answers import Cluster
 from lvlora.data.dataset import Dataset, FloatArray
-from lvlora.data.gaps import interpolated
+from lvlora.data.gaps import interpolated, mean_known
 
 
 @dataclass(frozen=True)
@@ -98,3 +102,108 @@ def median_known(values: FloatArray) -> float:
     """The median of what is finite; NaN where nothing is."""
     known = values[np.isfinite(values)]
     return float(np.median(known)) if len(known) else float("nan")
+
+
+STEADY_GROWTH = 0.01
+"""Peaks that change by less than 1 % a period are called sustained."""
+
+_MAX_SILHOUETTE_SERIES = 2_000
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """Clusters from the largest to the smallest.
+
+    Attributes:
+        labels: (n,) position of each series' cluster.
+        examples: positions of the series nearest to the centres.
+        silhouette: mean silhouette, -1 … 1 (Rousseeuw 1987); NaN for fewer than two clusters.
+    """
+
+    clusters: tuple[Cluster, ...]
+    labels: NDArray[np.int64]
+    examples: tuple[int, ...]
+    silhouette: float
+
+
+def cluster(dataset: Dataset, dynamics: Dynamics, n_clusters: int, seed: int) -> Clustering:
+    """Clusters of similar dynamics, for analysis and for stratified splits.
+
+    KMeans (sklearn, ten starts) on features scaled to mean 0 and variance 1: the period of a
+    series (mean over the variables that have one), each variable's largest value and mean, and the
+    correlation and mean lag of the first two variables. What a series lacks counts as 0: no
+    oscillation is a kind of dynamics, not a gap. Fewer clusters come out when there are fewer
+    different series. The silhouette of more than 2,000 series is that of a random 2,000.
+    """
+    from sklearn.cluster import KMeans
+    from sklearn.metrics import silhouette_score
+    from sklearn.preprocessing import StandardScaler
+
+    by_name = _features(dataset, dynamics)
+    features = np.nan_to_num(np.column_stack(list(by_name.values())), nan=0.0)
+    n = len(features)
+    scaled = StandardScaler().fit_transform(features)
+    # equal series may differ by rounding after scaling
+    distinct = len(np.unique(np.round(scaled, 9), axis=0))
+    k = min(n_clusters, distinct)
+    model = KMeans(k, n_init=10, random_state=seed % 2**32).fit(scaled)
+    order = np.argsort(-np.bincount(model.labels_, minlength=k), kind="stable")
+    labels = np.argsort(order)[model.labels_].astype(np.int64)
+    silhouette = float("nan")
+    if 2 <= k < n:
+        sample = _MAX_SILHOUETTE_SERIES if n > _MAX_SILHOUETTE_SERIES else None
+        silhouette = float(
+            silhouette_score(scaled, labels, sample_size=sample, random_state=seed % 2**32)
+        )
+    clusters: list[Cluster] = []
+    examples = []
+    for position, label in enumerate(order):
+        members = np.flatnonzero(labels == position)
+        gap = np.sum((scaled[members] - model.cluster_centers_[label]) ** 2, axis=1)
+        name = _name(members, dynamics)
+        taken = sum(c.name == name or c.name.startswith(f"{name} ") for c in clusters)
+        examples.append(int(members[np.argmin(gap)]))
+        clusters.append(
+            Cluster(
+                name=f"{name} {taken + 1}" if taken else name,
+                size=len(members),
+                share=len(members) / n,
+                features=dict(zip(by_name, features[members].mean(0), strict=True)),
+                example=dataset.series[examples[-1]].id,
+            )
+        )
+    return Clustering(tuple(clusters), labels, tuple(examples), silhouette)
+
+
+def _features(dataset: Dataset, dynamics: Dynamics) -> dict[str, FloatArray]:
+    """The features by name, (n,) each; NaN where a series lacks one."""
+    known = [np.where(np.isfinite(s.values), s.values, np.nan) for s in dataset]
+    largest = np.array([np.where(np.isnan(k), -np.inf, k).max(axis=0) for k in known])
+    mean = np.array([mean_known(k, (0,)) for k in known])
+    features = {"period": mean_known(dynamics.periods, (1,))}
+    for v, name in enumerate(dataset.variables):
+        features[f"maximum {name}"] = np.where(np.isfinite(largest[:, v]), largest[:, v], np.nan)
+    for v, name in enumerate(dataset.variables):
+        features[f"mean {name}"] = mean[:, v]
+    if len(dataset.variables) > 1:
+        features["correlation"] = dynamics.correlations
+        features["phase lag"] = dynamics.series_lags
+    return features
+
+
+def _name(members: NDArray[np.int64], dynamics: Dynamics) -> str:
+    """Words for a cluster: what its peaks do, how large and how slow next to the whole set."""
+    period, amplitude = dynamics.periods[:, 0], dynamics.amplitudes[:, 0]
+    if np.isnan(period[members]).mean() > 0.5:
+        return "no oscillation"
+    words = []
+    usual = max(median_known(amplitude), np.finfo(float).tiny)
+    ratio = median_known(amplitude[members]) / usual
+    words.append("large" if ratio > 1.25 else "small" if ratio < 0.8 else "")
+    ratio = median_known(period[members]) / median_known(period)
+    words.append("slow" if ratio > 1.25 else "fast" if ratio < 0.8 else "")
+    rate = median_known(dynamics.growth[members, 0])
+    words.append(
+        "growing" if rate > STEADY_GROWTH else "damped" if rate < -STEADY_GROWTH else "sustained"
+    )
+    return ", ".join(word for word in words if word) + " oscillation"

@@ -8,8 +8,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lvlora.data import answers
-from lvlora.data.analysis.clusters import STEADY_GROWTH, Clustering, cluster
-from lvlora.data.analysis.dynamics import Dynamics, measure, median_known
+from lvlora.data.analysis.dynamics import (
+    STEADY_GROWTH,
+    Clustering,
+    Dynamics,
+    cluster,
+    measure,
+    median_known,
+)
 from lvlora.data.answers import Quality, Summary
 from lvlora.data.dataset import Dataset, FloatArray
 from lvlora.data.settings import AnalyzeSettings

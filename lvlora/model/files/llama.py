@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lvlora.flops.families import FAMILIES
 from lvlora.flops.shape import ModelShape
-from lvlora.model.files.checks.folder import weight_files
+from lvlora.model.files.folder import weight_files
 from lvlora.model.llama import Llama
 
 _SPECIALITIES = ("rope_scaling", "quantization_config", "partial_rotary_factor", "per_layer_config")

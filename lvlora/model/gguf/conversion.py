@@ -4,13 +4,20 @@ The weights are what gguf's own routines make of the blocks, in float32, rounded
 that is asked for, as transformers does it; but a few million values at a time in every core, so
 that the memory stays that of one part. Names and the order of rotary rows are llama.cpp's
 (``convert_hf_to_gguf.py``), undone.
+
+The folders are kept beside the hub's cache for the next time. Each is under the SHA-256 of its file
+and the dtype of its weights, appears whole, and is made again where one of its files has changed.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import json
 import math
+import shutil
+import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,9 +27,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lvlora import durable
-from lvlora.errors import ModelError
-from lvlora.model.files.checks.folder import INDEX
+from lvlora import durable, folders
+from lvlora.errors import LvloraError, ModelError
+from lvlora.model.catalogue import hub_cache
+from lvlora.model.files.folder import INDEX
 from lvlora.model.gguf.header import (
     INCOMPLETE,
     Header,
@@ -222,3 +230,51 @@ def _rotary_rows(weights: Tensor, n_heads: int) -> Tensor:
     """Rows in the order of halves, as transformers turns them, not of pairs as llama.cpp does."""
     halves = weights.reshape(n_heads, weights.shape[0] // n_heads // 2, 2, *weights.shape[1:])
     return halves.swapaxes(1, 2).reshape(weights.shape).contiguous()
+
+
+_ABANDONED_SECONDS = 3600.0
+
+
+def root() -> Path:
+    """Return the folder of all of them."""
+    return hub_cache().parent / "lvlora-gguf"
+
+
+@contextlib.contextmanager
+def converted(path: Path, sha256: str, dtype: torch.dtype) -> Iterator[Path]:
+    """The file's model folder, to be read inside the block.
+
+    Where there is no room for a cache the folder is gone after the block, but weights that are
+    mapped from it stay readable.
+
+    Args:
+        sha256: of the file.
+
+    Raises:
+        ModelError: as `convert` does.
+        OSError: not even the temporary folder has room.
+    """
+    place = root() / f"{sha256[:32]}-{str(dtype).removeprefix('torch.')}"
+    if folders.is_complete(place) or _make(path, place, dtype):
+        yield place
+        return
+    with tempfile.TemporaryDirectory(prefix="lvlora-gguf-") as folder:
+        convert(path, Path(folder), dtype)
+        yield Path(folder)
+
+
+def _make(path: Path, place: Path, dtype: torch.dtype) -> bool:
+    """Put the folder in the cache; False where there is no room."""
+    for leftover in root().glob(".*.part"):  # of a killed process
+        with contextlib.suppress(OSError):
+            if time.time() - leftover.stat().st_mtime > _ABANDONED_SECONDS:
+                shutil.rmtree(leftover, ignore_errors=True)
+    try:
+        with folders.replacing(place) as folder:
+            convert(path, folder, dtype)
+            folders.mark_complete(folder, "converted model")
+    except LvloraError as error:
+        if not isinstance(error.__cause__, OSError):
+            raise
+        return folders.is_complete(place)  # another process may have been first
+    return True

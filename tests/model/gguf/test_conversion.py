@@ -10,7 +10,7 @@ import torch
 from lvlora.errors import ModelError
 from lvlora.model.catalogue import ModelSource, read_config, resolve
 from lvlora.model.devices import Placement
-from lvlora.model.gguf import cache
+from lvlora.model.gguf import conversion
 from lvlora.model.loading import load, load_tokenizer, outline, quiet, weights_sha256
 
 pytest.importorskip("gguf")
@@ -95,16 +95,16 @@ def test_it_is_converted_once(tmp_path, monkeypatch):
         tmp_path / "tiny.gguf", "qwen2", ("Q8_0",), tied=False, pre="qwen2"
     )
     first = load(resolve(str(file)), CPU)
-    assert [f.name for f in cache.root().iterdir()] == [f"{first.sha256[:32]}-float32"]
+    assert [f.name for f in conversion.root().iterdir()] == [f"{first.sha256[:32]}-float32"]
     with monkeypatch.context() as patch:
-        patch.setattr(cache, "convert", lambda *_: pytest.fail("it is converted again"))
+        patch.setattr(conversion, "convert", lambda *_: pytest.fail("it is converted again"))
         again = load(resolve(str(file)), CPU)
     assert_same_weights(again.module, first.module)
-    abandoned = cache.root() / ".killed.part"
+    abandoned = conversion.root() / ".killed.part"
     abandoned.mkdir()
     os.utime(abandoned, (1000, 1000))
     load(resolve(str(file)), BF16)
-    assert len(list(cache.root().iterdir())) == 2
+    assert len(list(conversion.root().iterdir())) == 2
 
 
 def test_without_room_for_a_cache_it_works_all_the_same(tmp_path, monkeypatch):
@@ -125,7 +125,7 @@ def test_a_file_that_is_not_whole_is_refused(tmp_path):
         file.write_bytes(content)
         with pytest.raises(ModelError, match=r"tiny\.gguf"):
             load(resolve(str(file)), CPU)
-    assert list(cache.root().iterdir()) == []
+    assert list(conversion.root().iterdir()) == []
 
 
 def test_what_is_no_plain_model_is_left_to_transformers(tmp_path):

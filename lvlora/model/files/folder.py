@@ -70,7 +70,7 @@ def check_files(folder: Path, *, trusted: bool = False) -> None:
         validated(GenerationConfig, content, folder / _GENERATION, _COPY)
     if not trusted:
         # its models of every file take longer to make than the bundled tokenizer to read
-        from lvlora.model.files.checks.tokenizer import check_tokenizer
+        from lvlora.model.files.tokenizer import check_tokenizer
 
         check_tokenizer(folder)
 

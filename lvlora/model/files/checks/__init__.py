@@ -1,1 +1,0 @@
-"""Distrust of files that come from strangers: a model's `folder`, and its `tokenizer`."""
