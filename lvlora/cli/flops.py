@@ -8,7 +8,6 @@ import typer
 
 from lvlora import numbers
 from lvlora.answers import Answer
-from lvlora.cli.program.completion import priced_models, varied_settings
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.root import app
@@ -25,13 +24,7 @@ EXAMPLES = examples(
 )
 
 
-@settings_command(
-    app,
-    FlopsSettings,
-    name="flops",
-    epilog=EXAMPLES,
-    completers={"model": priced_models, "vary": varied_settings},
-)
+@settings_command(app, FlopsSettings, name="flops", epilog=EXAMPLES)
 def flops(settings: FlopsSettings, context: CommandContext) -> None:
     """Say what a step costs, what a budget buys, and what was spent.
 

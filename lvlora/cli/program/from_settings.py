@@ -16,7 +16,7 @@ import typer
 from rich.markup import escape
 from typer.core import TyperCommand
 
-from lvlora.cli.program.completion import BY_FIELD, IN_RUNS, Completer, FolderCompleter, runs_folder
+from lvlora.cli.program.completion import completer_of
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.root import load_all, wants_debug
 from lvlora.cli.terminal.output import Output
@@ -48,7 +48,6 @@ def settings_command(
     *,
     name: str,
     epilog: str,
-    completers: Mapping[str, Completer] | None = None,
 ) -> Callable[[Callable[[S, CommandContext], None]], Callable[..., None]]:
     """Register a function as a command whose options are a model's fields.
 
@@ -57,10 +56,8 @@ def settings_command(
         model: its fields are the options; see `lvlora.settings.base.option`.
         name: the command's name, and its table's in a configuration file.
         epilog: examples, made by `examples`.
-        completers: field name → what a shell may complete, besides `completion.BY_FIELD`.
     """
     fields = read_fields(model)
-    chosen = {**BY_FIELD, **(completers or {})}
     COMMANDS[name] = model
 
     def decorate(function: Callable[[S, CommandContext], None]) -> Callable[..., None]:
@@ -68,11 +65,7 @@ def settings_command(
             common = {p.name.removeprefix("common_"): values.pop(p.name) for p in _common(model)}
             _call(function, name, model, fields, _flags(fields, values), common)
 
-        parameters = [
-            parameter
-            for field in by_help(model)
-            for parameter in parameters_of(field, chosen.get(field.name))
-        ]
+        parameters = [parameter for field in by_help(model) for parameter in parameters_of(field)]
         parameters += _common(model)
         command.__name__ = name
         command.__doc__ = _unwrapped(function.__doc__ or "")
@@ -275,7 +268,7 @@ ON, OFF = "on_", "off_"
 """Beginnings of the names of a flag's two parameters."""
 
 
-def parameters_of(field: Field, completer: Completer | None) -> list[inspect.Parameter]:
+def parameters_of(field: Field) -> list[inspect.Parameter]:
     """Return one parameter of a field, or two for a flag and its hidden opposite."""
     if field.kind == "flag":
         shown, hidden = (ON, OFF) if field.default is not True else (OFF, ON)
@@ -285,9 +278,7 @@ def parameters_of(field: Field, completer: Completer | None) -> list[inspect.Par
                 f"{hidden}{field.name}", bool, False, typer.Option(field.opposite, hidden=True)
             ),
         ]
-    complete: Any = completer or (_choices_of(field) if field.choices else None)
-    if field.name in IN_RUNS:
-        complete = _in_runs(IN_RUNS[field.name])
+    complete: Any = completer_of(field)
     if field.argument:
         info = typer.Argument(
             help=_help(field), show_default=False, metavar=field.metavar, autocompletion=complete
@@ -317,27 +308,6 @@ def _keyword(name: str, kind: Any, default: object, info: Any) -> inspect.Parame
         default=default,
         annotation=Annotated[annotation, info],
     )
-
-
-def _choices_of(field: Field) -> Completer:
-    def complete(incomplete: str) -> list[str]:
-        # of a list, the last word is completed
-        parts = incomplete.rpartition(",") if field.kind == "list" else ("", "", incomplete)
-        done, comma, last = parts
-        taken = done.split(",")
-        matching = [word for word in field.choices if word.startswith(last) and word not in taken]
-        return [f"{done}{comma}{word}" for word in matching]
-
-    return complete
-
-
-def _in_runs(completer: FolderCompleter) -> Callable[[typer.Context, str], list[str]]:
-    """With the folder that the command line names so far (--runs before what is completed)."""
-
-    def complete(ctx: typer.Context, incomplete: str) -> list[str]:
-        return list(completer(incomplete, runs_folder(ctx.params.get("runs"))))
-
-    return complete
 
 
 def _help(field: Field) -> str:
