@@ -126,12 +126,10 @@ def few_rivals() -> Iterator[None]:
     """The naive rivals stand for all, and are quick, but for tests that are about the rivals."""
     from lvlora.evaluation import scores
     from lvlora.forecast import rivals
-    from lvlora.train import validation
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scores, "default_rivals", rivals.naive_rivals)
         patch.setattr(rivals, "quick_rivals", rivals.naive_rivals)
-        patch.setattr(validation, "quick_rivals", rivals.naive_rivals)
         yield
 
 

@@ -21,7 +21,7 @@ from lvlora.answers import NOTHING, Price
 from lvlora.data.dates import Calendar
 from lvlora.errors import DataError
 from lvlora.forecast.estimate import nothing_spent
-from lvlora.report.document import Block, Cell, Document, Facts, Picture, Points, Section, Table
+from lvlora.report.document import Block, Cell, Document, Facts, Picture, Points, Section
 from lvlora.report.drawing import style
 from lvlora.report.drawing.course import Course, course_figure
 from lvlora.report.drawing.text_chart import terminal_plot
@@ -52,8 +52,8 @@ _LIMITS = (
     "time.",
 )
 _NO_FORECASTS = (
-    "Validation forecast nothing in this run, so neither a forecast nor a rival can be shown; "
-    "lvlora evaluate makes both."
+    "Validation forecast nothing in this run, so no forecast can be shown; lvlora evaluate makes "
+    "them."
 )
 
 
@@ -229,7 +229,6 @@ def document(record: RunRecord) -> Document:
         Section("Outcome", (Facts(outcome),)),
         Section("Course", (picture,)),
         Section("Forecasts", () if scored is None else _forecasts(scored), more=True),
-        Section("Rivals", () if scored is None else _rivals(scored), more=True),
         Section("Cost", (Facts(cost),)),
         Section("Data", (Facts(record.data),) if record.data else (), more=True),
         Section("Settings", (Facts(record.settings),), more=True),
@@ -262,35 +261,6 @@ def _forecasts(file: ValidationFile) -> list[Block]:
             f"Forecasts that the validation at step {file.kept.step} made, of its best, middle and "
             "worst series: line, history; dashes, forecast; circles, truth.",
         )
-    ]
-
-
-def _rivals(file: ValidationFile) -> list[Block]:
-    """A table of errors: the model before and after training, and plain rivals."""
-    assert file.kept is not None
-    if file.rivals is None:
-        return []
-    models = [(f"this adapter, at step {file.kept.step}", file.kept.mae)]
-    if file.before is not None:
-        models.append(("the model before training", file.before.mae))
-    rows = [*models, *((row.name, row.mae) for row in file.rivals)]
-    rows.sort(key=lambda row: np.inf if row[1] is None else row[1])
-    scored = f"the same {file.series_scored} validation series"
-    if file.held_out:
-        scored = (
-            f"the same {file.series_scored} windows in the last {file.held_out} steps of the "
-            "series, which were not trained on"
-        )
-    return [
-        Table(
-            "MAE in original units, the best first; models are marked",
-            ["forecaster", "MAE"],
-            rows,
-            [i for i, row in enumerate(rows) if row in models],
-        ),
-        f"All forecast the same steps of {scored}. The rivals are those "
-        "that take no time; lvlora evaluate adds fitted equations, "
-        "samples and intervals, on the test part.",
     ]
 
 

@@ -34,7 +34,6 @@ from lvlora.train.run import Run, follow
 from lvlora.train.run_folder import RunFolder, check_out, create, stopped_run
 from lvlora.train.settings import TrainSettings
 from lvlora.train.trackers import check_installed, tracked
-from lvlora.train.validation import add_rivals, gain_of
 
 Read = Callable[[TrainSettings], Dataset]
 """Gives the data of a run's settings; called once, after all that can be refused without them."""
@@ -95,8 +94,7 @@ def run_training(
 ) -> tuple[Train, Plan] | None:
     """Make a run, or go on with the one that ``settings.resume`` names.
 
-    Train to the end, compare with rivals, draw the page, and keep the answer. A run that replaces
-    another takes its place when all of that is done.
+    A run that replaces another takes its place when it is complete and its page is drawn.
 
     Args:
         sources: setting → where its value came from: flag, environment, config, default, python.
@@ -136,13 +134,11 @@ def run_training(
 
 
 def _finish(answer: Train, plan: Plan, folder: RunFolder, narrator: Narrator) -> Train:
-    """Compare with rivals, draw the page, give the run its place, and keep its answer."""
-    settings = plan.settings
-    if plan.part is not None:
-        add_rivals(folder.validation, plan.part.scored, plan.train)
-        answer = answer.model_copy(update={"gain": gain_of(folder.validation)})
+    """Draw the page, give the run its place, and keep its answer."""
+    settings, target = plan.settings, folder
     files = draw_run(folder.path)
-    target, obstacle = (folder, "") if answer.stopped_by_limit else folder.target(settings)
+    if not answer.stopped_by_limit:
+        target = folder.target(settings, narrator)
     answer = answer.model_copy(
         update={
             "adapter": str(target.adapter),
@@ -158,11 +154,9 @@ def _finish(answer: Train, plan: Plan, folder: RunFolder, narrator: Narrator) ->
     else:
         facts = answer.model_dump(mode="json", exclude={"schema_version"})
         durable.write_text(folder.result, json.dumps(facts, indent=1) + "\n")
-        if target.path != folder.path:
+        if target is not folder:
             folder.take_place_of(target)
     target.make_latest(settings.runs)
-    if obstacle:
-        narrator.warning(obstacle)
     return answer
 
 

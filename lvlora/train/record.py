@@ -267,15 +267,10 @@ class Forecasts(Shape):
     """Forecasts of the first series: (n, H, V)."""
 
 
-class RivalError(Shape):
-    """A plain rival on the same series."""
-
-    name: str
-    mae: Number
-
-
 class ValidationFile(Shape):
-    """validation.json: forecasts of validation, the truth, and the errors of plain rivals."""
+    """validation.json: forecasts of validation, and the truth; other keys are passed over."""
+
+    model_config = ConfigDict(extra="ignore")
 
     schema_version: Literal[1] = 1
     calendar: dict[str, Any] | None = None
@@ -290,7 +285,6 @@ class ValidationFile(Shape):
     """Validation of the model before training."""
     kept: Forecasts | None = None
     """The last validation whose adapter was kept."""
-    rivals: list[RivalError] | None = None
 
     @classmethod
     def read(cls, path: Path) -> ValidationFile | None:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import bisect
 import contextlib
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 
 import safetensors.torch
 import torch
 
-from lvlora import durable
 from lvlora.answers import NOTHING, Price
 from lvlora.errors import EXIT_STOPPED, BudgetError, NumericalError, RunStopped
 from lvlora.flops.ledger import Ledger, Limits, Wanted
@@ -29,7 +27,7 @@ from lvlora.train.record import (
     ValidationRecord,
 )
 from lvlora.train.run_folder import RunFolder
-from lvlora.train.validation import keep_forecasts
+from lvlora.train.validation import gain_of, keep_forecasts
 
 
 class Run:
@@ -124,11 +122,7 @@ class Run:
                     if save_every and progress.step % save_every == 0:
                         self._save()
                 return self._finish()
-            except NumericalError:
-                self._save()
-                self._record_failure()
-                raise
-            except ProcessLost:
+            except (NumericalError, ProcessLost):
                 self._save()
                 raise
             finally:
@@ -313,26 +307,12 @@ class Run:
         is_stale = 0 < plan.settings.patience <= progress.stale
         progress.ended = is_stale and progress.step < plan.n_steps
 
-    def _record_failure(self) -> None:
-        """Record the series of the step that failed, for whoever looks for the cause."""
-        windows, n = self.plan.windows, self.plan.settings.accumulation
-        batches = [windows.origins(self.progress.step * n + i) for i in range(n)]
-        failure = {
-            "step": self.progress.step + 1,
-            "batches": [
-                [{"series": name, "first_step": first} for name, first in batch]
-                for batch in batches
-            ],
-        }
-        durable.write_text(self.folder.failure, json.dumps(failure, indent=1) + "\n")
-
     def _finish(self) -> Train:
         plan, progress, folder = self.plan, self.progress, self.folder
         self._save()
         self.loaded.save_adapter(folder.last_adapter, self._facts())
         if progress.best is None:
             self.loaded.save_adapter(folder.adapter, self._facts())
-        folder.failure.unlink(missing_ok=True)
         return Train(
             run=folder.name,
             steps=progress.step,
@@ -340,7 +320,7 @@ class Run:
             loss=progress.loss,
             zero_shot=progress.zero_shot,
             validation=progress.validation,
-            gain=None,
+            gain=gain_of(folder.validation),
             best_step=progress.best_step,
             stopped_early=progress.ended,
             stopped_by_limit=not self._is_over,

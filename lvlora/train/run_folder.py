@@ -21,6 +21,7 @@ from lvlora.errors import DataError, LvloraError, SettingsError
 from lvlora.flops.ledger import FILE_NAME, entries
 from lvlora.model import devices
 from lvlora.model.adapters.search import IN_RUN, LATEST, RUN_NAME
+from lvlora.narrator import Narrator
 from lvlora.runs import NEWEST, find_run
 from lvlora.settings.configuration import resolve, to_toml
 from lvlora.train.plan import Plan
@@ -35,7 +36,7 @@ _NAME = "name"
 _LONGEST_NAME = 4096
 _REPLACES = "replaces"
 """File with the name of the folder beside it whose place the run takes when it is complete, and the
-time of the run there."""
+name of the run there."""
 
 _ENTRIES = (
     *(_NAME, _REPLACES, "config.toml", "sources.json", "data.json", "split.json"),
@@ -57,7 +58,6 @@ class RunFolder:
         adapter: the best adapter (the last, without validation); last_adapter: of the last step.
         state: checkpoints to resume from.
         validation: forecasts of the validation series, their truth, and the errors of rivals.
-        failure: batch of the step whose loss was not finite.
         result: result of the run; there once it is over.
     """
 
@@ -71,7 +71,6 @@ class RunFolder:
         self.last_adapter = path / "adapter-last"
         self.state = path / "state"
         self.validation = path / "validation.json"
-        self.failure = path / "failure.json"
         self.result = path / "result.json"
 
     @property
@@ -80,10 +79,7 @@ class RunFolder:
 
         The folder may be renamed, the account not.
         """
-        stored = ""
-        with contextlib.suppress(OSError, UnicodeDecodeError):
-            stored = durable.read_bounded(self.path / _NAME, _LONGEST_NAME).decode().strip()
-        return stored or self.path.name
+        return self._text(_NAME) or self.path.name
 
     def mark(self) -> None:
         """Say that this folder is a run, and what may lie in it."""
@@ -106,7 +102,7 @@ class RunFolder:
         self.remove_leftovers()  # of a process that was killed before it had a run
         self.mark()
         if replaces is not None:
-            line = f"{replaces.name}\n{_age(RunFolder(replaces))}\n"
+            line = f"{replaces.name}\n{RunFolder(replaces).name}\n"
             durable.write_text(self.path / _REPLACES, line)
         # runs before it may have had the name: one that was replaced, or another folder's
         taken = {row.run for row in entries(plan.settings.runs)}
@@ -118,28 +114,33 @@ class RunFolder:
         durable.write_text(self.path / _NAME, name + "\n")
         self.write_settings(plan, sources)
 
-    def target(self, settings: TrainSettings) -> tuple[RunFolder, str]:
-        """Return the place of this run when it is complete.
+    def target(self, settings: TrainSettings, narrator: Narrator) -> RunFolder:
+        """Return the place of this run when it is complete: its own, or the run's that it replaces.
 
-        Returns:
-            its folder, or that of the run that it replaces; why it stays beside that one.
+        It stays beside that one, with a warning, where that may not be replaced any more.
         """
-        try:
-            stored = durable.read_bounded(self.path / _REPLACES, 2 * _LONGEST_NAME).decode()
-        except (OSError, UnicodeDecodeError):
-            return self, ""
-        name, _, age = stored.strip().partition("\n")
+        name, _, replaced = self._text(_REPLACES).partition("\n")
+        if not name:
+            return self
         old = RunFolder(self.path.parent / Path(name).name)
         if not old.path.exists():
-            return old, ""
+            return old
         try:
             folders.check_replaceable("--out", old.path, "run", _needed(settings))
             with old.held():
-                if _age(old) == age:
-                    return old, ""
-            return self, f"{old.path}: is another run by now; the new run stays in {self.path}."
+                if old.name == replaced:
+                    return old
+            obstacle = f"{old.path}: is another run by now"
         except LvloraError as error:
-            return self, f"{error.message}; the new run stays in {self.path}."
+            obstacle = error.message
+        narrator.warning(f"{obstacle}; the new run stays in {self.path}.")
+        return self
+
+    def _text(self, name: str) -> str:
+        """Return the text of one of the run's files; "" where there is none."""
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            return durable.read_bounded(self.path / name, _LONGEST_NAME).decode().strip()
+        return ""
 
     def take_place_of(self, target: RunFolder) -> None:
         """Become the folder of the run that this one replaces, which is deleted."""
@@ -355,13 +356,6 @@ def _needed(settings: TrainSettings) -> dict[str, Path | None]:
         "the ledger": settings.runs / "ledger.sqlite",
         "the model": model if model.exists() else None,
     }
-
-
-def _age(folder: RunFolder) -> str:
-    """Return what tells the run in a folder from one that stood or will stand there."""
-    with contextlib.suppress(OSError):
-        return str(folder.config.stat().st_mtime_ns)
-    return ""
 
 
 def _is_taken(out: Path) -> bool:

@@ -3,7 +3,7 @@
 The loss of the validation part, and the error of its forecasts. A split by series needs series to
 hold out: of one to a few the adapter is chosen by how well it forecasts their own last steps, which
 it was not trained on. validation.json has the forecasts of the last validation whose adapter was
-kept, those of the model before training, the truth, and the errors of plain rivals.
+kept, those of the model before training, and the truth.
 """
 
 from __future__ import annotations
@@ -29,14 +29,12 @@ from lvlora.forecast.estimate import Benchmark, benchmark, benchmark_forecasts
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.plan import Plan
 from lvlora.forecast.pricing import updates_of
-from lvlora.forecast.rivals import quick_rivals
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.loading import Outline
 from lvlora.text.windows import Batch, Windows
 from lvlora.train.record import (
     Forecasts,
     Gain,
-    RivalError,
     ScoredSeries,
     Spending,
     Validation,
@@ -56,8 +54,6 @@ _LEAST_STEPS, _MOST_STEPS = 4, 100
 """Steps of a scored series: shorter ones are not forecast, of longer ones the last hundred."""
 _MOST_SERIES = 32
 """Forecasts of the first ones are kept; errors of all."""
-_MOST_TRAINING = 200
-"""Series that a rival learns from: more would take longer than a person waits for a page."""
 _DIGITS = 7
 SAMPLING = Sampling(samples=8)
 """As `lvlora forecast` draws, whose 20 futures have nearly the same median, for less."""
@@ -201,39 +197,6 @@ def gain_in(before: FloatArray, after: FloatArray, of: Literal["series", "window
         reach = float(t.ppf(0.975, len(gains) - 1) * gains.std(ddof=1) / np.sqrt(len(gains)))
         low, high = mean - reach, mean + reach
     return Gain(mean=mean, low=low, high=high, n=len(gains), of=of)
-
-
-def add_rivals(path: Path, scored: Scored, train: Dataset) -> None:
-    """Forecast the same futures by the rivals that are fast, and write their errors.
-
-    A rival that cannot forecast such data is left out. Without a file there is nothing to add to.
-
-    Args:
-        train: what they may learn from.
-
-    Raises:
-        LvloraError: the file cannot be written.
-    """
-    file = ValidationFile.read(path)
-    if file is None or file.rivals is not None or file.kept is None:
-        return
-    learnable = train[:_MOST_TRAINING]
-    horizon = len(scored.futures[0])
-    rows = []
-    for rival in quick_rivals():
-        if rival.refusal(learnable):
-            continue
-        try:
-            rival.fit(learnable, horizon)
-            point = [
-                rival.forecast(np.concatenate([h.time, f.time]), h.values)
-                for h, f in zip(scored.histories, scored.futures, strict=True)
-            ]
-        except (ArithmeticError, ValueError):  # never at the cost of a run that is done
-            continue
-        mae = _plain(np.nanmean(scored.errors(np.stack(point))))
-        rows.append(RivalError(name=rival.name, mae=mae))
-    file.model_copy(update={"rivals": rows}).write(path)
 
 
 def _times(series: Series) -> Any:

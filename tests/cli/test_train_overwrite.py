@@ -71,7 +71,7 @@ def test_a_run_that_fails_at_its_first_step_is_beside_the_one_it_would_replace(
         patched.setattr(Objective, "loss_sum", lambda self, batch: math.nan * real(self, batch))
         assert run_lvlora([*words, "--overwrite"]).exit_code == NumericalError.exit_code
     assert _content(Path("keep")) == before
-    assert Path("keep+new/failure.json").is_file()
+    assert Path("keep+new/state/step-00000000/manifest.json").is_file()
     # what was mended goes on, and takes the place then
     ran = run_lvlora(["train", "--resume", "keep+new", "--json"], code=0)
     assert ran.json["folder"] == "keep"

@@ -1,13 +1,13 @@
-"""A run's document shows forecasts of its validation against the truth, and plain rivals."""
+"""A run's document shows forecasts of its validation against the truth."""
 
 import json
 
 import numpy as np
 import pytest
 
-from lvlora.report.document import Picture, Table
+from lvlora.report.document import Picture
 from lvlora.report.forecast import forecast_figure
-from lvlora.train.document import _forecasts, _pictures, _rivals
+from lvlora.train.document import _forecasts, _pictures
 from lvlora.train.record import ValidationFile
 
 N, T, H = 9, 12, 6
@@ -38,11 +38,6 @@ def content():
         "series": [{"id": f"s{i}", **series} for i in range(N)],
         "before": {"step": 0, "mae": 2.5, "series_mae": [2.5] * N, "forecasts": point},
         "kept": {"step": 7, "mae": 0.5, "series_mae": ERRORS, "forecasts": point},
-        "rivals": [
-            {"name": "last value", "mae": 3.5},
-            {"name": "var on logs", "mae": 0.25},
-            {"name": "odd", "mae": None},
-        ],
     }
 
 
@@ -65,28 +60,14 @@ def test_the_figure_says_what_is_what(content, tmp_path):
     assert {"forecast", "truth", "prey"} <= words
 
 
-def test_the_table_is_sorted_and_marks_the_model(content, tmp_path):
-    table, words = _rivals(file_of(content, tmp_path))
-    assert isinstance(table, Table)
-    assert [tuple(row) for row in table.rows] == [
-        ("var on logs", 0.25),
-        ("this adapter, at step 7", 0.5),
-        ("the model before training", 2.5),
-        ("last value", 3.5),
-        ("odd", None),
-    ]
-    assert table.marked == [1, 2]
-    assert f"the same {N} validation series" in words
-
-
 @pytest.mark.parametrize(
     "change",
     [
         lambda f: f.clear(),
         lambda f: f["kept"].update(forecasts=[[1]], mae="low"),
-        lambda f: f.update(series=3, rivals=3),
-        lambda f: f["series"][0].pop("truth") and f.pop("rivals"),
-        lambda f: f.update(kept=[], rivals=[]),
+        lambda f: f.update(series=3),
+        lambda f: f["series"][0].pop("truth") and None,
+        lambda f: f.update(kept=[]),
         lambda f: f["kept"].update(series_mae=["x"], mae=[]),
         lambda f: f.update(series_scored="x"),
     ],

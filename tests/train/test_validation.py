@@ -11,10 +11,9 @@ from lvlora.answers import NOTHING
 from lvlora.data.dataset import Dataset, Series
 from lvlora.errors import SettingsError
 from lvlora.flops.ledger import Ledger
-from lvlora.forecast.rivals import LastValue, VectorAutoregression, quick_rivals
 from lvlora.forecast.sampling import Sampling
 from lvlora.text.windows import IGNORED
-from lvlora.train.validation import Scored, add_rivals, held_out_steps, keep_forecasts
+from lvlora.train.validation import Scored, held_out_steps, keep_forecasts
 
 
 def data_of(*lengths):
@@ -176,43 +175,6 @@ def test_a_damaged_file_is_begun_again(file):
     file.write_text("{")
     keep_forecasts(file, scored(), truth(scored()), "before", 0)
     assert json.loads(file.read_text()).keys() >= {"before", "series"}
-
-
-def test_rivals_forecast_the_same_futures(file):
-    task = scored()
-    keep_forecasts(file, task, truth(task), "kept", 3)
-    add_rivals(file, task, DATA)
-    rows = {row["name"]: row["mae"] for row in json.loads(file.read_text())["rivals"]}
-    for rival in (LastValue(), VectorAutoregression()):
-        errors = [
-            np.abs(rival.forecast(np.r_[h.time, f.time], h.values) - f.values)
-            for h, f in zip(task.histories, task.futures, strict=True)
-        ]
-        assert rows[rival.name] == pytest.approx(np.mean(errors), rel=1e-6)
-    assert not any("fit" in name for name in rows), "they take seconds"
-    assert set(rows) == {r.name for r in quick_rivals() if not r.refusal(DATA)}
-    assert len(rows) >= 6
-    before = file.read_bytes()
-    add_rivals(file, task, Dataset((), DATA.variables))  # a run that goes on finds them done
-    assert file.read_bytes() == before
-
-
-def test_a_rival_that_cannot_is_left_out(file, monkeypatch):
-    def fail(*_):
-        raise np.linalg.LinAlgError("singular")
-
-    monkeypatch.setattr(VectorAutoregression, "forecast", fail)
-    task = scored()
-    keep_forecasts(file, task, truth(task), "kept", 3)
-    add_rivals(file, task, DATA)
-    names = [row["name"] for row in json.loads(file.read_text())["rivals"]]
-    assert "last value" in names
-    assert VectorAutoregression.name not in names
-
-
-def test_without_a_forecast_there_is_nothing_to_compare_with(file):
-    add_rivals(file, scored(), DATA)
-    assert not file.exists()
 
 
 def test_gaps_and_long_parts(file):
