@@ -36,7 +36,11 @@ def test_five_frames_lead_from_the_command_to_the_first_step_and_nothing_is_plan
     run_lvlora, tmp_path, tiny_folder, first_step, monkeypatch
 ):
     calls = []
-    for owner, name in ((fine_tune, "plan_run"), (fine_tune, "load_run"), (ValidationPart, "score")):
+    for owner, name in (
+        (fine_tune, "plan_run"),
+        (fine_tune, "load_run"),
+        (ValidationPart, "score"),
+    ):
         function = getattr(owner, name)
 
         def counted(*args, name=name, function=function, **options):
