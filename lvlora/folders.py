@@ -18,7 +18,6 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
-from typing import Any
 
 from lvlora import durable
 from lvlora.errors import DataError, LvloraError, SettingsError
@@ -42,20 +41,14 @@ def mark(folder: Path, kind: str, entries: Iterable[str]) -> None:
         entries: the files it may hold, relative, with ``*`` for parts of a name; ``NAME/**`` is a
             folder and all that is in it.
     """
-    _write_mark(folder, {"kind": kind, "entries": sorted({MARK, *entries})})
+    content = {"schema_version": 1, "kind": kind, "entries": sorted({MARK, *entries})}
+    durable.write_text(folder / MARK, json.dumps(content, indent=1) + "\n")
 
 
 def mark_complete(folder: Path, kind: str) -> None:
-    """Say in a folder that this program made it, and all that is in it, which nobody changes."""
-    files = [p for p in folder.rglob("*") if not p.is_dir()]
-    hashes = {p.relative_to(folder).as_posix(): durable.sha256_of(p) for p in files}
-    entries = sorted({MARK, *hashes})
-    _write_mark(folder, {"kind": kind, "entries": entries, "sha256": dict(sorted(hashes.items()))})
-
-
-def _write_mark(folder: Path, content: Mapping[str, Any]) -> None:
-    text = json.dumps({"schema_version": 1, **content}, indent=1)
-    durable.write_text(folder / MARK, text + "\n")
+    """Say in a folder that this program made it, and all that is in it."""
+    files = (path for path in folder.rglob("*") if not path.is_dir())
+    mark(folder, kind, [path.relative_to(folder).as_posix() for path in files])
 
 
 @contextlib.contextmanager
@@ -147,11 +140,6 @@ def check_replaceable(
         raise SettingsError(
             f"{option} {folder}: lvlora did not write its {stranger}, so it is not replaced", itself
         )
-    changed = _changed_in(place)
-    if changed is not None:
-        raise SettingsError(
-            f"{option} {folder}: its {changed} was changed since, so it is not replaced", itself
-        )
 
 
 def check_spares(option: str, folder: Path, needed: Mapping[str, Path | None]) -> None:
@@ -189,35 +177,20 @@ def stranger_in(folder: Path) -> str | None:
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether a folder that was marked as complete has all of its files, unchanged, and no more."""
-    hashes = _content_of_mark(folder).get("sha256")
+    """Whether a folder that was marked as complete has all of its files, and no more."""
+    kind, entries = _read_mark(folder)
     return (
-        isinstance(hashes, dict)
-        and all((folder / name).is_file() for name in hashes)
+        kind is not None
+        and all((folder / name).is_file() for name in entries)
         and stranger_in(folder) is None
-        and _changed_in(folder) is None
     )
 
 
-def _changed_in(folder: Path) -> str | None:
-    """A file that is not as it was when the folder was marked as complete."""
-    hashes = _content_of_mark(folder).get("sha256")
-    for name, digest in (hashes if isinstance(hashes, dict) else {}).items():
-        file = folder / name
-        if file.is_file() and durable.sha256_of(file) != digest:
-            return str(name)
-    return None
-
-
-def _content_of_mark(folder: Path) -> dict[str, Any]:
-    try:
-        return durable.read_json_object(folder / MARK)
-    except DataError:
-        return {}
-
-
 def _read_mark(folder: Path) -> tuple[str | None, list[str]]:
-    content = _content_of_mark(folder)
+    try:
+        content = durable.read_json_object(folder / MARK)
+    except DataError:
+        return None, []
     kind, entries = content.get("kind"), content.get("entries")
     if not isinstance(kind, str) or not isinstance(entries, list):
         return None, []

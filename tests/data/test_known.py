@@ -129,12 +129,12 @@ def test_rivals_that_use_known_columns_follow_them(name):
     time, values, driver = _driven()
     (rival,) = (r for r in default_rivals() if r.name == name)
     blind, seeing = (
-        np.abs(np.log(rival.predict(time, values[:60], known=k).point / values[60:])).mean()
+        np.abs(np.log(rival.prediction(time, values[:60], known=k).point / values[60:])).mean()
         for k in (None, driver)
     )
     assert rival.uses_known
     assert seeing < 0.25 * blind
-    drawn = rival.predict(time, values[:60], 20, "a", driver)
+    drawn = rival.prediction(time, values[:60], 20, "a", driver)
     assert drawn.samples.shape == (20, 12, 1)
 
 
@@ -151,7 +151,7 @@ def test_equations_are_found_beside_what_drives_them():
     (rival,) = (r for r in default_rivals() if r.name == "sindy on levels")
     truth = x[70:, None]
     blind, seeing = (
-        np.abs(rival.predict(time, x[:70, None], known=k).point - truth).mean()
+        np.abs(rival.prediction(time, x[:70, None], known=k).point - truth).mean()
         for k in (None, forcing[:, None])
     )
     assert seeing < 0.3 * blind
@@ -165,8 +165,8 @@ def test_other_rivals_never_see_them():
             continue
         if rival.name in ("gaussian process", "arima", "fracast-0"):
             continue  # slow
-        plain = rival.predict(time, values[:60]).point
-        assert np.array_equal(plain, rival.predict(time, values[:60], known=driver).point)
+        plain = rival.prediction(time, values[:60]).point
+        assert np.array_equal(plain, rival.prediction(time, values[:60], known=driver).point)
 
 
 def test_a_terminal_as_standard_input_is_no_file(monkeypatch):

@@ -6,7 +6,7 @@ that the memory stays that of one part. Names and the order of rotary rows are l
 (``convert_hf_to_gguf.py``), undone.
 
 The folders are kept beside the hub's cache for the next time. Each is under the SHA-256 of its file
-and the dtype of its weights, appears whole, and is made again where one of its files has changed.
+and the dtype of its weights, appears whole, and is made again where one of its files is missing.
 """
 
 from __future__ import annotations
