@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lvlora.answers import NOTHING
 from lvlora.cli.program.advice import next_command
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
@@ -14,7 +12,6 @@ from lvlora.cli.program.root import app
 from lvlora.cli.terminal.output import Output
 from lvlora.evaluation.settings import EvaluateSettings
 from lvlora.forecast.settings import ForecastSettings
-from lvlora.report.document import Document, Facts, Section
 from lvlora.train.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -83,9 +80,11 @@ def train(settings: TrainSettings, context: CommandContext) -> None:
 
 
 def _show(result: Train, plan: Plan, output: Output) -> None:
-    from lvlora.train.document import comparison
+    from lvlora.train.document import comparison, document, read_run
 
-    output.report(result, lambda: _document(result, plan))
+    output.report(result, lambda: document(read_run(Path(result.folder))))
+    output.note(f"Adapter: {result.adapter}")
+    output.note(f"Report: {result.files[-1]}")
     if sentence := comparison(result):
         output.note(sentence)
     output.hint(f"Next: {_next(result, plan)}")
@@ -116,15 +115,3 @@ def _next(result: Train, plan: Plan) -> str:
     if helps:
         return next_command("forecast", ForecastSettings, settings, *words, without=without)
     return next_command("forecast", ForecastSettings, settings, *words, also=("decimals",))
-
-
-def _document(result: Train, plan: Plan) -> Document:
-    from lvlora.flops.ledger import entries
-    from lvlora.train.document import costs, document, read_run
-
-    folder = Path(result.folder)
-    run = document(read_run(folder))
-    files = Facts({"adapter": result.adapter, "report": str(folder / "report.html")})
-    rows = [row for row in entries(plan.settings.runs) if row.run == result.run]
-    spent = costs(result, sum((row.charged for row in rows), NOTHING))
-    return replace(run, sections=[*run.sections, Section("", [files, spent])])

@@ -182,8 +182,8 @@ def save_run(loaded: Loaded, folder: RunFolder, progress: Progress) -> None:
     facts = {
         "identity": loaded.identity(),
         "progress": progress.model_dump(mode="json"),
-        "metrics_sha256": folder.sync_metrics(),
     }
+    folder.sync_metrics()
     save(folder.state, progress.step, loaded.parameters, loaded.optimizers, facts)
 
 
@@ -224,8 +224,6 @@ def restore_run(loaded: Loaded, folder: RunFolder, observer: Observer) -> Progre
         progress.best = progress.best_step = progress.validation = None
         progress.stale = 0
     folder.keep_metrics_until(state.step)
-    if folder.sync_metrics() != state.facts.get("metrics_sha256"):
-        observer.note(f"Warning: {folder.metrics}: was changed since the checkpoint was written")
     return progress
 
 

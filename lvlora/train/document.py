@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from lvlora import durable, numbers
-from lvlora.answers import NOTHING, Price
+from lvlora.answers import NOTHING
 from lvlora.data.dates import Calendar
 from lvlora.errors import DataError
 from lvlora.forecast.estimate import nothing_spent
@@ -333,25 +333,4 @@ def comparison(result: Train) -> str:
     return (
         f"With the adapter the MAE of {gain.n} {units} is smaller by {mean} ({within}). They chose "
         "the adapter, so it may gain a little less."
-    )
-
-
-def costs(result: Train, charged: Price) -> str:
-    """Return in a sentence what a run was planned to cost, what it spent, and what is charged.
-
-    Args:
-        charged: by the ledger, to all processes of the run.
-    """
-    planned, spent = result.flops_at_most.executed, result.flops.executed
-    validating, total = result.validation_flops.executed, charged.executed
-    sentence = (
-        f"FLOPs executed: at most {numbers.flops(planned)} were planned, {numbers.flops(spent)} "
-        f"were spent ({numbers.flops(spent - validating)} in steps, {numbers.flops(validating)} in "
-        "validations)"
-    )
-    if total == spent:
-        return f"{sentence}, and that is what the ledger charges."
-    return (
-        f"{sentence}; the ledger charges {numbers.flops(total)}, as "
-        f"{numbers.flops(total - spent)} more went into what interrupted processes had begun."
     )

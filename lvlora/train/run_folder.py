@@ -187,11 +187,10 @@ class RunFolder:
                 "Free some space; lvlora train --resume goes on from the last checkpoint.",
             ) from error
 
-    def sync_metrics(self) -> str:
-        """Make metrics.jsonl outlast a power cut; return its SHA-256."""
+    def sync_metrics(self) -> None:
+        """Make metrics.jsonl outlast a power cut."""
         with self.metrics.open("ab") as stream:
             os.fsync(stream.fileno())
-        return durable.sha256_of(self.metrics)
 
     def keep_metrics_until(self, step: int) -> None:
         """Drop what was recorded after a checkpoint: those steps are made again."""

@@ -255,14 +255,15 @@ def test_a_name_that_is_none(run_lvlora, place):
 
 
 def test_tab_completes_the_last_of_a_list():
-    from lvlora.cli.program.from_settings import _choices_of
+    from lvlora.cli.program.completion import completer_of
     from lvlora.settings.fields import read_fields
     from lvlora.train.settings import TrainSettings
 
     (field,) = [f for f in read_fields(TrainSettings) if f.name == "tracker"]
-    complete = _choices_of(field)
-    assert complete("t") == ["tensorboard", "trackio"]
-    assert complete("tensorboard,t") == ["tensorboard,trackio"]
+    complete = completer_of(field)
+    assert complete is not None
+    assert complete(None, "t") == ["tensorboard", "trackio"]
+    assert complete(None, "tensorboard,t") == ["tensorboard,trackio"]
 
 
 @pytest.mark.slow

@@ -10,34 +10,11 @@ from pathlib import Path
 import pytest
 import tiny_runs
 
-from lvlora.errors import LvloraError, RunStopped
+from lvlora.errors import LvloraError
 from lvlora.train import run_folder
 from lvlora.train.record import Observer
 from lvlora.train.run import Run
 from lvlora.train.settings import TrainSettings
-
-
-class _StopAfter(Observer):
-    """Sends SIGTERM after some steps, and keeps what it is told."""
-
-    def __init__(self, steps):
-        self.steps = steps
-        self.notes = []
-
-    def step(self, record):
-        if record.step == self.steps:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    def note(self, message):
-        self.notes.append(message)
-
-
-def test_the_first_signal_is_answered_at_once(tiny_folder, tmp_path):
-    observer = _StopAfter(2)
-    loaded = tiny_runs.loaded(tiny_folder("qwen2"), tmp_path)
-    with pytest.raises(RunStopped):
-        Run(loaded, tiny_runs.folder(tmp_path), observer).train()
-    assert observer.notes == ["Stopping after this step, then saving; once more stops at once."]
 
 
 def _flip(file):

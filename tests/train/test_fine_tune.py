@@ -9,9 +9,6 @@ import tiny_runs
 
 import lvlora
 from lvlora.flops.ledger import Ledger
-from lvlora.sweep.plan import make_plan, stages_of
-from lvlora.sweep.search import plan_step
-from lvlora.sweep.settings import SweepSettings
 from lvlora.train import fine_tune
 
 
@@ -108,14 +105,3 @@ def test_a_dry_run_needs_no_weights(run_lvlora, place, weightless):
     ran = run_lvlora(["train", "data.csv", *flags, "--max-flops", "1e3", "--dry-run"], code=3)
     ran = run_lvlora(["train", "data.csv", *flags], code=4)
     assert not Path("runs").exists()
-
-
-def test_a_sweep_is_laid_out_without_weights(weightless, tmp_path):
-    data, base = tiny_runs.dataset(), tiny_runs.settings(weightless, tmp_path, validation_series=1)
-    settings = SweepSettings(model=str(weightless), max_flops=10**10)
-    stages = stages_of(settings, None)
-    plan = make_plan(
-        stages, settings, base, {"executed": 10**10}, lambda s: plan_step(s, data).cost
-    )
-    assert plan.n_trials > 1
-    assert 0 < plan.at_most.executed <= 10**10

@@ -87,15 +87,14 @@ def test_the_same_run_twice_is_the_same_to_the_byte_and_another_seed_is_not(mode
     ]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stopped_run_goes_on_to_the_same_end(model, runs, number):
-    before = signal.getsignal(number)
+def test_a_stopped_run_goes_on_to_the_same_end(model, runs):
+    before = signal.getsignal(signal.SIGTERM)
     whole, expected = _train(model, runs, "whole", dropout=0.1, accumulation=2)
     changes = {"dropout": 0.1, "accumulation": 2}
-    folder, stopped = _broken_off(model, runs, "stopped", 3, number, **changes)
+    folder, stopped = _broken_off(model, runs, "stopped", 3, **changes)
     assert "after step 3 of 6; everything is saved" in stopped.message
     assert f"lvlora train --resume {folder.path}" in stopped.hint
-    assert signal.getsignal(number) == before
+    assert signal.getsignal(signal.SIGTERM) == before
     result = _resume(model, runs, folder.path, **changes)
     for which in ("adapter", "adapter-last"):
         assert tiny_runs.weights(whole, which) == tiny_runs.weights(folder.path, which)
@@ -334,15 +333,6 @@ def test_the_base_is_bitwise_what_it_was(model, runs, dtype, head):
         assert torch.equal(after, before), name
 
 
-def test_a_numeric_head_is_saved_beside_the_adapter(model, runs):
-    path, result = _train(model, runs, train_head="numeric")
-    head = load_file(path / "adapter/numeric_head.safetensors")["weight"]
-    assert head.dtype == torch.float32
-    plain, other = _train(model, runs)
-    assert not (plain / "adapter/numeric_head.safetensors").exists()
-    assert result.trainable_parameters == other.trainable_parameters + head.numel()
-
-
 @pytest.mark.filterwarnings("ignore")  # of peft
 def test_a_full_head_is_part_of_the_adapter_and_said_before(model, runs):
     loaded = tiny_runs.loaded(model, runs, train_head="full")
@@ -384,16 +374,14 @@ def _zeros():
 @pytest.mark.parametrize(
     ("data", "validates"),
     [
-        (tiny_runs.dataset(1), True),
         (tiny_runs.dataset(1, n_steps=7), False),
-        (tiny_runs.dataset(2), True),
         (tiny_runs.dataset(n_variables=1), True),
         (tiny_runs.dataset(n_variables=3), True),
         (tiny_runs.dataset(n_steps=3), True),
         (_with_gaps(), True),
         (_zeros(), True),
     ],
-    ids=["one", "one short", "two", "one variable", "three variables", "short", "gaps", "zeros"],
+    ids=["one short", "one variable", "three variables", "short", "gaps", "zeros"],
 )
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_every_kind_of_data_can_be_trained_on(model, runs, data, validates, seed):
