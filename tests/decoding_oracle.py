@@ -59,7 +59,7 @@ def decoder_for(base: Any) -> Decoder:
 def nll_by_hand(forecaster: Any, history: Any, future: Any) -> Any:
     """-log density of each value (H, V), token by token with the whole model, no batch."""
     base = forecaster.base
-    ((reading,),) = forecaster.plan.readings([history], len(future))
+    ((reading,),) = forecaster.readings([history], len(future))
     ways = spelling(reading.grammar, base.alphabet.tokens)
     text, numbers = reading.codec.encode(reading.numbers), reading.own_scale.apply(future.values)
     nll = np.zeros(numbers.shape)

@@ -30,7 +30,8 @@ from lvlora.forecast.ensemble import (
     weights,
 )
 from lvlora.forecast.forecaster import Forecaster, Progress
-from lvlora.forecast.language_model import LanguageModel, OutlinedModel
+from lvlora.forecast.language_model import LanguageModel
+from lvlora.forecast.plan import OutlinedModel
 from lvlora.forecast.rivals import default_rivals, rivals_for
 from lvlora.forecast.rivals.contract import Prediction, Rival
 from lvlora.forecast.rivals.naive import RoundingFloor
@@ -179,7 +180,7 @@ class Scoring:
         price, forecaster = self.planned.price_bound, self.forecaster
         if isinstance(forecaster, OutlinedModel):
             for places in self.planned.places:
-                price += likelihood.price(forecaster.plan, *self._at(places))
+                price += likelihood.price(forecaster, *self._at(places))
         return price
 
     def run(

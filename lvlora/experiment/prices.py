@@ -18,9 +18,7 @@ from lvlora.experiment.record import StageRecord
 from lvlora.experiment.settings import Stage
 from lvlora.flops.rows import Row
 from lvlora.forecast.estimate import FORECASTING, ledger_rate
-from lvlora.forecast.language_model import OutlinedModel
-from lvlora.forecast.plan import DEFAULT_DECIMALS
-from lvlora.forecast.plan import Plan as ForecastPlan
+from lvlora.forecast.plan import DEFAULT_DECIMALS, OutlinedModel
 from lvlora.forecast.pricing import updates_of
 from lvlora.model import devices
 from lvlora.model.catalogue import resolve
@@ -37,7 +35,7 @@ from lvlora.train.settings import TrainSettings
 ZERO_SHOT = "none"
 """The adapter of a model without one."""
 
-Adapters = dict[str, list[ForecastPlan]]
+Adapters = dict[str, list[OutlinedModel]]
 """Stage → how its adapter may forecast: one way after a training, several after a sweep."""
 
 
@@ -88,7 +86,7 @@ def price_stages(
 
 def _price_sweep(
     stage: Stage, settings: SweepSettings, dataset: Dataset
-) -> tuple[str, Price, list[ForecastPlan]]:
+) -> tuple[str, Price, list[OutlinedModel]]:
     if settings.max_flops is None and settings.max_steps is None:
         raise SettingsError(
             f"stage {stage.name}: says neither max_flops nor max_steps",
@@ -110,7 +108,7 @@ def _price_sweep(
 def _price_evaluation(
     settings: EvaluateSettings,
     dataset: Dataset,
-    models: Sequence[Sequence[ForecastPlan]],
+    models: Sequence[Sequence[OutlinedModel]],
     scored: list[tuple[object, ...]],
 ) -> tuple[str, Price]:
     """Return the work in words, and the most that it costs.
@@ -125,10 +123,7 @@ def _price_evaluation(
         forecasts = (job.folder.key, job.sampling, alternatives[0])
         if alternatives[0].updates or forecasts not in scored:
             scored.append(forecasts)
-            bounds = (
-                Scoring(OutlinedModel(plan), job.task, job.sampling).price_bound
-                for plan in alternatives
-            )
+            bounds = (Scoring(plan, job.task, job.sampling).price_bound for plan in alternatives)
             most += reduce(or_, bounds)
     futures = "greedy" if job.sampling.greedy else f"{job.sampling.samples} futures each"
     rivals = " and the rivals" if job.settings.rivals else ""
@@ -139,9 +134,9 @@ def _price_evaluation(
 def _scored_models(
     stage: str,
     settings: EvaluateSettings,
-    adapters: Mapping[str, list[ForecastPlan]],
+    adapters: Mapping[str, list[OutlinedModel]],
     base: Outline,
-) -> list[list[ForecastPlan]]:
+) -> list[list[OutlinedModel]]:
     """Return how each model of an evaluation may forecast: with adapters, then without.
 
     Raises:
@@ -149,13 +144,13 @@ def _scored_models(
     """
     if not settings.with_model:
         return []
-    models: list[list[ForecastPlan]] = []
-    without: dict[int, ForecastPlan] = {}
+    models: list[list[OutlinedModel]] = []
+    without: dict[int, OutlinedModel] = {}
     for name in settings.adapter or (ZERO_SHOT,):
         source = name.partition("/")[0]  # search/trial-0003
         if name == ZERO_SHOT:
             format_ = base.number_format
-            plans = [ForecastPlan(base, decimals=DEFAULT_DECIMALS, number_format=format_)]
+            plans = [OutlinedModel(base, decimals=DEFAULT_DECIMALS, number_format=format_)]
         elif source in adapters:
             plans = adapters[source]
         else:
@@ -174,10 +169,10 @@ def _scored_models(
     return [*models, *([plan] for plan in without.values())]
 
 
-def _forecasting(plan: Plan) -> ForecastPlan:
+def _forecasting(plan: Plan) -> OutlinedModel:
     """Return how the adapter of a run forecasts."""
     trained = plan.trained
-    return ForecastPlan(
+    return OutlinedModel(
         plan.model,
         updates_of(trained.lora, trained.shape),
         decimals=plan.settings.decimals,

@@ -51,8 +51,6 @@ class Future(Shape):
     mean: list[Number]
     quantiles: dict[str, list[Number]]
     """Level → a number a step."""
-    missing: list[float] | None = None
-    """Share of the futures in which the value is missing; with --missing only."""
 
 
 class ForecastSeries(Shape):
@@ -154,8 +152,6 @@ class Distribution(Shape):
     """Centres of the bins, ascending."""
     probabilities: list[float]
     densities: list[float]
-    missing: float
-    """Probability of a missing value."""
     remainder: float
     """Probability of all that is not listed."""
     cut: float

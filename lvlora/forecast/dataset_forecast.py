@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-_NUMBERS = ("mode", "mean", "width", "missing", "remainder", "cut")
+_NUMBERS = ("mode", "mean", "width", "remainder", "cut")
 _ARRAYS = ("values", "probabilities", "densities")
 
 
@@ -174,14 +174,13 @@ def density_records(
 
 def _futures(f: Forecast, levels: Sequence[float]) -> list[Future]:
     """Return each variable's part of the record."""
-    median, mean, missing = f.median, f.mean, f.missing_share
+    median, mean = f.median, f.mean
     quantiles = {f"{q:g}": f.quantile(q) for q in levels}
     return [
         Future(
             median=median[:, v].tolist(),
             mean=mean[:, v].tolist(),
             quantiles={q: values[:, v].tolist() for q, values in quantiles.items()},
-            **({"missing": missing[:, v].tolist()} if missing.any() else {}),
         )
         for v in range(median.shape[1])
     ]

@@ -26,12 +26,12 @@ from lvlora.answers import NOTHING, Price
 from lvlora.data.dataset import FloatArray, Series
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.likelihood import log_probabilities
-from lvlora.forecast.plan import Plan
+from lvlora.forecast.plan import OutlinedModel
 from lvlora.forecast.pricing import Call, Trace, most_attended
 from lvlora.forecast.reading import Reading
 from lvlora.forecast.sampling import NotFinite
 from lvlora.model.native.engine import in_pages
-from lvlora.text.codec import MISSING, VALUE_SEPARATOR
+from lvlora.text.codec import VALUE_SEPARATOR
 from lvlora.text.grammar import START
 from lvlora.text.spelling import spelling
 
@@ -50,11 +50,9 @@ class Density:
 
     Attributes:
         series: its id; time: of the next step; variable: which of the V variables.
-        condition: values of the variables before it in the same step that it is conditional on; NaN
-            for one that is missing.
+        condition: values of the variables before it in the same step that it is conditional on.
         values: (n,) centres of bins, ascending; probabilities: (n,) of the bins.
         width: of each bin.
-        missing: probability of a missing value.
         remainder: probability of all that is not listed.
         cut: the part of it that more calls would have followed.
     """
@@ -66,7 +64,6 @@ class Density:
     values: FloatArray
     probabilities: FloatArray
     width: float
-    missing: float
     remainder: float
     cut: float = 0.0
 
@@ -77,10 +74,8 @@ class Density:
 
     @property
     def mode(self) -> float:
-        """The most probable value; NaN if a missing one is more probable than any other."""
-        if not len(self.values) or self.missing > self.probabilities.max():
-            return float("nan")
-        return float(self.values[self.probabilities.argmax()])
+        """The most probable value; NaN where none is listed."""
+        return float(self.values[self.probabilities.argmax()]) if len(self.values) else float("nan")
 
     @property
     def mean(self) -> float:
@@ -121,42 +116,38 @@ def next_step(
         NumericalError: the model gives no finite numbers.
         BudgetError: inside `charged`, what was reserved there does not pay for it.
     """
-    results, plan = [], forecaster.plan
+    results = []
 
     def bound() -> Price:
-        return at_most(plan, histories, threshold=threshold, calls=calls, context=context)
+        return at_most(forecaster, histories, threshold=threshold, calls=calls, context=context)
 
     with forecaster.usage.work(bound):
-        for readings in plan.readings(histories, 1, context):
+        for readings in forecaster.readings(histories, 1, context):
             densities: list[Density] = []
             for reading in readings:
                 trace = Trace()
                 try:
                     densities += _Walk(forecaster, reading, threshold, calls, trace).densities()
                 finally:  # what an interrupted walk did was spent, too
-                    forecaster.usage.add(trace, plan.price_of(trace))
+                    forecaster.usage.add(trace, forecaster.price_of(trace))
             results.append(sorted(densities, key=lambda density: density.variable))
     return results
 
 
 def at_most(
-    plan: Plan,
+    model: OutlinedModel,
     histories: Sequence[Series],
     *,
     threshold: float = THRESHOLD,
     calls: int = CALLS,
     context: int | None = None,
 ) -> Price:
-    """The most that `next_step` with these arguments can cost.
-
-    Args:
-        plan: of the forecaster.
-    """
-    price, alphabet = NOTHING, plan.base.alphabet
-    for reading in (r for readings in plan.readings(histories, 1, context) for r in readings):
+    """The most that `next_step` with these arguments can cost."""
+    price, alphabet = NOTHING, model.base.alphabet
+    for reading in (r for readings in model.readings(histories, 1, context) for r in readings):
         history = alphabet.count(_text(reading)) + 1
         begin = Call(1, history, in_pages(history), 1)
-        price += plan.price_of(Trace([begin], [history]))
+        price += model.price_of(Trace([begin], [history]))
         ways = spelling(reading.grammar, alphabet.tokens)
         for variable in range(len(reading.columns)):
             # where one of several tokens is next; what is forced is no branch
@@ -167,7 +158,7 @@ def at_most(
             capacity = most_attended(history, width + 1)
             # one after another or together, a branch costs the same
             branch = Trace([Call(1, width, capacity, width)], futures=[(history, width)])
-            price += min(rows, calls * BRANCHES) * plan.price_of(branch)
+            price += min(rows, calls * BRANCHES) * model.price_of(branch)
     return price
 
 
@@ -194,7 +185,7 @@ class _Walk:
         self.first: FloatArray = self.continued.begin([_text(reading)])[0]
         self.history_tokens = trace.histories[-1]
         width = self.ways.longest_number * len(reading.columns)
-        rows = forecaster.plan.rows_at_a_time(self.history_tokens + width)
+        rows = forecaster.rows_at_a_time(self.history_tokens + width)
         self.max_rows = min(BRANCHES, rows)
 
     def densities(self) -> list[Density]:
@@ -205,7 +196,6 @@ class _Walk:
         known: tuple[float, ...] = ()
         for variable, column in enumerate(reading.columns):
             leaves, remainder, cut = self.numbers(before, state)
-            missing = leaves.pop(MISSING, 0.0)
             texts = sorted(leaves, key=float)
             # "-0.00" is another path to what "0.00" says
             numbers, places = np.unique([codec.value(t) for t in texts], return_inverse=True)
@@ -226,7 +216,6 @@ class _Walk:
                 values=np.maximum(centres[possible], least),
                 probabilities=probabilities,
                 width=width,
-                missing=missing,
                 remainder=remainder,
                 cut=cut,
             )

@@ -251,8 +251,6 @@ def panel_document(record: PartsFacts, title: str, verb: str, *blocks: Block) ->
 def _density_in_words(facts: Distribution, one: Density) -> Points:
     ends = ", ".join(f"{numbers.plain(one.quantile(q))} at {q:g}" for q in (0.1, 0.5, 0.9))
     words = [f"{len(facts.values)} values {numbers.plain(facts.width)} apart"]
-    if facts.missing:
-        words.append(f"missing {numbers.share(facts.missing)}")
     words.append(f"not listed {numbers.share(facts.remainder)}")
     return Points(
         [f"most probable {numbers.plain(facts.mode)}; quantiles {ends}", "; ".join(words)]

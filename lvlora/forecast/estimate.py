@@ -129,12 +129,12 @@ def benchmark_forecasts(
     Args:
         rate: planned FLOPs a second, from the ledger.
     """
-    before, plan = model.usage.price, model.plan
+    before = model.usage.price
     n = min(len(histories), max(1, _BENCHMARK_ROWS // sampling.n_futures))
     # spread, not the first: a file is often sorted by length
     chosen = [histories[int(i)] for i in np.linspace(0, len(histories) - 1, n)]
     n_steps = min(horizon, _BENCHMARK_STEPS)
-    bound = plan.at_most(chosen, n_steps, sampling, context)
+    bound = model.at_most(chosen, n_steps, sampling, context=context)
 
     def forecasts() -> Iterator[Price]:
         while True:
@@ -156,8 +156,8 @@ def _cache_bytes(
     context: int | None,
 ) -> int:
     """Size of the caches of the futures that are decoded together."""
-    plan, alphabet = model.plan, model.base.alphabet
-    readings = [r for each in plan.readings(histories, horizon, context) for r in each]
+    alphabet = model.base.alphabet
+    readings = [r for each in model.readings(histories, horizon, context) for r in each]
     read = max(alphabet.count(r.codec.encode(r.numbers)) for r in readings)
     written = max(
         min(horizon, r.steps_at_once)
@@ -165,7 +165,7 @@ def _cache_bytes(
         * alphabet.count(r.codec.usual_number + VALUE_SEPARATOR)
         for r in readings
     )
-    rows = min(plan.rows_at_a_time(read + written), sampling.n_futures * len(readings))
+    rows = min(model.rows_at_a_time(read + written), sampling.n_futures * len(readings))
     engine = Engine.of(model.base.module, model.head)
     if engine is None:
         return rows * row_bytes(model.base, read + written)

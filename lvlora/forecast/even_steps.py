@@ -54,7 +54,7 @@ class EvenSteps:
     def at_wanted(self, values: FloatArray) -> FloatArray:
         """(..., H, V) futures at the wanted times, (..., W, V).
 
-        By monotone cubics from the last step of the history on; missing where the nearest step is.
+        By monotone cubics from the last step of the history on, where that is known.
         """
         if not self.resampled:
             return values
@@ -62,13 +62,11 @@ class EvenSteps:
 
         shape = (*values.shape[:-2], 1, values.shape[-1])
         last = np.broadcast_to(self.history.values[-1], shape)
+        last = np.where(np.isnan(last), values[..., :1, :], last)
         path = np.concatenate([last, values], axis=-2)
         time = np.concatenate([self.history.time[-1:], self.time])
-        gaps = np.isnan(path)
         inside = np.clip(self.wanted, time[0], time[-1])
-        inside_values: FloatArray = PchipInterpolator(time, _filled(path), axis=-2)(inside)
-        nearest = np.abs(inside[:, None] - time[1:]).argmin(axis=1) + 1
-        return np.where(gaps[..., nearest, :], np.nan, inside_values)
+        return np.asarray(PchipInterpolator(time, path, axis=-2)(inside))
 
 
 def times_ahead(history: Series, horizon: int) -> FloatArray:
@@ -86,14 +84,11 @@ def times_ahead(history: Series, horizon: int) -> FloatArray:
     return np.concatenate([known, continue_time(all_times, horizon - len(known), history.calendar)])
 
 
-def even_steps(
-    history: Series, horizon: int, context: int | None = None, *, fill: bool = True
-) -> EvenSteps:
+def even_steps(history: Series, horizon: int, context: int | None = None) -> EvenSteps:
     """Return a history and so many steps ahead as a model reads them.
 
     Args:
         context: use only this many last steps.
-        fill: bridge short gaps; those of a history that is resampled always are.
 
     Raises:
         DataError: a known column is not known at every step; dates beyond the year 9999.
@@ -105,17 +100,16 @@ def even_steps(
     start = len(history) - len(past)
     if len(past) > 1 and not are_even(time[start:], _EVEN):
         return _resampled(past, known[start:], wanted)
-    return EvenSteps(without_short(past) if fill else past, known[start:], wanted, wanted)
+    return EvenSteps(without_short(past), known[start:], wanted, wanted)
 
 
 def interpolated(
-    histories: Sequence[Series], horizon: int, context: int | None = None, *, fill: bool = True
+    histories: Sequence[Series], horizon: int, context: int | None = None
 ) -> list[str]:
     """Return sentences about the values that are read in place of the histories' own, if any.
 
     Args:
         context: only so many last steps are read.
-        fill: short gaps are bridged.
     """
     read = [_last(h, context) for h in histories]
     even = [h for h in read if are_even(np.concatenate([h.time, times_ahead(h, horizon)]), _EVEN)]
@@ -125,7 +119,7 @@ def interpolated(
             "Time steps are uneven: the model reads even ones, between which the data are "
             "interpolated, and its forecast is read off at the wanted times."
         )
-    n_filled = n_short(even) if fill else 0
+    n_filled = n_short(even)
     return [*notes, note_on_filled(n_filled, "the model reads")] if n_filled else notes
 
 
@@ -154,15 +148,3 @@ def _resampled(history: Series, known: FloatArray, wanted: FloatArray) -> EvenSt
         future,
         wanted,
     )
-
-
-def _filled(path: FloatArray) -> FloatArray:
-    """(..., T, V) with the last known value in place of missing ones; first the next, or 0."""
-    if not np.isnan(path).any():
-        return path
-    out = np.moveaxis(path, -2, -1).reshape(-1, path.shape[-2]).copy()
-    steps = np.arange(out.shape[1])
-    for row in out:
-        there = np.flatnonzero(~np.isnan(row))
-        row[:] = np.interp(steps, there, row[there]) if len(there) else 0.0
-    return np.moveaxis(out.reshape(*path.shape[:-2], path.shape[-1], path.shape[-2]), -1, -2)

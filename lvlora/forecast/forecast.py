@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ import numpy as np
 
 from lvlora.data.dataset import Dataset, FloatArray, Series
 from lvlora.data.dates import Calendar, written
-from lvlora.data.metrics.quantiles import of_known_samples, of_samples
+from lvlora.data.metrics.quantiles import of_samples
 from lvlora.data.time_steps import EVEN, are_even, usual_step
 from lvlora.settings.checked import check_levels
 from lvlora.text.scaling import Scale
@@ -41,7 +40,7 @@ class Forecast:
     Attributes:
         series: its id.
         time: (H,) continues the history's time.
-        samples: (S, H, V) in original units; NaN for a missing value, where those were asked for.
+        samples: (S, H, V) in original units.
         scale: that a model used, None for a forecaster without text; context: steps of history
             that were seen.
         calibrated: level -> (H, V) quantiles that are taken in place of the samples' own.
@@ -149,34 +148,18 @@ class Forecast:
         """(H, V): the point forecast: the pointwise median of the samples, or `point`."""
         if self.point is not None:
             return self.point
-        return self._of_known(np.median, np.nanmedian)
+        return np.asarray(np.median(self.samples, axis=0), dtype=np.float64)
 
     @property
     def mean(self) -> FloatArray:
         """(H, V)."""
-        return self._of_known(np.mean, np.nanmean)
-
-    @property
-    def missing_share(self) -> FloatArray:
-        """(H, V): the share of the samples in which the value is missing."""
-        return np.asarray(np.isnan(self.samples).mean(axis=0), dtype=np.float64)
+        return np.asarray(self.samples.mean(axis=0), dtype=np.float64)
 
     def quantile(self, level: float) -> FloatArray:
         """(H, V): the calibrated quantile, else that of the samples, see `metrics.quantiles`."""
         if level in self.calibrated:
             return self.calibrated[level]
-        return self._of_known(
-            lambda x, axis: of_samples(x, level, axis),
-            lambda x, axis: of_known_samples(x, level, axis),
-        )
-
-    def _of_known(self, plain: Callable[..., Any], with_gaps: Callable[..., Any]) -> FloatArray:
-        """A statistic over the samples that have a number; NaN where none has."""
-        if not np.isnan(self.samples).any():
-            return np.asarray(plain(self.samples, axis=0), dtype=np.float64)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "All-NaN|Mean of empty", RuntimeWarning)
-            return np.asarray(with_gaps(self.samples, axis=0), dtype=np.float64)
+        return of_samples(self.samples, level)
 
 
 def _variables(forecast: Forecast) -> tuple[str, ...]:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from lvlora.answers import NOTHING, Price
-from lvlora.data.dataset import FloatArray, Series
+from lvlora.data.dataset import FloatArray
 from lvlora.forecast.answers import ModelFacts
 from lvlora.forecast.calibration.widths import Widths
 from lvlora.forecast.decoding import Decoder
 from lvlora.forecast.forecast import Forecast
-from lvlora.forecast.forecaster import Forecaster, Part, PlannedForecasts, Progress
-from lvlora.forecast.plan import DEFAULT_DECIMALS, Plan
+from lvlora.forecast.forecaster import Part, Progress
+from lvlora.forecast.plan import DEFAULT_DECIMALS, Group, OutlinedModel
 from lvlora.forecast.pricing import Trace, updates_in
 from lvlora.forecast.reading import Reading, joint_scale, last_steps
 from lvlora.forecast.rows import Prompt
@@ -28,73 +26,6 @@ from lvlora.text.scaling import Scale
 from lvlora.text.spelling import spelling
 
 
-class OutlinedModel(Forecaster):
-    """A model of which the outline is enough to plan and to price forecasts.
-
-    Attributes:
-        plan: how it reads histories.
-    """
-
-    kind = "model"
-
-    def __init__(self, plan: Plan, adapter: str | None = None) -> None:
-        self.plan, self.adapter = plan, adapter
-
-    @property
-    def name(self) -> str:  # type: ignore[override]
-        """For tables: the model, and its adapter."""
-        name = self.plan.base.name
-        return f"{name} + {self.adapter}" if self.adapter else f"{name} zero-shot"
-
-    def planned(
-        self,
-        histories: Sequence[Series],
-        horizons: Sequence[int],
-        sampling: Sampling,
-        *,
-        context: int | None = None,
-        at_a_time: int | None = None,
-    ) -> PlannedForecasts:
-        """See `Forecaster.planned`; histories of one horizon are decoded together."""
-        groups = []
-        for horizon in dict.fromkeys(horizons):
-            places = [i for i, of_one in enumerate(horizons) if of_one == horizon]
-            size = at_a_time or len(places)
-            for begin in range(0, len(places), size):
-                chosen = places[begin : begin + size]
-                of = [histories[i] for i in chosen]
-                views = self.plan.views(of, horizon, sampling, context)
-                groups.append(_Group(chosen, of, horizon, views, self.plan.at_most_of(views)))
-        by_place = {
-            place: [reading for reading in views if reading.samples[0] == 0]
-            for group in groups
-            for place, views in zip(group.places, group.views, strict=True)
-        }
-        return PlannedForecasts(
-            lambda progress: self._parts(groups, sampling, progress),
-            len(histories) * sampling.n_futures,
-            sum((group.price_bound for group in groups), NOTHING),
-            [group.places for group in groups],
-            [by_place[place] for place in sorted(by_place)],
-        )
-
-    def _parts(
-        self, groups: Sequence[_Group], sampling: Sampling, progress: Progress
-    ) -> Iterator[Part]:
-        raise ValueError("a model without weights makes no forecasts")
-
-
-@dataclass(frozen=True)
-class _Group:
-    """Histories whose forecasts are finished together: their places, readings and price bound."""
-
-    places: list[int]
-    histories: list[Series]
-    horizon: int
-    views: list[list[Reading]]
-    price_bound: Price
-
-
 class LanguageModel(OutlinedModel):
     """Forecasts of a loaded model.
 
@@ -103,8 +34,6 @@ class LanguageModel(OutlinedModel):
         decimals: of each number; scale: of a data set; without one each history has its own.
         adapter: its name.
         max_memory: bytes for the caches of futures that are decoded together; None for a default.
-        missing: a future may hold missing values (NaN) where the model writes "?"; those of a
-            history are not filled in then.
         made_for: decimals that the model was made for, where that is known.
         made_beside: the known columns that an adapter was trained with; None without an adapter.
         widths: how far futures are moved from their median; None leaves them as they are drawn.
@@ -113,6 +42,8 @@ class LanguageModel(OutlinedModel):
         name: of the model and its adapter, for tables.
         usage: what all calls so far have cost.
     """
+
+    base: BaseModel
 
     def __init__(
         self,
@@ -124,24 +55,15 @@ class LanguageModel(OutlinedModel):
         adapter: str | None = None,
         max_memory: int | None = None,
         max_rows: int | None = None,
-        missing: bool = False,
         number_format: NumberFormat = "point",
         made_for: int | None = None,
         made_beside: tuple[str, ...] | None = None,
         widths: Widths | None = None,
     ) -> None:
-        plan = Plan(
-            base,
-            updates_in(base.module),
-            decimals=decimals,
-            number_format=number_format,
-            scale=scale,
-            missing=missing,
-            max_memory=max_memory,
-            max_rows=max_rows,
+        updates = updates_in(base.module)
+        super().__init__(
+            base, updates, decimals, number_format, scale, max_memory, max_rows, adapter
         )
-        super().__init__(plan, adapter)
-        self.base = base
         self.head = head if head is not None else NumericHead(base.module, base.alphabet)
         self.made_for, self.made_beside, self.widths = made_for, made_beside, widths
         self.usage = Usage()
@@ -149,21 +71,6 @@ class LanguageModel(OutlinedModel):
 
     def __repr__(self) -> str:
         return f"LanguageModel({self.name!r}, decimals={self.decimals})"
-
-    @property
-    def decimals(self) -> int:
-        """Decimals of each number."""
-        return self.plan.decimals
-
-    @property
-    def number_format(self) -> NumberFormat:
-        """Format of each number."""
-        return self.plan.number_format
-
-    @property
-    def scale(self) -> Scale | None:
-        """The scale of a data set; None where each history has its own."""
-        return self.plan.scale
 
     @property
     def unlike_made(self) -> str:
@@ -198,8 +105,8 @@ class LanguageModel(OutlinedModel):
             widths=None if self.widths is None else self.widths.sha256,
         )
 
-    def _parts(
-        self, groups: Sequence[_Group], sampling: Sampling, progress: Progress
+    def parts(
+        self, groups: Sequence[Group], sampling: Sampling, progress: Progress
     ) -> Iterator[Part]:
         for group in groups:
             begin, before = time.perf_counter(), self.usage.price
@@ -207,7 +114,7 @@ class LanguageModel(OutlinedModel):
             seconds = time.perf_counter() - begin
             yield Part(group.places, forecasts, seconds, self.usage.price - before)
 
-    def _forecasts(self, group: _Group, sampling: Sampling, progress: Progress) -> list[Forecast]:
+    def _forecasts(self, group: Group, sampling: Sampling, progress: Progress) -> list[Forecast]:
         histories, horizon, views = group.histories, group.horizon, group.views
         # each history is read at several scales, among which its samples are shared
         samples = [np.empty((sampling.n_futures, horizon, h.values.shape[1])) for h in histories]
@@ -269,12 +176,12 @@ class LanguageModel(OutlinedModel):
                     prompts,
                     steps,
                     sampling,
-                    max_rows=self.plan.rows_at_a_time(read + steps * a_step),
+                    max_rows=self.rows_at_a_time(read + steps * a_step),
                     trace=trace,
                     progress=progress if begin + steps == horizon else None,
                 )
             finally:  # what an interrupted decoding did was spent, too
-                self.usage.add(trace, self.plan.price_of(trace))
+                self.usage.add(trace, self.price_of(trace))
             in_order = iter([text for of_prompt in texts for text in of_prompt])
             for i, reading in enumerate(readings):
                 for s in range(len(reading.samples)):

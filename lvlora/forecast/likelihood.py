@@ -25,7 +25,7 @@ from lvlora.answers import NOTHING, Price
 from lvlora.data.dataset import FloatArray, Series
 from lvlora.forecast.continuation import PREFILL_TOKENS
 from lvlora.forecast.language_model import LanguageModel
-from lvlora.forecast.plan import Plan
+from lvlora.forecast.plan import OutlinedModel
 from lvlora.forecast.pricing import Call, Trace
 from lvlora.forecast.reading import Reading, last_steps
 from lvlora.forecast.sampling import NotFinite, legal_logits
@@ -120,16 +120,15 @@ def negative_log_likelihood(
         NumericalError: the model gives no finite numbers.
         BudgetError: inside `charged`, what was reserved there does not pay for it.
     """
-    plan = forecaster.plan
     results = [np.full(f.values.shape, np.nan) for f in futures]
-    batches = _batches(plan, histories, futures, context)
-    with forecaster.usage.work(lambda: _price(plan, batches)):
+    batches = _batches(forecaster, histories, futures, context)
+    with forecaster.usage.work(lambda: _price(forecaster, batches)):
         for batch in batches:
-            trace = _trace(plan, batch)
+            trace = _trace(forecaster, batch)
             try:
                 log_p = _log_probabilities(batch, forecaster)
             finally:  # an interrupted call was spent, too
-                forecaster.usage.add(trace, plan.price_of(trace))
+                forecaster.usage.add(trace, forecaster.price_of(trace))
             for passage, tokens in zip(batch, log_p, strict=True):
                 reading = passage.reading
                 widths = 10.0**-reading.codec.decimals * np.asarray(reading.own_scale.divisors)
@@ -145,38 +144,37 @@ def negative_log_likelihood(
 
 
 def price(
-    plan: Plan,
+    model: OutlinedModel,
     histories: Sequence[Series],
     futures: Sequence[Series],
     *,
     context: int | None = None,
 ) -> Price:
-    """Return the exact price of `negative_log_likelihood` with these arguments.
-
-    Args:
-        plan: of the forecaster.
-    """
-    return _price(plan, _batches(plan, histories, futures, context))
+    """Return the exact price of `negative_log_likelihood` with these arguments."""
+    return _price(model, _batches(model, histories, futures, context))
 
 
-def _price(plan: Plan, batches: Sequence[Sequence[_Passage]]) -> Price:
-    return sum((plan.price_of(_trace(plan, batch)) for batch in batches), NOTHING)
+def _price(model: OutlinedModel, batches: Sequence[Sequence[_Passage]]) -> Price:
+    return sum((model.price_of(_trace(model, batch)) for batch in batches), NOTHING)
 
 
 def _batches(
-    plan: Plan, histories: Sequence[Series], futures: Sequence[Series], context: int | None
+    model: OutlinedModel,
+    histories: Sequence[Series],
+    futures: Sequence[Series],
+    context: int | None,
 ) -> list[list[_Passage]]:
     """Passages of like length together, as many as one call of a prefill takes."""
     readings = [
         (i, reading)
         for i, (history, future) in enumerate(zip(histories, futures, strict=True))
-        for reading in plan.readings([history], len(future), context)[0]
+        for reading in model.readings([history], len(future), context)[0]
     ]
     passages = [
         passage
         for row, (i, reading) in enumerate(readings)
         if not reading.steps.resampled
-        for passage in _passages(plan, i, row, reading, futures[i])
+        for passage in _passages(model, i, row, reading, futures[i])
     ]
     batches: list[list[_Passage]] = []
     for passage in sorted(passages, key=lambda p: (p.n_tokens, p.row, p.steps.start)):
@@ -188,10 +186,10 @@ def _batches(
 
 
 def _passages(
-    plan: Plan, series: int, row: int, reading: Reading, future: Series
+    model: OutlinedModel, series: int, row: int, reading: Reading, future: Series
 ) -> Iterator[_Passage]:
     """The texts in which a future is read: in pieces where it is too long for one."""
-    alphabet, codec, past = plan.base.alphabet, reading.codec, reading.numbers
+    alphabet, codec, past = model.base.alphabet, reading.codec, reading.numbers
     ways = spelling(reading.grammar, alphabet.tokens)
     n_known, n_variables = reading.n_known, len(reading.columns)
     # the state in which each variable's number begins
@@ -231,8 +229,8 @@ def _passages(
         past = last_steps(codec, np.concatenate([past, part]), reading.history_tokens, alphabet)
 
 
-def _trace(plan: Plan, batch: Sequence[_Passage]) -> Trace:
-    lengths = [len(plan.base.alphabet.beginning) + p.n_tokens for p in batch]
+def _trace(model: OutlinedModel, batch: Sequence[_Passage]) -> Trace:
+    lengths = [len(model.base.alphabet.beginning) + p.n_tokens for p in batch]
     width = max(lengths)
     n_scored = sum(len(p.places) for p in batch)
     return Trace(calls=[Call(len(batch), width, width, n_scored)], histories=lengths)

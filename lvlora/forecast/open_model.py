@@ -12,14 +12,15 @@ from lvlora.errors import ModelError
 from lvlora.forecast.calibration import widths
 from lvlora.forecast.even_steps import interpolated
 from lvlora.forecast.language_model import LanguageModel
-from lvlora.forecast.plan import DEFAULT_DECIMALS
+from lvlora.forecast.plan import DEFAULT_DECIMALS, OutlinedModel
 from lvlora.forecast.reading import Reading, how_cut, loss_of_text
+from lvlora.forecast.settings import ForecastSettings
 from lvlora.model import devices
 from lvlora.model.adapters.files import AdapterInfo, attach
 from lvlora.model.adapters.search import IN_RUN
 from lvlora.model.catalogue import BUNDLED_DECIMALS
 from lvlora.model.choice import Choice, choose
-from lvlora.model.loading import load
+from lvlora.model.loading import has_weights, load, outline
 from lvlora.narrator import Narrator
 from lvlora.settings.shared import AdapterSettings, Device, Dtype, ModelSettings
 from lvlora.text.codec import checked_format
@@ -32,14 +33,13 @@ def open_forecaster(
     decimals: int | None,
     *,
     max_memory: int | None = None,
-    missing: bool = False,
     as_drawn: bool = False,
 ) -> LanguageModel:
     """Load the base model, attach the adapter.
 
     Args:
         decimals: None for the adapter's own.
-        max_memory, missing: as `LanguageModel` has them.
+        max_memory: as `LanguageModel` has it.
         as_drawn: without the `widths` of the model's folder.
 
     Raises:
@@ -58,8 +58,35 @@ def open_forecaster(
         None if choice.info is None else attach(base, choice.info),
         **usual,
         max_memory=max_memory,
-        missing=missing,
         widths=None if as_drawn else widths.of_model(choice.source, base),
+    )
+
+
+def open_outlined(
+    choice: Choice, settings: ForecastSettings, *, weights: bool = True
+) -> OutlinedModel:
+    """Return `open_forecaster` for a command; without weights where these are not here.
+
+    Args:
+        weights: a model without them is an error.
+
+    Raises:
+        ModelError: as `open_forecaster`.
+    """
+    if weights or choice.info is not None or has_weights(choice.source):
+        return open_forecaster(
+            choice,
+            settings,
+            settings.decimals,
+            max_memory=settings.max_memory,
+            as_drawn=settings.as_drawn,
+        )
+    base = outline(choice.source, devices.choose(settings.device, settings.dtype))
+    return OutlinedModel(
+        base,
+        decimals=DEFAULT_DECIMALS if settings.decimals is None else settings.decimals,
+        number_format=base.number_format,
+        max_memory=settings.max_memory,
     )
 
 
@@ -157,7 +184,7 @@ def warn_of_reading(
         loss_of_text(histories, model.scale, model.decimals, variables, context),
         *how_cut(histories, readings, model.base.max_positions, context),
     )
-    notes = interpolated(histories, horizon, context, fill=not model.plan.missing)
+    notes = interpolated(histories, horizon, context)
     for sentences, say in ((warnings, narrator.warning), (notes, narrator.note)):
         for sentence in sentences:
             if sentence and sentence not in shown:

@@ -7,8 +7,9 @@ would leave few steps of a history, each variable is read by itself.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from lvlora.data.dataset import Series
 from lvlora.errors import DataError, SettingsError
 from lvlora.forecast import bounds, pricing
 from lvlora.forecast.even_steps import even_steps
+from lvlora.forecast.forecaster import Forecaster, Part, PlannedForecasts, Progress
 from lvlora.forecast.pricing import Call, Trace, Updates
 from lvlora.forecast.reading import Reading, last_steps, view_factors
 from lvlora.forecast.sampling import STREAM_SEPARATOR, Sampling
@@ -46,20 +48,30 @@ _SMALL_CUT = 0.1
 """Unless no more than this share is cut: the other variables say more than so few steps."""
 
 
+@dataclass(frozen=True)
+class Group:
+    """Histories whose forecasts are finished together: their places, readings and price bound."""
+
+    places: list[int]
+    histories: list[Series]
+    horizon: int
+    views: list[list[Reading]]
+    price_bound: Price
+
+
 class StepTooLong(DataError):
     """Not even two steps of a history fit into what a model reads."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How a model forecasts; it needs no weights.
+class OutlinedModel(Forecaster):
+    """A language model of which the outline is enough to plan and to price forecasts.
 
     Attributes:
-        base: the model's outline.
+        base: the model's outline; adapter: its adapter's name.
         updates: low-rank ones in it.
         decimals, number_format: of each number.
         scale: a data set's scale; without one each history has its own.
-        missing: a future may hold missing values, and those of a history are not filled in.
         max_memory: bytes for the caches of futures that are decoded together; None for a default.
         max_rows: rows that are decoded together, whatever their memory.
     """
@@ -69,9 +81,56 @@ class Plan:
     decimals: int = DEFAULT_DECIMALS
     number_format: NumberFormat = "point"
     scale: Scale | None = None
-    missing: bool = False
     max_memory: int | None = None
     max_rows: int | None = None
+    adapter: str | None = None
+
+    kind: ClassVar[str] = "model"  # type: ignore[misc]
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """For tables: the model, and its adapter."""
+        return (
+            f"{self.base.name} + {self.adapter}" if self.adapter else f"{self.base.name} zero-shot"
+        )
+
+    def planned(
+        self,
+        histories: Sequence[Series],
+        horizons: Sequence[int],
+        sampling: Sampling,
+        *,
+        context: int | None = None,
+        at_a_time: int | None = None,
+    ) -> PlannedForecasts:
+        """See `Forecaster.planned`; histories of one horizon are decoded together."""
+        groups = []
+        for horizon in dict.fromkeys(horizons):
+            places = [i for i, of_one in enumerate(horizons) if of_one == horizon]
+            size = at_a_time or len(places)
+            for begin in range(0, len(places), size):
+                chosen = places[begin : begin + size]
+                of = [histories[i] for i in chosen]
+                views = self.views(of, horizon, sampling, context)
+                groups.append(Group(chosen, of, horizon, views, self.price_bound(views)))
+        by_place = {
+            place: [reading for reading in views if reading.samples[0] == 0]
+            for group in groups
+            for place, views in zip(group.places, group.views, strict=True)
+        }
+        return PlannedForecasts(
+            lambda progress: self.parts(groups, sampling, progress),
+            len(histories) * sampling.n_futures,
+            sum((group.price_bound for group in groups), NOTHING),
+            [group.places for group in groups],
+            [by_place[place] for place in sorted(by_place)],
+        )
+
+    def parts(
+        self, groups: Sequence[Group], sampling: Sampling, progress: Progress
+    ) -> Iterator[Part]:
+        """Make planned forecasts."""
+        raise ValueError("a model without weights makes no forecasts")
 
     def readings(
         self, histories: Sequence[Series], horizon: int, context: int | None = None
@@ -157,7 +216,7 @@ class Plan:
             name = STREAM_SEPARATOR.join((name, *map(str, columns)))
             history = replace(history, values=history.values[:, columns])
             stored = None if stored is None else stored.of_columns(columns, n_all)
-        steps = even_steps(history, horizon, context, fill=not self.missing)
+        steps = even_steps(history, horizon, context)
         used, horizon = steps.history, steps.horizon
         n_known, n_variables = steps.known.shape[1], used.values.shape[1]
         codec = Codec(self.decimals, n_known + n_variables, self.number_format)
@@ -189,7 +248,6 @@ class Plan:
             grammar=Grammar.for_history(
                 future_codec,
                 future_codec.encode(numbers[:, n_known:]),
-                missing=self.missing,
                 signed=moved,
             ),
             bounds=bounds.bounds_of_future(used.values, horizon),
@@ -200,19 +258,9 @@ class Plan:
             steps=steps,
         )
 
-    def at_most(
-        self,
-        histories: Sequence[Series],
-        horizon: int,
-        sampling: Sampling,
-        context: int | None = None,
-    ) -> Price:
-        """The most that forecasts can cost: every number as long as the grammar allows."""
-        return self.at_most_of(self.views(histories, horizon, sampling, context))
-
-    def at_most_of(self, planned: Sequence[Sequence[Reading]]) -> Price:
-        """The same of `views`."""
-        readings = [r for of_one in planned for r in of_one]
+    def price_bound(self, views: Sequence[Sequence[Reading]]) -> Price:
+        """Return the most that forecasts of `views` cost: every number as long as may be."""
+        readings = [r for of_one in views for r in of_one]
         price = NOTHING
         for alike in {r.alike for r in readings}:
             price += self._at_most_alike([r for r in readings if r.alike == alike])

@@ -200,14 +200,6 @@ class ForecastSettings(KnownSettings, AdapterSettings, SamplingSettings, PanelSe
         ge=1,
         le=100_000,
     )
-    missing: bool = option(
-        False,
-        "Allow missing values in futures, for histories with gaps; without it short gaps "
-        "of the history are filled.",
-        "Forecast",
-        affects="result",
-        flag="--missing",
-    )
     series: Names | None = option(
         None,
         "Ids of the series to forecast (comma-separated); default: all.",

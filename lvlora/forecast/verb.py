@@ -41,16 +41,15 @@ from lvlora.forecast.estimate import (
 from lvlora.forecast.files import check_samples, paths, write
 from lvlora.forecast.forecaster import Forecaster, PlannedForecasts, in_order
 from lvlora.forecast.holdout import CHEAP, Hindcast, Truth, hold_out, scores
-from lvlora.forecast.language_model import LanguageModel, OutlinedModel
-from lvlora.forecast.open_model import open_forecaster, warn_of_reading, warn_of_seen
-from lvlora.forecast.plan import DEFAULT_DECIMALS, Plan
+from lvlora.forecast.language_model import LanguageModel
+from lvlora.forecast.open_model import open_outlined, warn_of_reading, warn_of_seen
+from lvlora.forecast.plan import OutlinedModel
 from lvlora.forecast.sampling import Sampling
 from lvlora.forecast.settings import ForecastSettings
 from lvlora.forecast.usage import reserved
 from lvlora.forecast.workers import processes
 from lvlora.model import devices
 from lvlora.model.choice import Choice, choose
-from lvlora.model.loading import has_weights, outline
 from lvlora.narrator import Narrator
 from lvlora.settings.shared import SplitSettings
 
@@ -287,7 +286,7 @@ def _open(
     if settings.forecaster in ("lm", "auto"):
         devices.set_threads(settings.threads)
         choice = choose(settings, settings.runs, whole, narrator.note)
-        outlined = _model(choice, settings, weights)
+        outlined = open_outlined(choice, settings, weights=weights)
     seconds = time.perf_counter() - begin
     forecaster = _forecaster(settings, data, outlined, narrator)
     histories, sampling = data.series, Sampling.of(settings)
@@ -297,14 +296,14 @@ def _open(
     bound, calibration = planned.price_bound, None
     if outlined is not None and settings.density:
         bound = density.at_most(
-            outlined.plan,
+            outlined,
             histories,
             threshold=settings.density_floor,
             calls=settings.density_calls,
             context=settings.context,
         )
     elif outlined is not None and outlined is forecaster and futures:
-        bound += likelihood.price(outlined.plan, histories, futures, context=settings.context)
+        bound += likelihood.price(outlined, histories, futures, context=settings.context)
     hindcast = None
     if choice is not None and outlined is forecaster and not settings.density and not futures:
         hindcast = _hindcast(settings, whole, data, choice, forecaster, bound)
@@ -363,7 +362,7 @@ def _hindcast(
         bound: price bound of the forecasts.
     """
     seen = choice.info is not None and choice.info.facts.get("data_sha256") == whole.sha256()
-    if settings.no_hindcast or settings.missing or seen:
+    if settings.no_hindcast or seen:
         return None
     hindcast = Hindcast.plan(
         model, data, settings.n_steps, Sampling.of(settings), context=settings.context
@@ -378,29 +377,6 @@ def _hindcast(
     except BudgetError:
         return None
     return hindcast
-
-
-def _model(choice: Choice, settings: ForecastSettings, weights: bool) -> OutlinedModel:
-    """The language model, without its weights where they are neither here nor needed."""
-    if weights or choice.info is not None or has_weights(choice.source):
-        return open_forecaster(
-            choice,
-            settings,
-            settings.decimals,
-            max_memory=settings.max_memory,
-            missing=settings.missing,
-            as_drawn=settings.as_drawn,
-        )
-    base = outline(choice.source, devices.choose(settings.device, settings.dtype))
-    return OutlinedModel(
-        Plan(
-            base,
-            decimals=DEFAULT_DECIMALS if settings.decimals is None else settings.decimals,
-            number_format=base.number_format,
-            missing=settings.missing,
-            max_memory=settings.max_memory,
-        )
-    )
 
 
 def _forecaster(
@@ -449,13 +425,11 @@ def check(settings: ForecastSettings) -> None:
         SettingsError: it does not.
     """
     check_samples(settings.samples_out)
-    held_out = settings.holdout is not None
     if settings.forecaster != "lm":
         _refuse(
             f"--forecaster {settings.forecaster}",
             {
                 "--density": settings.density,
-                "--missing": settings.missing,
                 "--calibrated": settings.calibrated,
                 "--as-drawn": settings.as_drawn and settings.forecaster != "auto",
             },
@@ -466,7 +440,7 @@ def check(settings: ForecastSettings) -> None:
             "--density",
             {
                 "--horizon": settings.horizon not in (None, 1),
-                "--holdout": held_out,
+                "--holdout": settings.holdout is not None,
                 "--calibrated": settings.calibrated,
                 "--as-drawn": settings.as_drawn,
                 "--samples-out": settings.samples_out is not None,
@@ -474,12 +448,6 @@ def check(settings: ForecastSettings) -> None:
                 "--greedy": settings.greedy,
             },
             "the distribution is of the next step, and no future is drawn.",
-        )
-    if settings.missing:
-        _refuse(
-            "--missing",
-            {"--holdout": held_out, "--calibrated": settings.calibrated},
-            "a missing value can be neither scored nor calibrated.",
         )
     if settings.holdout is not None and settings.n_steps > settings.holdout:
         raise SettingsError(

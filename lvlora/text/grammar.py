@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lvlora.text.alphabet import INDEX, SYMBOLS
-from lvlora.text.codec import MINUS, MISSING, POINT, STEP_SEPARATOR, VALUE_SEPARATOR, Codec
+from lvlora.text.codec import MINUS, POINT, STEP_SEPARATOR, VALUE_SEPARATOR, Codec
 
 START = 0
 ILLEGAL = -1
@@ -29,13 +29,11 @@ class Grammar:
     Attributes:
         codec: decimals and number of variables.
         signed: a number may begin with "-"; of all variables, or of each.
-        missing: a number may be "?".
         max_integer_digits: longest integer part.
     """
 
     codec: Codec
     signed: bool | tuple[bool, ...] = False
-    missing: bool = False
     max_integer_digits: int = 3
 
     def __post_init__(self) -> None:
@@ -95,8 +93,6 @@ class Grammar:
                 table[base + place, digits[1:]] = base + first_int
             if self.signs[variable]:
                 table[base, INDEX[MINUS]] = base + 1
-            if self.missing:
-                table[base, INDEX[MISSING]] = base + complete
             table[base + 2, integer_end] = after_integer
             for place in range(first_int, last_int + 1):
                 table[base + place, integer_end] = after_integer
@@ -109,9 +105,7 @@ class Grammar:
         return table, guess
 
     @classmethod
-    def for_history(
-        cls, codec: Codec, text: str, *, missing: bool = False, signed: Sequence[bool] = ()
-    ) -> Grammar:
+    def for_history(cls, codec: Codec, text: str, *, signed: Sequence[bool] = ()) -> Grammar:
         """The grammar for continuing a history's text.
 
         Signs of the variables that have one in it, and of those that are ``signed``; integer parts
@@ -129,4 +123,4 @@ class Grammar:
         for step in steps:
             for variable, number in enumerate(step):
                 signs[variable] |= number.startswith(MINUS)
-        return cls(codec, tuple(signs), missing=missing, max_integer_digits=longest + 2)
+        return cls(codec, tuple(signs), max_integer_digits=longest + 2)

@@ -27,7 +27,7 @@ from lvlora.errors import SettingsError
 from lvlora.flops.account import Trained
 from lvlora.forecast.estimate import Benchmark, benchmark, benchmark_forecasts
 from lvlora.forecast.language_model import LanguageModel
-from lvlora.forecast.plan import Plan
+from lvlora.forecast.plan import OutlinedModel
 from lvlora.forecast.pricing import updates_of
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.loading import Outline
@@ -275,7 +275,7 @@ class ValidationPart:
             return self.loss_price(trained)
         price = NOTHING
         for scale in (self.scale, None):  # without an adapter each history has its own
-            plan = Plan(
+            outlined = OutlinedModel(
                 model,
                 updates_of(trained.lora, trained.shape),
                 decimals=self.codec.decimals,
@@ -283,7 +283,7 @@ class ValidationPart:
                 scale=scale,
                 max_memory=max_memory,
             )
-            price |= plan.at_most(self.histories, self.horizon, SAMPLING)
+            price |= outlined.at_most(self.histories, self.horizon, SAMPLING)
         return self.loss_price(trained) + price
 
     def score(

@@ -143,7 +143,6 @@ def test_a_calibration_belongs_to_its_adapter(run_lvlora, words, tiny_folder):
         (["evaluate", "past.h5", "--calibrate", "--no-model"], "--no-model"),
         (["baseline", "past.h5", "--calibrated", "--samples", "1"], "no intervals"),
         (["forecast", "past.h5", "--calibrated", "--greedy"], "no intervals"),
-        (["forecast", "past.h5", "--calibrated", "--missing"], "--missing and --calibrated"),
     ],
 )
 def test_what_cannot_be_calibrated_is_said_before_any_work(run_lvlora, words, args, said):

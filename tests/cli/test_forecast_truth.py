@@ -141,22 +141,6 @@ def test_drawn_futures_in_both_formats(run_lvlora, words):
         assert file["id"][...].tolist() == [b"s0", b"s1"]
 
 
-def test_gaps_in_the_future_where_they_are_asked_for(run_lvlora, words):
-    """The tiny model's random weights write "?" now and then; a table leaves its cell empty."""
-    asked = ["--missing", "--temperature", "10", "--horizon", "6", "--samples", "20"]
-    out = ["-o", "o.csv", "--samples-out", "s.csv", "--plot", "p.png", "--json"]
-    ran = run_lvlora(["forecast", *words, *asked, *out], code=0)
-    cells = [r[name] for r in _rows("s.csv") for name in ("prey", "predator")]
-    assert "" in cells
-    assert any(cells)
-    assert all(cell == "" or float(cell) >= 0 for cell in cells)
-    shares = [x for s in ran.json["series"] for v in s["variables"].values() for x in v["missing"]]
-    assert 0 < max(shares) <= 1
-    assert run_lvlora(["forecast", *words, *asked]).exit_code == 0
-    plain = run_lvlora(["forecast", *words, *asked[1:], "--json"])
-    assert "missing" not in plain.json["series"][0]["variables"]["prey"]
-
-
 def test_a_history_with_gaps_is_filled(run_lvlora, words):
     rows = [f"{t},{'' if t % 4 == 1 else 3 + t % 3},{2 + t % 2}" for t in range(12)]
     Path("gaps.csv").write_text("time,a,b\n" + "\n".join(rows) + "\n")
@@ -205,7 +189,6 @@ def test_sizes(text, n):
     [
         (["--holdout", "12"], 4, "which leaves no history"),
         (["--holdout", "3", "--horizon", "4"], 2, "only 3 steps are held out"),
-        (["--holdout", "3", "--missing"], 2, "--missing and --holdout"),
         (["--samples-out", "s.txt"], 2, "no format has the suffix '.txt'"),
         (["--max-memory", "1iB"], 2, "is no size"),
         (["--max-memory", "-5"], 2, "--max-memory"),

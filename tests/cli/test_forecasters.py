@@ -87,7 +87,6 @@ def test_a_dry_run_of_a_rival_costs_nothing(run_lvlora, data) -> None:
         (["--forecaster", "global-ridge"], "should be lm, auto, last-value"),
         (["--forecaster", "last-value", "--density"], "--forecaster last-value and --density"),
         (["--forecaster", "auto", "--calibrated"], "--forecaster auto and --calibrated"),
-        (["--forecaster", "auto", "--missing"], "--forecaster auto and --missing"),
     ],
 )
 def test_what_cannot_be_meant(run_lvlora, data, options, said) -> None:

@@ -170,7 +170,7 @@ def test_both_walk_to_the_same_densities(tiny_base, monkeypatch, family):
 
     def work():
         forecaster = LanguageModel(base, decimals=1)
-        most = density.at_most(forecaster.plan, [history], threshold=1e-3)
+        most = density.at_most(forecaster, [history], threshold=1e-3)
         (found,) = density.next_step(forecaster, [history], threshold=1e-3)
         assert forecaster.usage.price.executed <= most.executed
         assert forecaster.usage.price.coursework <= most.coursework
@@ -201,7 +201,7 @@ def test_an_interrupted_call_is_paid_for(tiny_base, monkeypatch, opened, call):
         forecaster.predict(list(tiny_runs.dataset(2, n_steps=6)), 5, DRAWN)
     trace = forecaster.usage.trace
     assert len(trace.calls) == call + 1
-    assert forecaster.usage.price == forecaster.plan.price_of(trace)
+    assert forecaster.usage.price == forecaster.price_of(trace)
     assert forecaster.usage.price.executed > 0
     assert not any(engine.close.alive for engine in opened)
 

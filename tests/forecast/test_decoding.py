@@ -63,8 +63,8 @@ def test_equals_the_oracle(tiny_base, family, greedy):
     [
         (0, 1, {}),
         (0, 3, {"signed": True}),
-        (1, 5, {"signed": True, "missing": True, "max_integer_digits": 4}),
-        (1, 3, {"number_format": "digits", "signed": True, "missing": True}),
+        (1, 5, {"signed": True, "max_integer_digits": 4}),
+        (1, 3, {"number_format": "digits", "signed": True}),
         (3, 1, {"number_format": "digits", "max_integer_digits": 3}),
     ],
 )
@@ -85,7 +85,7 @@ def test_different_grammars_in_one_batch(tiny_base, family):
     prompts = [
         *prompts_of(Codec(2, 2), [3]),
         *prompts_of(Codec(0, 1), [9], signed=True),
-        *prompts_of(Codec(1, 3), [2], missing=True, max_integer_digits=2),
+        *prompts_of(Codec(1, 3), [2], max_integer_digits=2),
     ]
     for prompt, (text,) in zip(prompts, decoder_for(base).decode(prompts, 3, GREEDY), strict=True):
         assert text == oracle(base, prompt, 3, GREEDY)
@@ -204,8 +204,8 @@ class Stubborn(torch.nn.Module):
 GRAMMARS = [
     Grammar(Codec(2, 2)),
     Grammar(Codec(0, 1), signed=True),
-    Grammar(Codec(3, 5), missing=True, max_integer_digits=1),
-    Grammar(Codec(1, 1), signed=True, missing=True, max_integer_digits=6),
+    Grammar(Codec(3, 5), max_integer_digits=1),
+    Grammar(Codec(1, 1), signed=True, max_integer_digits=6),
 ]
 
 

@@ -30,9 +30,9 @@ def one_digit(monkeypatch):
     """A grammar so small that every number can be listed: one integer digit."""
     plain = Grammar.for_history
 
-    def short(codec, text, *, missing, signed):
-        long = plain(codec, text, missing=missing, signed=signed)
-        return Grammar(codec, long.signed, missing, max_integer_digits=1)
+    def short(codec, text, *, signed):
+        long = plain(codec, text, signed=signed)
+        return Grammar(codec, long.signed, max_integer_digits=1)
 
     monkeypatch.setattr(reading.Grammar, "for_history", short)
 
@@ -61,7 +61,7 @@ def _probability(forecaster, grammar, history, text, state):
 def test_equals_enumeration(forecaster, one_digit):
     """Each of the 100 numbers that one integer digit and one decimal can write."""
     history = _history()
-    ((plan,),) = forecaster.plan.readings([history], 1)
+    ((plan,),) = forecaster.readings([history], 1)
     text = plan.codec.encode(plan.numbers)
     prey, predator = density.next_step(forecaster, [history], threshold=1e-12, calls=10**6)[0]
     state = START
@@ -86,7 +86,7 @@ def test_digits_are_hundredths(tiny_base):
     forecaster = LanguageModel(tiny_base(), decimals=1, number_format="digits")
     history = _history(1)
     ((found,),) = density.next_step(forecaster, [history], threshold=1e-4, calls=10**6)
-    divisor = forecaster.plan.readings([history], 1)[0][0].scale.divisors[0]
+    divisor = forecaster.readings([history], 1)[0][0].scale.divisors[0]
     units = found.values / divisor * 10
     assert np.allclose(units, np.round(units))
     assert found.width == pytest.approx(0.1 * divisor)
@@ -157,14 +157,6 @@ def test_agrees_with_the_likelihood(forecaster):
         assert np.exp(-nll[0, 0]) == pytest.approx(found.densities[place], rel=1e-3)
 
 
-def test_a_missing_value_has_its_probability(tiny_base):
-    asked = LanguageModel(tiny_base(), decimals=1, missing=True)
-    found = density.next_step(asked, [_history()], threshold=1e-9, calls=10**6)[0]
-    for one in found:
-        assert 0 < one.missing < 1
-        assert one.missing + one.probabilities.sum() + one.remainder == pytest.approx(1)
-
-
 def test_the_split_by_memory_changes_nothing(tiny_base):
     histories = [_history(), _history(seed=3)]
     whole = density.next_step(LanguageModel(tiny_base(), decimals=1), histories, threshold=1e-3)
@@ -190,7 +182,7 @@ def test_the_price_is_counted_and_bounded_and_the_rest_is_stated(
 ):
     forecaster = LanguageModel(tiny_base(family), decimals=decimals, number_format=number_format)
     history, every = _history(signed=signed), []
-    most = density.at_most(forecaster.plan, [history], threshold=threshold)
+    most = density.at_most(forecaster, [history], threshold=threshold)
     counted = count(
         lambda: every.extend(density.next_step(forecaster, [history], threshold=threshold))
     )
@@ -218,7 +210,7 @@ def test_the_most_probable_come_first_and_the_calls_are_bounded(tiny_base, throu
     exact, before = None, 2.0
     for calls in (10**6, 64, 8, 1):
         forecaster = LanguageModel(tiny_base(), decimals=1)
-        most = density.at_most(forecaster.plan, [history], threshold=1e-9, calls=calls)
+        most = density.at_most(forecaster, [history], threshold=1e-9, calls=calls)
         (found,) = density.next_step(forecaster, [history], threshold=1e-9, calls=calls)[0]
         rows = sum(call.rows for call in forecaster.usage.trace.calls[1:])
         assert rows <= calls * density.BRANCHES

@@ -44,15 +44,6 @@ def test_resampled_steps_are_even_and_read_off_at_the_wanted_times():
     assert np.allclose(steps.at_wanted(drawn), np.column_stack([2 * AHEAD + 3, -AHEAD]))
 
 
-def test_a_missing_value_stays_missing_where_it_is_nearest():
-    steps = even_steps(_series(), 3)
-    drawn = np.zeros((1, 3, 2))
-    drawn[0, 1, 0] = np.nan  # at 12
-    found = steps.at_wanted(drawn)
-    assert np.isnan(found[0, :, 0]).tolist() == [False, True, False]
-    assert np.isfinite(found[0, :, 1]).all()
-
-
 def test_a_gap_in_a_history_is_bridged_and_its_ends_stay_unknown():
     values = np.column_stack([[np.nan, 1, 2, np.nan, 5, 6, 9, np.nan]])
     steps = even_steps(Series("a", UNEVEN, values), 2)
@@ -66,12 +57,17 @@ def _gappy():
     return Series("a", np.arange(14.0), values)
 
 
-@pytest.mark.parametrize("fill", [True, False])
-def test_short_gaps_are_filled(fill):
-    values = even_steps(_gappy(), 3, fill=fill).history.values[:, 0]
-    missing = [False, not fill, False, *[True] * 9, False, True]
-    assert np.isnan(values).tolist() == missing
-    assert len(interpolated([_gappy()], 3, fill=fill)) == fill
+def test_short_gaps_are_filled():
+    values = even_steps(_gappy(), 3).history.values[:, 0]
+    assert np.isnan(values).tolist() == [False, False, False, *[True] * 9, False, True]
+    assert len(interpolated([_gappy()], 3)) == 1
+
+
+def test_futures_after_a_missing_last_value_are_read_off_at_the_wanted_times():
+    values = np.column_stack([[1.0, 1, 2, 2, 5, 6, 9, np.nan]])
+    drawn = np.full((2, 3, 1), 7.0)
+    steps = even_steps(Series("a", UNEVEN, values, ahead=AHEAD), 3)
+    assert steps.at_wanted(drawn).tolist() == drawn.tolist()
 
 
 def test_what_is_noted_is_of_the_steps_that_are_read():
@@ -84,9 +80,6 @@ def test_what_is_noted_is_of_the_steps_that_are_read():
 
 def test_the_model_reads_the_filled_value(tiny_base):
     whole = Series("a", np.arange(9.0), np.array([[1.5, 2, 2.5, 3, 3.5, 4, 4.5, 4, 3]]).T)
-    gappy = whole.values.copy()
-    gappy[[1, 3, 4]] = np.nan
-    lacking = Series("a", whole.time, gappy)
     sampling, base = Sampling(samples=3, views=2), tiny_base()
 
     def samples(series):
@@ -96,9 +89,6 @@ def test_the_model_reads_the_filled_value(tiny_base):
     close = even_steps(alone, 4).history.values[1, 0]
     filled = Series("a", whole.time, np.where(np.isnan(alone.values), close, alone.values))
     np.testing.assert_array_equal(samples(alone), samples(filled))
-    # who may write a gap reads gaps
-    reading = LanguageModel(base, missing=True).plan.readings([lacking], 4)[0][0]
-    assert np.isnan(reading.numbers).sum() == 3
 
 
 def test_very_uneven_steps_do_not_make_very_many_even_ones():
@@ -123,7 +113,7 @@ def test_forecasts_are_at_the_wanted_times_and_within_their_price(tiny_base):
     assert first.samples.shape == second.samples.shape == (3, 3, 2)
     assert np.isfinite(first.samples).all()
     assert forecaster.usage.price.executed <= most.executed
-    assert how_cut(histories, forecaster.plan.readings(histories, 3), 4096) == []
+    assert how_cut(histories, forecaster.readings(histories, 3), 4096) == []
     # no series changes how another is read
     (alone,) = forecaster.predict(histories[:1], 3, sampling)
     assert np.allclose(alone.samples, first.samples)

@@ -39,7 +39,7 @@ def _series(n=2, n_known=1, n_steps=12, ahead=4):
     ("decimals", "number_format", "options"),
     [
         (2, "point", {}),
-        (2, "digits", {"missing": True}),
+        (2, "digits", {}),
         (0, "point", {"signed": True}),
         (0, "digits", {"max_integer_digits": 4}),
         (1, "digits", {"max_integer_digits": 2}),
@@ -90,7 +90,7 @@ def test_a_forecast_depends_on_what_is_known_and_gives_the_variables_alone(tiny_
 
 def test_the_text_has_known_columns_first_at_a_scale_of_their_own(tiny_base):
     (history, _), _ = _series()
-    plan = LanguageModel(tiny_base(), decimals=1).plan
+    plan = LanguageModel(tiny_base(), decimals=1)
     ((reading,),) = plan.readings([history], 4)
     ((without,),) = plan.readings([replace(history, known=None)], 4)
     assert reading.scale.divisors[1:] == without.scale.divisors
@@ -120,10 +120,10 @@ def test_a_horizon_in_pieces_has_its_known_values_in_each(tiny_base):
     base = tiny_base()
     histories, _ = _series(1, ahead=8)
     histories = [replace(history, values=history.values[:, :1]) for history in histories]
-    ((whole,),) = LanguageModel(base, decimals=1).plan.readings(histories, 8)
+    ((whole,),) = LanguageModel(base, decimals=1).readings(histories, 8)
     base.max_positions = 60
     forecaster = LanguageModel(base, decimals=1)
-    ((reading,),) = forecaster.plan.readings(histories, 8)
+    ((reading,),) = forecaster.readings(histories, 8)
     assert reading.steps_at_once < 8
     fed = []
     decode = forecaster.decoder.decode
@@ -156,7 +156,7 @@ def test_the_density_is_that_of_the_likelihood(tiny_base):
     (nll,) = negative_log_likelihood(forecaster, [history], [future])
     for found, value in zip((first, second), nll[0], strict=True):
         assert value == pytest.approx(-np.log(found.densities.max()), abs=1e-3)
-    most = density.at_most(forecaster.plan, [history], threshold=1e-4, calls=400)
+    most = density.at_most(forecaster, [history], threshold=1e-4, calls=400)
     before = forecaster.usage.price
     density.next_step(forecaster, [history], threshold=1e-4, calls=400)
     assert (forecaster.usage.price - before).executed <= most.executed

@@ -90,7 +90,7 @@ def test_a_long_history_is_cut_and_said_and_the_context_is_kept(forecaster):
     used = found[0].context
     assert 100 < used < 150
     positions = forecaster.base.max_positions
-    (warning,) = how_cut(histories, forecaster.plan.readings(histories, 5), positions)
+    (warning,) = how_cut(histories, forecaster.readings(histories, 5), positions)
     assert f"{used} of 200" in warning
     short = [h.steps(200 - used, 200) for h in histories]
     scaled = LanguageModel(forecaster.base, decimals=1, scale=found[0].scale)
@@ -98,7 +98,7 @@ def test_a_long_history_is_cut_and_said_and_the_context_is_kept(forecaster):
     assert np.array_equal(again[0].samples, found[0].samples)
     asked = forecaster.predict(histories, 5, GREEDY, context=7)
     assert asked[0].context == 7
-    assert how_cut(histories, forecaster.plan.readings(histories, 5, 7), positions, 7) == []
+    assert how_cut(histories, forecaster.readings(histories, 5, 7), positions, 7) == []
 
 
 def test_variables_of_other_magnitudes_are_scaled_by_themselves(forecaster):
@@ -245,20 +245,3 @@ def test_bfloat16_forecasts_too(tiny_base):
     forecaster = LanguageModel(tiny_base("qwen2", torch.bfloat16), decimals=1)
     (found,) = forecaster.predict(_histories()[:1], 4, DRAWN)
     assert np.isfinite(found.samples).all()
-
-
-def test_missing_values_come_where_they_were_asked_for(tiny_base):
-    """A future may have gaps; the statistics are of the samples that have a number."""
-    asked = LanguageModel(tiny_base(), decimals=1, missing=True)
-    drawn = Sampling(20, seed=1, temperature=4.0)
-    (found,) = asked.predict(_histories(n_series=1), 5, drawn)
-    gaps = np.isnan(found.samples)
-    assert 0 < gaps.mean() < 1
-    assert np.array_equal(found.missing_share, gaps.mean(axis=0))
-    h, v = np.argwhere(gaps.any(axis=0) & ~gaps.all(axis=0))[0]
-    known = found.samples[~gaps[:, h, v], h, v]
-    assert found.median[h, v] == np.median(known)
-    assert found.mean[h, v] == pytest.approx(known.mean())
-    assert found.quantile(0.9)[h, v] == np.quantile(known, 0.9, method="weibull")
-    (plain,) = LanguageModel(tiny_base(), decimals=1).predict(_histories(n_series=1), 5, drawn)
-    assert np.isfinite(plain.samples).all()

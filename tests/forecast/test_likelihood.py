@@ -31,7 +31,7 @@ def test_equals_a_calculation_by_hand_at_its_price(tiny_base, family, n_variable
     data[1] = data[1].steps(3, 11)  # of another length
     pairs = [_cut(s, 6 if i != 1 else 4) for i, s in enumerate(data)]
     histories, futures = [h for h, _ in pairs], [f for _, f in pairs]
-    price = likelihood.price(forecaster.plan, histories, futures)
+    price = likelihood.price(forecaster, histories, futures)
     every = []
     counted = count(lambda: every.extend(negative_log_likelihood(forecaster, histories, futures)))
     assert price.executed == counted > 0
@@ -93,7 +93,7 @@ def test_a_truth_too_long_for_the_model_is_read_in_pieces(tiny_base):
     assert np.isfinite(found).all()
     assert len(forecaster.usage.trace.histories) > 1
     # the first piece is read as if there were no other
-    ((plan,),) = forecaster.plan.readings([history], 20)
+    ((plan,),) = forecaster.readings([history], 20)
     forecaster = LanguageModel(base, decimals=1, scale=plan.scale)
     early = Series(
         future.id, future.time[: plan.steps_at_once], future.values[: plan.steps_at_once]
@@ -113,7 +113,7 @@ def test_batches_change_nothing_and_the_price_is_exact(tiny_base, monkeypatch):
     for size in (4096, 200, 1):
         monkeypatch.setattr(likelihood, "PREFILL_TOKENS", size)
         before = forecaster.usage.price
-        said = likelihood.price(forecaster.plan, histories, futures)
+        said = likelihood.price(forecaster, histories, futures)
         counted = count(
             lambda: results.append(negative_log_likelihood(forecaster, histories, futures))
         )

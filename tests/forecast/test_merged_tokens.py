@@ -36,9 +36,9 @@ def short(monkeypatch):
     """Grammars so small that every number can be listed: two integer digits."""
     plain = Grammar.for_history
 
-    def short(codec, text, *, missing, signed):
-        long = plain(codec, text, missing=missing, signed=signed)
-        return Grammar(codec, long.signed, missing, max_integer_digits=2)
+    def short(codec, text, *, signed):
+        long = plain(codec, text, signed=signed)
+        return Grammar(codec, long.signed, max_integer_digits=2)
 
     monkeypatch.setattr(reading.Grammar, "for_history", short)
 
@@ -74,9 +74,9 @@ class _Says(torch.nn.Module):
 GRAMMARS = [
     Grammar(Codec(2, 2)),
     Grammar(Codec(0, 1), signed=True),
-    Grammar(Codec(3, 5), missing=True, max_integer_digits=1),
-    Grammar(Codec(1, 1), signed=True, missing=True, max_integer_digits=6),
-    Grammar(Codec(2, 3, "digits"), signed=(True, False, True), missing=True, max_integer_digits=4),
+    Grammar(Codec(3, 5), max_integer_digits=1),
+    Grammar(Codec(1, 1), signed=True, max_integer_digits=6),
+    Grammar(Codec(2, 3, "digits"), signed=(True, False, True), max_integer_digits=4),
 ]
 PIECES = st.text(alphabet="0123456789", min_size=2, max_size=4) | st.sampled_from(
     ["0.", "1.5", "-2", ".7", "3;", "0,", "?;", "0.25,", "10.0", "00", ".", *"0123456789"]
@@ -156,7 +156,6 @@ def test_nothing_is_dearer_than_told(tiny_base, alphabet, seed):
                 base,
                 decimals=2 - n_pieces,
                 number_format=form,
-                missing=bool(seed % 2),
                 scale=Scale((1.0, 1.0), "dataset"),
             )
             forecaster.decoder.head = _Says(len(alphabet.tokens), seed)
@@ -186,18 +185,14 @@ def test_a_price_is_the_same_without_weights_and_what_torch_counts(tiny_base, th
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
-    ("decimals", "number_format", "missing"),
-    [(0, "point", False), (1, "point", False), (1, "digits", False), (1, "point", True)],
+    ("decimals", "number_format"),
+    [(0, "point"), (1, "point"), (1, "digits")],
 )
-def test_the_probabilities_of_all_numbers_are_one(
-    tiny_base, short, kind, decimals, number_format, missing
-):
+def test_the_probabilities_of_all_numbers_are_one(tiny_base, short, kind, decimals, number_format):
     """Each number has one spelling, and none is left out."""
-    forecaster = LanguageModel(
-        tiny_base(kind), decimals=decimals, number_format=number_format, missing=missing
-    )
+    forecaster = LanguageModel(tiny_base(kind), decimals=decimals, number_format=number_format)
     (history,) = tiny_runs.dataset(1, n_steps=6, n_variables=1)
-    ((plan,),) = forecaster.plan.readings([history], 1)
+    ((plan,),) = forecaster.readings([history], 1)
     unit = 10.0**-decimals * plan.scale.divisors[0]
     digits = 2 if number_format == "digits" else 2 + decimals
     values = np.arange(10**digits) * unit
@@ -205,10 +200,9 @@ def test_the_probabilities_of_all_numbers_are_one(
     nll = negative_log_likelihood(forecaster, [history] * len(futures), futures)
     shares = unit * np.exp(-np.concatenate(nll)[:, 0])
     ((found,),) = density.next_step(forecaster, [history], threshold=1e-12, calls=10**6)
-    assert shares.sum() + found.missing == pytest.approx(1, abs=1e-4)
-    assert (found.missing > 0) == missing
+    assert shares.sum() == pytest.approx(1, abs=1e-4)
     assert found.remainder == pytest.approx(0, abs=1e-8)
-    assert found.probabilities.sum() + found.missing == pytest.approx(1, abs=1e-9)
+    assert found.probabilities.sum() == pytest.approx(1, abs=1e-9)
     places = np.round(found.values / unit).astype(int)
     assert np.allclose(shares[places], found.probabilities, atol=1e-5)
 
@@ -222,15 +216,15 @@ def test_no_density_is_dearer_than_told(tiny_base, alphabet, seed, form, decimal
     base = tiny_base("pairs")
     base.alphabet = alphabet
     base.shape = replace(base.shape, alphabet_rows=len(alphabet.tokens))
-    forecaster = LanguageModel(base, decimals=decimals, number_format=form, missing=bool(seed % 2))
+    forecaster = LanguageModel(base, decimals=decimals, number_format=form)
     forecaster.decoder.head = _Says(len(alphabet.tokens), seed, 0.1)
     (history,) = tiny_runs.dataset(1, n_steps=5)
-    most = density.at_most(forecaster.plan, [history], threshold=1e-4, calls=9)
+    most = density.at_most(forecaster, [history], threshold=1e-4, calls=9)
     ((one, other),) = density.next_step(forecaster, [history], threshold=1e-4, calls=9)
     assert forecaster.usage.price.executed <= most.executed
     assert forecaster.usage.price.coursework <= most.coursework
     for found in (one, other):
-        total = found.probabilities.sum() + found.remainder + found.missing
+        total = found.probabilities.sum() + found.remainder
         assert total == pytest.approx(1, abs=1e-9)
 
 
@@ -242,7 +236,7 @@ def test_long_horizons_in_pieces(tiny_base, kind):
     forecaster = LanguageModel(base, decimals=2)
     (series,) = tiny_runs.dataset(1, n_steps=70, n_variables=1)
     history, future = series.steps(0, 40), series.steps(40, 70)
-    ((plan,),) = forecaster.plan.readings([history], 30)
+    ((plan,),) = forecaster.readings([history], 30)
     assert 0 < plan.steps_at_once < 30
     assert base.alphabet.count(plan.codec.encode(plan.numbers)) <= plan.history_tokens
     sampling = Sampling(samples=2, seed=1, views=1)
@@ -270,7 +264,7 @@ def test_more_steps_are_read_where_they_take_fewer_tokens(tiny_base):
     for family in ("qwen2", "triples", "whole"):
         base = tiny_base(family)
         base.max_positions = 256
-        ((plan,),) = LanguageModel(base, decimals=2).plan.readings([history], 1)
+        ((plan,),) = LanguageModel(base, decimals=2).readings([history], 1)
         read.append(len(plan.numbers))
     assert read[0] < read[1] < read[2]
     assert read[2] > 240

@@ -12,7 +12,7 @@ from lvlora.answers import NOTHING
 from lvlora.errors import SettingsError
 from lvlora.forecast import density, likelihood
 from lvlora.forecast.language_model import LanguageModel
-from lvlora.forecast.plan import Plan, row_bytes
+from lvlora.forecast.plan import OutlinedModel, row_bytes
 from lvlora.forecast.reading import view_factors
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.loading import outline
@@ -87,15 +87,15 @@ def test_long_horizons_roll_each_sample_at_its_own_scale(forecaster):
 def test_a_price_is_the_same_with_and_without_weights(forecaster, tiny_folder):
     """For forecasts, for likelihoods and for densities."""
     known = outline(tiny_models.source(tiny_folder("qwen2")), forecaster.base.placement)
-    plan = Plan(known, decimals=1)
+    plan = OutlinedModel(known, decimals=1)
     histories = _histories()
     for asked in (DRAWN, replace(DRAWN, views=3), Sampling(greedy=True)):
         assert plan.at_most(histories, 5, asked) == forecaster.at_most(histories, 5, asked)
     futures = [h.steps(5, 9) for h in histories]
     likely = likelihood.price(plan, histories, futures)
-    assert likely == likelihood.price(forecaster.plan, histories, futures)
+    assert likely == likelihood.price(forecaster, histories, futures)
     dense = density.at_most(plan, histories, calls=3)
-    assert dense == density.at_most(forecaster.plan, histories, calls=3)
+    assert dense == density.at_most(forecaster, histories, calls=3)
     assert NOTHING.executed < likely.executed < dense.executed
 
 

@@ -11,7 +11,7 @@ import tiny_runs
 from lvlora.errors import BudgetError, ModelError, SettingsError
 from lvlora.flops.ledger import Ledger
 from lvlora.forecast import verb
-from lvlora.forecast.plan import Plan
+from lvlora.forecast.plan import OutlinedModel
 from lvlora.forecast.settings import ForecastSettings
 from lvlora.narrator import Silent
 
@@ -83,8 +83,6 @@ def test_what_does_not_go_together_is_refused_before_the_data_are_read(asked):
         verb.next_step_density(asked(density=True, horizon=None, greedy=True), _never, Silent())
     with pytest.raises(SettingsError, match="only 1 steps are held out"):
         verb.forecast(asked(holdout=1), _never, Silent())
-    with pytest.raises(SettingsError, match="missing and holdout"):
-        verb.price(asked(holdout=2, missing=True), _never, Silent())
 
 
 def test_a_price_needs_no_weights(asked, tiny_folder, tmp_path):
@@ -127,7 +125,8 @@ def test_the_density_of_a_series_is_told_and_carried(asked):
 def test_a_command_checks_plans_and_prices_once(run_lvlora, tmp_path, tiny_folder, counted, more):
     data = tiny_runs.write_csv(tmp_path / "data.csv", DATA)
     words = ["--model", tiny_folder("qwen2"), "--horizon", 2, "--samples", 3, "--decimals", 1]
-    calls = [counted(verb, "check"), counted(Plan, "views"), counted(Plan, "at_most_of")]
+    calls = [counted(verb, "check")]
+    calls += [counted(OutlinedModel, name) for name in ("views", "price_bound")]
     run_lvlora(["forecast", data, *words, "--runs", tmp_path / "runs", *more], code=0)
     if not more == ["--dry-run"]:  # which times a few forecasts, planned by themselves
         n_plans = 1 if more else 2  # of the forecast, and of a hindcast

@@ -1,6 +1,5 @@
 """The automaton: what is encoded walks through it, and what walks through it decodes."""
 
-import math
 import random
 
 import numpy as np
@@ -21,7 +20,7 @@ def grammars(draw):
     )
     each = st.tuples(*[st.booleans()] * codec.n_variables)
     signed = draw(st.booleans() | each)
-    return Grammar(codec, signed, draw(st.booleans()), draw(st.integers(1, 4)))
+    return Grammar(codec, signed, draw(st.integers(1, 4)))
 
 
 @st.composite
@@ -31,8 +30,6 @@ def grammar_and_values(draw):
     point = grammar.codec.number_format == "point"
     top = (10.0**grammar.max_integer_digits * (1 if point else unit)) - unit
     values = [st.floats(-top if signed else 0.0, top) for signed in grammar.signs]
-    if grammar.missing:
-        values = [value | st.just(math.nan) for value in values]
     rows = draw(st.lists(st.tuples(*values), max_size=5))
     return grammar, np.array(rows).reshape(len(rows), grammar.codec.n_variables)
 
@@ -65,7 +62,7 @@ def test_any_legal_walk_decodes_to_exactly_the_horizon(grammar, horizon, seed):
     text = random_walk(grammar, horizon, random.Random(seed))
     values = grammar.codec.decode(text)
     assert values.shape == (horizon, grammar.codec.n_variables)
-    assert grammar.missing or not np.isnan(values).any()
+    assert not np.isnan(values).any()
     assert not (values < 0).any(axis=0)[~np.array(grammar.signs)].any()
     finite = values[~np.isnan(values)]
     assert (np.abs(finite) < 10.0**grammar.max_integer_digits).all()
@@ -99,8 +96,8 @@ def test_every_reachable_state_has_a_way_on(grammar):
         ("1.00,1.00,", {}),
         ("--1.00,", {"signed": True}),
         ("1.-0", {"signed": True}),
-        ("-?", {"signed": True, "missing": True}),
-        ("1?", {"missing": True}),
+        ("-?", {"signed": True}),
+        ("1?", {}),
         ("a", {}),
     ],
 )
@@ -114,7 +111,6 @@ def test_illegal_text(text, options):
     [
         ("999.99,0.00;", {}),
         ("-1.00,-0.50;", {"signed": True}),
-        ("?,1.00;?,?;", {"missing": True}),
         ("1234.00,1.00;", {"max_integer_digits": 4}),
     ],
 )
@@ -126,7 +122,7 @@ def test_legal_text(text, options):
 def test_a_history_walks_through_its_own_grammar(case):
     grammar, values = case
     text = grammar.codec.encode(values)
-    own = Grammar.for_history(grammar.codec, text, missing=grammar.missing)
+    own = Grammar.for_history(grammar.codec, text)
     assert walk(own, text) == START
     steps = [step.split(",") for step in text.split(";")[:-1]]
     for variable, sign in enumerate(own.signs):

@@ -41,13 +41,6 @@ def of_samples(samples: FloatArray, levels: float | Sequence[float], axis: int =
     return values
 
 
-def of_known_samples(samples: FloatArray, level: float, axis: int = 0) -> FloatArray:
-    """The same of those samples that are no NaN; NaN where all are, with numpy's warning."""
-    if level == 0.5:
-        return np.asarray(np.nanmedian(samples, axis=axis), dtype=np.float64)
-    return np.asarray(np.nanquantile(samples, level, axis=axis, method=METHOD), dtype=np.float64)
-
-
 def of_function(values: FloatArray, levels: float | Sequence[float], axis: int = 0) -> FloatArray:
     """Quantiles off a quantile function that is told at even levels from 0 to 1, linearly.
 

@@ -128,9 +128,7 @@ def features(history: FloatArray, samples: FloatArray) -> dict[str, FloatArray]:
     are_counts = [_are_counts(column[np.isfinite(column)]) for column in history.T]
     exponents = _exponents(history)
     history, samples = np.ldexp(history, -exponents), np.ldexp(samples, -exponents)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "All-NaN|Mean of empty", RuntimeWarning)
-        spread = np.nanmean(np.abs(samples - np.nanmedian(samples, axis=0)), axis=0)
+    spread = np.abs(samples - np.median(samples, axis=0)).mean(axis=0)
     n_steps = len(spread)
     of_variable = [_of_history(column[np.isfinite(column)], column) for column in history.T]
     inputs: dict[str, FloatArray] = {

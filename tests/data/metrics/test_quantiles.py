@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lvlora.data.metrics.quantiles import of_function, of_known_samples, of_samples
+from lvlora.data.metrics.quantiles import of_function, of_samples
 
 
 @pytest.mark.parametrize("n_samples", [9, 19, 20, 50])
@@ -27,8 +27,6 @@ def test_they_are_order_statistics_between_the_least_and_the_largest() -> None:
     assert of_samples(nineteen, 0.1) == 19 + 1  # the second of 19: 20 * 0.1
     assert of_samples(nineteen, 0.125) == 19 + 1.5
     assert of_samples(nineteen, [0.001, 0.04, 0.999]).tolist() == [19, 19, 37]
-    with_gap = np.append(nineteen, np.nan)
-    assert of_known_samples(with_gap, 0.1) == 20
     assert of_samples(np.array([4.0]), 0.9) == 4
 
 
@@ -38,7 +36,6 @@ def test_the_median_is_the_median(n_samples: int) -> None:
     median = np.median(drawn, axis=0)
     np.testing.assert_array_equal(of_samples(drawn, 0.5), median)
     np.testing.assert_array_equal(of_samples(drawn, (0.25, 0.5))[1], median)
-    np.testing.assert_array_equal(of_known_samples(drawn, 0.5), median)
 
 
 def test_a_quantile_function_is_read_at_its_levels() -> None:
