@@ -231,14 +231,12 @@ def test_whatever_the_model_says_the_output_is_a_series_of_the_horizon(tiny_base
             assert walk(prompt.grammar, text) == START
             values = codec.decode(text)
             assert values.shape == (4, codec.n_variables)
-            finite = values[~np.isnan(values)]
-            assert (np.abs(finite) < 10.0**prompt.grammar.max_integer_digits).all()
+            assert (np.abs(values) < 10.0**prompt.grammar.max_integer_digits).all()
     if say == "9":
         # beyond the scale, up to the longest number
         assert futures[0][0] == "999.99,999.99;" * 4
         assert futures[1][0] == "999;" * 4
-    if say == "?":
-        assert futures[2][0] == "?,?,?,?,?;" * 4
+    assert not any("?" in text for texts in futures for text in texts)
 
 
 def test_the_trace_says_what_was_run(tiny_base, through_torch):

@@ -77,16 +77,12 @@ def test_futures_are_moved_from_their_median_which_stays(n_samples: int) -> None
     )
 
 
-def test_what_was_never_negative_stays_so_and_gaps_stay_gaps() -> None:
+def test_what_was_never_negative_stays_so() -> None:
     history = np.column_stack([np.arange(1.0, 9.0), np.linspace(-1, 1, 8)])
     samples = np.linspace(0, 1, 9)[:, None, None] * np.ones((9, 3, 2))
-    samples[2, 1] = np.nan
-    samples[:, 2, 1] = np.nan
     found = rule(math.log(4)).apply(forecast(samples, history))
-    assert np.nanmin(found.samples[..., 0]) == 0
-    assert np.nanmin(found.samples[..., 1]) < -1
-    np.testing.assert_array_equal(np.isnan(found.samples), np.isnan(samples))
-    assert np.isnan(found.median[2, 1])
+    assert found.samples[..., 0].min() == 0
+    assert found.samples[..., 1].min() < -1
 
 
 @pytest.mark.parametrize(("u", "share"), [(99.0, 1.0), (-99.0, 0.0), (0.0, 0.5)])
