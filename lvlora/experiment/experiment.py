@@ -68,6 +68,8 @@ def run_experiment(
     finished = read_finished(folder, stages, data_sha256)
     planned = price_stages(stages, dataset, [*entries(folder.parent), *entries(folder)])
     record = _record(settings, folder, planned, finished)
+    if dry_run:
+        return record
     most = record.flops_at_most.of(record.convention)
     if record.budget is not None and most > record.budget:
         raise BudgetError(
@@ -76,8 +78,6 @@ def run_experiment(
             "--dry-run shows what each may cost; a smaller --scale, if the file has one, or "
             "another --budget helps.",
         )
-    if dry_run:
-        return record
     folder.mkdir(parents=True, exist_ok=True)
     folders.claim("--out", folder, "experiment", (FILE, PAGE))
     busy = LvloraError(

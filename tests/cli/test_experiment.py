@@ -258,6 +258,8 @@ def test_more_than_the_budget_has_is_refused_before_anything(done, run_lvlora, a
     place = [*args[:-3], tmp_path / "other", "--threads", "1"]
     ran = run_lvlora([*place, "--budget", str(most - 1)], code=3)
     assert f"may cost {most:,} FLOPs" in ran.stderr
+    shown = run_lvlora([*place, "--budget", str(most - 1), "--dry-run", "--json"], code=0)
+    assert shown.json["flops_at_most"]["executed"] == most  # which says why
     assert not (tmp_path / "other").exists()
 
 

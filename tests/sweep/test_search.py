@@ -111,9 +111,6 @@ def test_a_plan_that_does_not_fit_leaves_nothing(small, tmp_path, limit):
     ("wrong", "sentence"),
     [
         ({"space": {"rnak": [2]}}, "rnak: is not a setting; did you mean rank?"),
-        ({"space": {"rank": {"low": 2, "high": 4, "whole": True}}}, "rank: whole"),
-        ({"space": {"rank": [0]}}, "rank: item 1: should be at least 1"),
-        ({"space": {"rank": 2}}, "rank: should be a list or a range"),
         ({"rank": 3}, "rank: is searched"),
         ({"preset": "quick"}, "preset and space both say"),
         ({"validation": False}, "validation=False: a sweep compares"),

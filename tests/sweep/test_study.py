@@ -63,14 +63,6 @@ def test_of_equals_the_first_is_the_best(shared):
     assert slot_of(study.best()) == 0
 
 
-def test_trials_that_failed_count_and_are_never_the_best(shared):
-    study = shared()
-    finish(study, claim(study), None)
-    assert complete(study, 0.7) == 1
-    assert states(study) == {0: "failed", 1: "complete"}
-    assert slot_of(study.best()) == 1
-
-
 def test_while_others_work_there_is_nothing_to_claim(shared):
     study = shared()
     with ExitStack() as held:
@@ -89,17 +81,6 @@ def test_the_trials_of_the_dead_are_made_again(shared, drawn):
     finish(study, again, 0.5)
     assert states(study) == {0: "complete"}
     assert [t.state.name for t in study.attempts()] == ["FAIL", "COMPLETE"]
-
-
-def test_a_trial_given_back_is_next_with_the_same_parameters(shared):
-    study = shared()
-    complete(study, 0.5)
-    lost = claim(study)
-    give_back(study, lost)
-    again = claim(study)
-    assert (slot(again), again.params) == (slot(lost), lost.params)
-    assert again.number != lost.number
-    assert states(study) == {0: "complete", 1: "running"}
 
 
 def test_later_stages_begin_from_the_best(shared):
@@ -158,14 +139,6 @@ def settings(tmp_path):
 
 def made(settings, data="abc"):
     return SharedStudy.make(settings, facts_of(settings, data=data))
-
-
-def test_a_study_is_opened_again_with_its_facts(settings):
-    assert SharedStudy.find(settings) is None
-    study = made(settings)
-    again = SharedStudy.find(settings)
-    assert again.facts == study.facts
-    assert (again.original.rank, again.original.preset) == (3, "quick")
 
 
 @pytest.mark.parametrize("plan", [{"stages": []}, {"stages": [{"name": 3}]}, {"x": 1}])

@@ -251,15 +251,6 @@ def test_steps_repeated_after_a_kill_never_pass_the_limit(model, runs):
     assert tiny_runs.weights(whole) == tiny_runs.weights(runs / "s")
 
 
-def test_a_project_budget_refuses_before_anything_is_spent(model, runs):
-    bounds = tiny_runs.plan(model, runs).bounds(untrained=False)
-    budget = sum(bound.executed for bound in bounds.values())
-    loaded = tiny_runs.loaded(model, runs, budget=budget)
-    with pytest.raises(BudgetError, match=r"project: .* wanted"):  # the validation before step 1
-        Run(loaded, tiny_runs.folder(runs, "r"), Observer()).train()
-    assert _ledger(runs) == []
-
-
 def test_the_ledger_tells_training_and_validation_apart(model, runs):
     path, result = _train(model, runs)
     train, validation = _ledger(runs)
