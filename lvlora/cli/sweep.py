@@ -14,7 +14,6 @@ from lvlora.sweep.settings import SweepSettings
 
 if TYPE_CHECKING:
     from lvlora.data.dataset import Dataset
-    from lvlora.sweep.record import SweepPlan
 
 EXAMPLES = examples(
     ("lvlora sweep data.h5 --max-steps 100", "learning rate by rank, a hundred steps a trial"),
@@ -44,9 +43,6 @@ def sweep(settings: SweepSettings, context: CommandContext) -> None:
     def read() -> Dataset:
         return read_data(settings, output)
 
-    def show_plan(planned: SweepPlan) -> None:
-        output.show(plan_document(planned, settings.max_flops))
-
     if settings.status:
         record = search_status(settings)
     elif context.dry_run:
@@ -61,7 +57,6 @@ def sweep(settings: SweepSettings, context: CommandContext) -> None:
             sources=context.sources,
             narrator=output,
             observer=lambda: observer(output),
-            show_plan=show_plan,
         )
     output.report(record, lambda: document(record))
     if record.files:

@@ -10,11 +10,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from lvlora import numbers
 from lvlora.answers import Estimate
 from lvlora.data.dataset import Dataset
 from lvlora.errors import (
     BudgetError,
-    LvloraError,
     NumericalError,
     RunStopped,
     SettingsError,
@@ -79,7 +79,6 @@ def run_search(
     sources: Mapping[str, str],
     narrator: Narrator,
     observer: Callable[[], Observer] = Observer,
-    show_plan: Callable[[SweepPlan], None] | None = None,
     space: Space | None = None,
     in_file: bool = True,
 ) -> Sweep:
@@ -89,7 +88,6 @@ def run_search(
         read: gives the data; called once, after all that can be refused without them was.
         sources: setting → where its value came from: flag, environment, config, default, python.
         observer: gives who watches the run of a trial.
-        show_plan: gets the plan before anything is spent.
         space: the space to search, instead of that of the settings.
         in_file: the data are in the file that the settings name.
 
@@ -100,13 +98,14 @@ def run_search(
         RunStopped: a signal came; everything is saved.
     """
     dataset, facts, study = prepare(settings, read, sources, narrator, space)
-    if show_plan is not None:
-        summary = plan_summary(facts.plan, settings)
-        show_plan(SweepPlan(study=settings.study, plan=summary, estimate=None))
     # its plan may not be ours: another process may have made the study just now
     study = study or SharedStudy.make(settings, facts)
     stopped_by: str | None = None
     if study.unfinished():
+        most = numbers.flops(study.plan.at_most.of(settings.convention))
+        narrator.note(
+            f"{study.plan.n_trials} trials, at most {most} FLOPs ({settings.convention})."
+        )
         refusal = _Search(settings, study, dataset, sources, narrator, observer).run()
         stopped_by = None if refusal is None else refusal.message
     else:
@@ -256,14 +255,8 @@ def _limits(settings: SweepSettings) -> tuple[dict[str, int], int]:
     if settings.budget is not None:
         budget = Budget.after(settings.budget, settings.convention)
     if budget is not None:
-        remaining = budget.flops - sum(row.charged.of(budget.convention) for row in rows)
-        if remaining <= 0:
-            raise BudgetError(
-                f"the project's budget of {budget.flops:,} FLOPs ({budget.convention}), "
-                f"{budget.origin}, is spent",
-                "lvlora flops --ledger shows by what; --budget sets another, --budget none lifts "
-                "it.",
-            )
+        charged = sum(row.charged.of(budget.convention) for row in rows)
+        remaining = max(0, budget.flops - charged)
         limits[budget.convention] = min(remaining, limits.get(budget.convention, remaining))
     return limits, 1 + max((row.id for row in rows), default=0)
 
@@ -385,7 +378,6 @@ class _Search:
         trial_settings = with_params(shared_settings(settings, study.plan), trial.params)
         plan = plan_trial(trial_settings, self.dataset, stage)
         loaded = load_run(plan)
-        self._check_base(loaded)
         self._check_stop()
         resumes = _has_checkpoint_of(loaded, folder)
         if not resumes:
@@ -420,17 +412,6 @@ class _Search:
             raise
         draw_run(folder.path)
         return _end_of(result)
-
-    def _check_base(self, loaded: Loaded) -> None:
-        study, base = self.study.study, loaded.base
-        if "base_sha256" not in study.user_attrs:
-            study.set_user_attr("base_sha256", base.sha256)
-        elif study.user_attrs["base_sha256"] != base.sha256:
-            raise LvloraError(
-                f"study {self.settings.study}: {base.name} is not the base model that its trials "
-                "started from",
-                "Name that model with --model, or start another --study.",
-            )
 
     def _check_stop(self) -> None:
         if self.stop.requested:

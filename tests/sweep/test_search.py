@@ -41,7 +41,9 @@ def test_a_program_searches_data_of_its_own(small, tmp_path, run_lvlora):
     listener = Listener()
     data = tiny_runs.dataset(n_series=24)
     found = lvlora.search(data, space=SPACE, narrator=listener, **small)
-    assert [note[:7] for note in listener.notes] == ["Trial 0", "Trial 0", "Trial 1", "Trial 1"]
+    assert listener.notes[0].startswith("2 trials, at most ")
+    trials = [note[:7] for note in listener.notes[1:]]
+    assert trials == ["Trial 0", "Trial 0", "Trial 1", "Trial 1"]
     assert found.finished
     assert found.stopped_by is None
     assert [trial.params["rank"] for trial in found.table] == [2, 3]
@@ -79,7 +81,7 @@ def test_a_search_is_laid_out_and_refused_without_weights(small, tmp_path, weigh
     assert not (tmp_path / "runs").exists()
     with pytest.raises(lvlora.ModelError, match=r"no \*\.safetensors"):
         lvlora.search(data, narrator=listener, **given)
-    assert [note[:7] for note in listener.notes] == ["Trial 0"]  # the first trial opens them
+    assert [note[:7] for note in listener.notes[1:]] == ["Trial 0"]  # the first trial opens them
 
 
 def test_a_dry_run_without_weights_tells_the_plan(small, tmp_path, weightless, run_lvlora):
