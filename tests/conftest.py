@@ -110,15 +110,15 @@ def without_bounds(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
     """Futures as they are drawn: a random model's would all be at the bounds of their history."""
     import numpy as np
 
-    from lvlora.forecast import bounds
+    from lvlora.forecast import reading
 
     def of_sign(values: Any, horizon: int) -> Any:
-        return bounds.least_values(values), np.full(values.shape[1], np.inf)
+        return reading.least_values(values), np.full(values.shape[1], np.inf)
 
     # pytest's importlib mode names a module with its folders
     module = request.module.__name__.rpartition(".")[2]
     if module not in ("test_bounds", "test_hard_histories"):
-        monkeypatch.setattr(bounds, "bounds_of_future", of_sign)
+        monkeypatch.setattr(reading, "bounds_of_future", of_sign)
 
 
 @pytest.fixture(scope="module")

@@ -125,11 +125,8 @@ def next_step(
         for readings in forecaster.readings(histories, 1, context):
             densities: list[Density] = []
             for reading in readings:
-                trace = Trace()
-                try:
+                with forecaster.traced() as trace:
                     densities += _Walk(forecaster, reading, threshold, calls, trace).densities()
-                finally:  # what an interrupted walk did was spent, too
-                    forecaster.usage.add(trace, forecaster.price_of(trace))
             results.append(sorted(densities, key=lambda density: density.variable))
     return results
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator, Sequence
 
@@ -105,6 +106,15 @@ class LanguageModel(OutlinedModel):
             widths=None if self.widths is None else self.widths.sha256,
         )
 
+    @contextlib.contextmanager
+    def traced(self) -> Iterator[Trace]:
+        """Account for what is computed inside the block, which an interruption may end."""
+        trace = Trace()
+        try:
+            yield trace
+        finally:
+            self.usage.add(trace, self.price_of(trace))
+
     def parts(
         self, groups: Sequence[Group], sampling: Sampling, progress: Progress
     ) -> Iterator[Part]:
@@ -170,8 +180,7 @@ class LanguageModel(OutlinedModel):
             steps = min(at_once, horizon - begin)
             prompts = _prompts(readings, pasts, begin, begin + steps)
             read = max(alphabet.count(prompt.text) for prompt in prompts)
-            trace = Trace()
-            try:
+            with self.traced() as trace:
                 texts = self.decoder.decode(
                     prompts,
                     steps,
@@ -180,8 +189,6 @@ class LanguageModel(OutlinedModel):
                     trace=trace,
                     progress=progress if begin + steps == horizon else None,
                 )
-            finally:  # what an interrupted decoding did was spent, too
-                self.usage.add(trace, self.price_of(trace))
             in_order = iter([text for of_prompt in texts for text in of_prompt])
             for i, reading in enumerate(readings):
                 for s in range(len(reading.samples)):

@@ -124,11 +124,9 @@ def negative_log_likelihood(
     batches = _batches(forecaster, histories, futures, context)
     with forecaster.usage.work(lambda: _price(forecaster, batches)):
         for batch in batches:
-            trace = _trace(forecaster, batch)
-            try:
+            with forecaster.traced() as trace:
+                trace.add(_trace(forecaster, batch))
                 log_p = _log_probabilities(batch, forecaster)
-            finally:  # an interrupted call was spent, too
-                forecaster.usage.add(trace, forecaster.price_of(trace))
             for passage, tokens in zip(batch, log_p, strict=True):
                 reading = passage.reading
                 widths = 10.0**-reading.codec.decimals * np.asarray(reading.own_scale.divisors)

@@ -16,7 +16,7 @@ import numpy as np
 from lvlora.answers import NOTHING, Price
 from lvlora.data.dataset import Series
 from lvlora.errors import DataError, SettingsError
-from lvlora.forecast import bounds, pricing
+from lvlora.forecast import pricing, reading
 from lvlora.forecast.even_steps import even_steps
 from lvlora.forecast.forecaster import Forecaster, Part, PlannedForecasts, Progress
 from lvlora.forecast.pricing import Call, Trace, Updates
@@ -250,7 +250,7 @@ class OutlinedModel(Forecaster):
                 future_codec.encode(numbers[:, n_known:]),
                 signed=moved,
             ),
-            bounds=bounds.bounds_of_future(used.values, horizon),
+            bounds=reading.bounds_of_future(used.values, horizon),
             steps_at_once=at_once,
             history_tokens=history_tokens,
             name=name,

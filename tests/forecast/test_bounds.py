@@ -6,7 +6,7 @@ import pytest
 import lvlora
 from lvlora import Sampling
 from lvlora.data.dataset import Series
-from lvlora.forecast.bounds import bounds_of_future
+from lvlora.forecast.reading import bounds_of_future
 
 DRAWN = Sampling(samples=12, seed=3, views=4)
 STEPS = np.arange(80.0)

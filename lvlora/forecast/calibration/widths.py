@@ -38,7 +38,7 @@ from lvlora import __version__, durable
 from lvlora.answers import Shape
 from lvlora.data.dataset import FloatArray
 from lvlora.errors import ModelError
-from lvlora.forecast import bounds
+from lvlora.forecast import reading
 from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.catalogue import ModelSource
@@ -247,7 +247,7 @@ class Widths(Rule):
         moved = median + np.exp(logs) * (forecast.samples - drawn)
         return replace(
             forecast,
-            samples=np.clip(moved, *bounds.bounds_of_future(history, len(drawn))),
+            samples=np.clip(moved, *reading.bounds_of_future(history, len(drawn))),
             point=median,
             calibrated={**forecast.calibrated, 0.5: median},
         )

@@ -79,7 +79,6 @@ class DelayMap(ChosenOnHistory):
         """
 
     def settings(self, n_known: int, n_variables: int, n_inputs: int = 0) -> list[Setting]:
-        """See `ChosenOnHistory.settings`."""
         return [
             Setting(smooth, n_lags, options)
             for smooth in (False, True)
@@ -89,7 +88,6 @@ class DelayMap(ChosenOnHistory):
         ]
 
     def continued(self, problem: Problem, settings: Sequence[Any]) -> FloatArray:
-        """See `ChosenOnHistory.continued`."""
         n_known, n_variables = problem.values.shape
         ahead = np.full((len(settings), problem.n_ahead, n_variables), np.nan)
         for smooth, n_lags in dict.fromkeys((s.smooth, s.n_lags) for s in settings):
@@ -149,7 +147,6 @@ class ContextParroting(DelayMap):
     def learnt(
         self, states: FloatArray, changes: FloatArray, options: Sequence[tuple[int, bool]]
     ) -> Step:
-        """See `DelayMap.learnt`."""
         n_variables = changes.shape[1]
         n_neighbours = np.array([n for n, _ in options])
         copies = np.array([as_changes for _, as_changes in options])
@@ -197,7 +194,6 @@ class SMap(DelayMap):
     def learnt(
         self, states: FloatArray, changes: FloatArray, options: Sequence[tuple[float, float]]
     ) -> Step:
-        """See `DelayMap.learnt`."""
         theta, penalty = (np.array(each) for each in zip(*options, strict=True))
         n, n_variables = changes.shape
         x = np.hstack([np.ones((n, 1)), states])
@@ -250,7 +246,6 @@ class Nvar(DelayMap):
     def learnt(
         self, states: FloatArray, changes: FloatArray, options: Sequence[tuple[int, float]]
     ) -> Step:
-        """See `DelayMap.learnt`."""
         products = monomials(states.shape[1], max(degree for degree, _ in options))
         weights = np.zeros((len(options), len(products), changes.shape[1]))
         features = evaluated(states, products)

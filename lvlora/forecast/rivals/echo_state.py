@@ -54,7 +54,6 @@ class EchoState(ChosenOnHistory):
     name = "echo state network"
 
     def settings(self, n_known: int, n_variables: int, n_inputs: int = 0) -> list[Setting]:
-        """See `ChosenOnHistory.settings`."""
         if n_known < 6:
             return []
         return [
@@ -67,7 +66,6 @@ class EchoState(ChosenOnHistory):
         ]
 
     def continued(self, problem: Problem, settings: Sequence[Setting]) -> FloatArray:
-        """See `ChosenOnHistory.continued`."""
         n_known, n_variables = problem.values.shape
         recurrent, inward = weights(n_variables)
         plain = problem.values

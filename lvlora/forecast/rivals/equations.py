@@ -257,7 +257,6 @@ class BestEquations(Rival):
         return self._fits[0].refusal(dataset)
 
     def forecast(self, time: FloatArray, history: FloatArray) -> FloatArray:
-        """See `Rival.forecast`."""
         return self._best(time, history).forecast(time, history)
 
     def prediction(

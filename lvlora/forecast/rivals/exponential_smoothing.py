@@ -147,7 +147,6 @@ class ExponentialSmoothing(EachByItself):
         return float(whole) if fits else math.nan
 
     def continued(self, of: Variable, n_samples: int, rng: np.random.Generator) -> FloatArray:
-        """See `EachByItself.continued`."""
         errors = rng.standard_normal((1 + n_samples, of.n_ahead))
         errors[0] = 0.0
         return smoothed_exponentially(of.values, of.season).ahead(errors)

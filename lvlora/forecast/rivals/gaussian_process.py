@@ -37,7 +37,6 @@ class GaussianProcess(OwnDistribution):
     def together(
         self, scaled: Standardised, seasons: list[int], n_samples: int, rng: np.random.Generator
     ) -> FloatArray | None:
-        """See `OwnDistribution.together`."""
         problem = scaled.problem
         n_held = max(1, problem.n_known // 4)
         cut = problem.cut(problem.n_known - n_held)

@@ -137,7 +137,6 @@ class Gompertz(EachByItself):
     needs_positive = True
 
     def continued(self, of: Variable, n_samples: int, rng: np.random.Generator) -> FloatArray:
-        """See `EachByItself.continued`."""
         values, known, n_ahead = of.values, of.known, of.n_ahead
         if known.sum() < self.fewest or not np.ptp(values[known]) > 0:
             return np.full((1 + n_samples, n_ahead), values[-1])

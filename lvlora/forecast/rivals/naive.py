@@ -17,7 +17,6 @@ class LastValue(Rival):
     speed = "instant"
 
     def forecast(self, time: FloatArray, history: FloatArray) -> FloatArray:
-        """See `Rival.forecast`."""
         n_steps = len(time) - len(history)
         return np.repeat(complete(time, history)[-1:], n_steps, axis=0)
 
@@ -29,7 +28,6 @@ class ContextMean(Rival):
     speed = "instant"
 
     def forecast(self, time: FloatArray, history: FloatArray) -> FloatArray:
-        """See `Rival.forecast`."""
         known = ~np.isnan(history)
         total = np.where(known, history, 0.0).sum(axis=0)
         mean = total / np.maximum(known.sum(axis=0), 1)
@@ -55,7 +53,6 @@ class SeasonalNaive(Rival):
         return "no season found (--season N names one)"
 
     def forecast(self, time: FloatArray, history: FloatArray) -> FloatArray:
-        """See `Rival.forecast`."""
         n_steps = len(time) - len(history)
         filled = complete(time, history)
         ahead, steps = np.arange(1, n_steps + 1), np.arange(len(history))

@@ -51,7 +51,6 @@ class Statistical(EachByItself):
         return float(whole) if 2 <= whole <= min(longest, n_steps // 2) else float("nan")
 
     def continued(self, of: Variable, n_samples: int, rng: np.random.Generator) -> FloatArray:
-        """See `EachByItself.continued`."""
         values, n_ahead, season = of.values + of.centre, of.n_ahead, of.season
         if self.name == "theta" and season > 1:
             # its own test of a season takes a slow cycle for a trend
@@ -136,7 +135,6 @@ class Fracast(EachByItself):
     on_logs = False
 
     def continued(self, of: Variable, n_samples: int, rng: np.random.Generator) -> FloatArray:
-        """See `EachByItself.continued`."""
         model = _fracast_model()
         forecast = model.forecast(of.values[None], horizon=of.n_ahead)
         quantiles = np.sort(forecast[0], axis=1).astype(np.float64)  # (H, Q)

@@ -86,7 +86,6 @@ class Sindy(ChosenOnHistory):
         ]
 
     def continued(self, problem: Problem, settings: Sequence[Setting]) -> FloatArray:
-        """See `ChosenOnHistory.continued`."""
         n_known, n_variables = problem.values.shape
         n_terms = n_variables + problem.inputs.shape[1]
         products = monomials(n_terms, max(s.degree for s in settings))
