@@ -21,9 +21,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import ConfigDict, Field, FiniteFloat, TypeAdapter
 
 from lvlora import numbers
 from lvlora.data.dataset import Dataset, FloatArray, Series
@@ -46,6 +47,9 @@ _FITTING = (0.3, 40.0)
 _MOST_LOST_STORED = 0.1
 """And of which the text loses no more than this share of any variable's spread."""
 
+Divisor = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_MOST_VARIABLES = 100_000
+
 _DECIMALS = 2
 """Decimals that the rules count with: scales do not depend on how a text is written."""
 _NOTHING = 1e-305
@@ -66,9 +70,12 @@ class Scale:
         offsets: (V,) finite floats; left out, zeros.
     """
 
-    divisors: tuple[float, ...]
+    # strict parts of strict records would refuse the object that JSON has for it
+    __pydantic_config__ = ConfigDict(strict=False, extra="ignore")
+
+    divisors: Annotated[tuple[Divisor, ...], Field(min_length=1, max_length=_MOST_VARIABLES)]
     rule: Rule
-    offsets: tuple[float, ...] = ()
+    offsets: Annotated[tuple[FiniteFloat, ...], Field(max_length=_MOST_VARIABLES)] = ()
 
     def __post_init__(self) -> None:
         if not self.offsets:
@@ -121,18 +128,8 @@ class Scale:
 
     @classmethod
     def from_dict(cls, facts: dict[str, Any]) -> Scale:
-        """The inverse of `to_dict`, and without offsets, as they once were written.
-
-        Raises:
-            ValueError: divisors that are not positive and finite, offsets that are not finite.
-        """
-        divisors = tuple(float(d) for d in facts["divisors"])
-        offsets = tuple(float(o) for o in facts.get("offsets") or ())
-        if not divisors or not all(np.isfinite(d) and d > 0 for d in divisors):
-            raise ValueError(f"divisors must be positive numbers, got {facts['divisors']}")
-        if not all(np.isfinite(o) for o in offsets):
-            raise ValueError(f"offsets must be numbers, got {facts['offsets']}")
-        return cls(divisors, facts["rule"], offsets)
+        """The inverse of `to_dict`; ValueError where it is none."""
+        return TypeAdapter(cls).validate_python(facts)
 
 
 def joined(known: Sequence[Scale], scale: Scale) -> Scale:

@@ -254,18 +254,6 @@ def test_a_name_that_is_none(run_lvlora, place):
     assert "did you mean tensorboard?" in words
 
 
-def test_tab_completes_the_last_of_a_list():
-    from lvlora.cli.program.completion import completer_of
-    from lvlora.settings.fields import read_fields
-    from lvlora.train.settings import TrainSettings
-
-    (field,) = [f for f in read_fields(TrainSettings) if f.name == "tracker"]
-    complete = completer_of(field)
-    assert complete is not None
-    assert complete(None, "t") == ["tensorboard", "trackio"]
-    assert complete(None, "tensorboard,t") == ["tensorboard,trackio"]
-
-
 @pytest.mark.slow
 def test_each_trial_of_a_sweep_is_told(run_lvlora, place):
     pytest.importorskip("tensorboard")

@@ -203,11 +203,11 @@ def test_of_other_numbers_of_variables():
 
 @pytest.mark.parametrize("offsets", [[1.0], [math.nan, 0.0], [0.0, math.inf]])
 def test_unusable_offsets_are_refused(offsets):
-    with pytest.raises(ValueError, match="offset"):
+    with pytest.raises(ValueError, match="offsets"):
         Scale.from_dict({"divisors": [1.0, 1.0], "rule": "dataset", "offsets": offsets})
 
 
 @pytest.mark.parametrize("divisors", [[], [0], [-1.0], [float("nan")], [float("inf")], ["x"]])
 def test_unusable_divisors_are_refused(divisors):
-    with pytest.raises(ValueError, match=r"positive|convert"):
+    with pytest.raises(ValueError, match="divisors"):
         Scale.from_dict({"divisors": divisors, "rule": "dataset"})

@@ -14,6 +14,7 @@ from lvlora.flops.model_config import Word, validated
 from lvlora.model import lora
 from lvlora.model.adapters.search import CONFIG
 from lvlora.settings.base import NumberFormat
+from lvlora.text.scaling import Scale
 
 HONOURED = frozenset(
     {"peft_type", "r", "lora_alpha", "target_modules", "use_rslora", "rank_pattern"}
@@ -161,8 +162,6 @@ def _name(pattern: str) -> str:
     return name
 
 
-Divisor = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Offset = Annotated[float, Field(allow_inf_nan=False)]
 Size = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -170,14 +169,6 @@ class _Strict(BaseModel):
     model_config = ConfigDict(
         strict=True, extra="ignore", frozen=True, defer_build=True, protected_namespaces=()
     )
-
-
-class ScaleFacts(_Strict):
-    """How a data set's values became numbers of a text."""
-
-    divisors: Annotated[list[Divisor], Field(min_length=1, max_length=100_000)]
-    rule: Word
-    offsets: Annotated[list[Offset], Field(max_length=100_000)] | None = None
 
 
 class AdapterFacts(_Strict):
@@ -196,7 +187,7 @@ class AdapterFacts(_Strict):
     revision: Word | None = None
     decimals: Annotated[int, Field(ge=0, le=12)] = 2
     number_format: NumberFormat = "point"
-    scale: ScaleFacts | None = None
+    scale: Scale | None = None
     variables: Annotated[list[Word], Field(max_length=100_000)] | None = None
     known: Annotated[list[Word], Field(max_length=100_000)] | None = None
     sizes: Annotated[list[Size], Field(max_length=100_000)] | None = None
