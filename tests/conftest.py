@@ -105,9 +105,10 @@ class Run(Protocol):
     ) -> Ran: ...
 
 
-@pytest.fixture(autouse=True)
-def without_bounds(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Futures as they are drawn: a random model's would all be at the bounds of their history."""
+@pytest.fixture
+def unbounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Futures as they are drawn, for a test that needs them to differ: a random model's are all
+    beyond the bounds that a history sets."""
     import numpy as np
 
     from lvlora.forecast import reading
@@ -115,10 +116,7 @@ def without_bounds(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
     def of_sign(values: Any, horizon: int) -> Any:
         return reading.least_values(values), np.full(values.shape[1], np.inf)
 
-    # pytest's importlib mode names a module with its folders
-    module = request.module.__name__.rpartition(".")[2]
-    if module not in ("test_bounds", "test_hard_histories"):
-        monkeypatch.setattr(reading, "bounds_of_future", of_sign)
+    monkeypatch.setattr(reading, "bounds_of_future", of_sign)
 
 
 @pytest.fixture(scope="module")

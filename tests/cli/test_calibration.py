@@ -28,7 +28,7 @@ ASKED = ("--adapter", "none", "--split", "all", "--context", "10", "--horizon", 
 
 
 @pytest.mark.slow
-def test_intervals_cover_new_series_after_calibration(run_lvlora, words):
+def test_intervals_cover_new_series_after_calibration(run_lvlora, words, unbounded):
     """A model with random weights is far off; its calibrated intervals are not."""
     ran = run_lvlora(["evaluate", "past.h5", *words, *ASKED, "--calibrate", "--json"], code=0)
     (kept,) = Path("runs/calibrations").iterdir()
@@ -80,7 +80,7 @@ def test_intervals_cover_new_series_after_calibration(run_lvlora, words):
     assert "lvlora evaluate DATA --calibrate" in " ".join(ran.stderr.split())
 
 
-def test_a_calibration_of_other_data_is_refused(run_lvlora, words):
+def test_a_calibration_of_other_data_is_refused(run_lvlora, words, unbounded):
     """A factor for platelets does not serve hares; each kind of data has its own."""
     waves = tiny_runs.dataset(6, n_steps=14)
     blood = Dataset(
@@ -151,7 +151,7 @@ def test_what_cannot_be_calibrated_is_said_before_any_work(run_lvlora, words, ar
     assert not Path("runs").exists()
 
 
-def test_one_long_series_is_calibrated_by_its_windows(run_lvlora, words):
+def test_one_long_series_is_calibrated_by_its_windows(run_lvlora, words, unbounded):
     long = tiny_runs.dataset(1, n_steps=60)
     tiny_runs.write_csv(Path("long.csv"), long)
     asked = ["--adapter", "none", "--split", "all", "--windows", "8", "--context", "20"]

@@ -102,7 +102,7 @@ def test_data_that_a_rival_cannot_forecast(run_lvlora, tmp_path) -> None:
     assert "--forecaster sindy-on-rates: cannot forecast these data here" in ran.stderr
 
 
-def test_the_ensemble_leans_on_who_was_right(run_lvlora, data, tiny_folder) -> None:
+def test_the_ensemble_leans_on_who_was_right(run_lvlora, data, tiny_folder, unbounded) -> None:
     """A random model and the last value know nothing of waves; an autoregression does."""
     options = ["--model", tiny_folder("qwen2"), "--samples", "4", "--views", "1", "--holdout", "4"]
     ran = run_lvlora(["forecast", data, "--forecaster", "auto", *options, "--json"], code=0)

@@ -33,7 +33,7 @@ def words(tmp_path, monkeypatch, tiny_folder):
     return [*tiny_runs.quick(tiny_folder("qwen2")), "--samples", "3"]
 
 
-def test_rows_after_the_last_value_are_forecast(run_lvlora, words):
+def test_rows_after_the_last_value_are_forecast(run_lvlora, words, unbounded):
     ran = run_lvlora(["forecast", "data.csv", "--known", "warmth", *words, "--json"], code=0)
     (series,) = ran.json["series"]
     assert series["time"] == [16, 17, 18, 19]

@@ -86,7 +86,7 @@ def test_what_was_never_negative_stays_so() -> None:
 
 
 @pytest.mark.parametrize(("u", "share"), [(99.0, 1.0), (-99.0, 0.0), (0.0, 0.5)])
-def test_medians_go_a_part_of_the_way_to_the_last_cycle(u: float, share: float) -> None:
+def test_medians_go_a_part_of_the_way_to_the_last_cycle(u: float, share: float, unbounded) -> None:
     rng = np.random.default_rng(4)
     season = np.resize([-2.0, 5.0, 2.0, 4.0, 3.0], 31)
     history = np.column_stack([season, np.cumsum(rng.normal(0, 1, 31))])
@@ -188,7 +188,7 @@ def test_only_futures_drawn_by_the_models_own_odds_are_moved() -> None:
         assert not made.serves(Sampling(**{"samples": 20, **other})), other
 
 
-def test_a_forecaster_moves_what_it_draws(tiny_base) -> None:
+def test_a_forecaster_moves_what_it_draws(tiny_base, unbounded) -> None:
     plain = LanguageModel(tiny_base(), decimals=1)
     history = Series("s", np.arange(12.0), 5 + np.sin(np.arange(12.0))[:, None])
     (drawn,) = plain.predict([history], 3, Sampling(samples=6))

@@ -239,7 +239,7 @@ def test_a_killed_run_is_settled_as_its_hint_says(project):
     assert "settles it" not in ran.stderr
 
 
-def test_refusals_say_commands_that_work(project):
+def test_refusals_say_commands_that_work(project, unbounded):
     data = ["my data.csv", *project.reading]
     short = {"LVLORA_MAX_STEPS": "4", "LVLORA_VALIDATION": "false"}
     plan = project.run("train", *data, "--dry-run", "--json", env=short).json

@@ -1,0 +1,54 @@
+"""The words that people read, in one place: `__snapshots__/test_wording.ambr`.
+
+Other tests assert numbers, exit codes and names of options. Who changes a sentence on purpose runs
+``pytest -n 0 tests/cli/test_wording.py --snapshot-update`` and reads the difference.
+"""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import tiny_runs
+
+COMMANDS = [
+    "simulate new.h5 --n-series 4 --n-steps 30",
+    "analyze data.csv",
+    "tokenize data.csv --model model",
+    "flops --model model --seq-len 512",
+    "flops --model model --rank 2 --vary rank=2,4",
+    "baseline data.csv --no-model --context 10 --horizon 4",
+    "forecast data.csv --model model --adapter none --horizon 4 --samples 2 --dry-run",
+    "forecast data.csv --series s0 --forecaster last-value --holdout 4",
+    "train data.csv --model model --dry-run",
+    "train data.csv --model model --max-steps 2 --rank 2 --no-validation --out runs/first",
+    "report first",
+    "evaluate data.csv --model model --adapter none --context 10 --horizon 4 --samples 2",
+    "export first --peft plain",
+]
+"""In an order: some read what an earlier one left."""
+
+
+def _steady(words: str, folder: Path) -> str:
+    """Words without what differs from run to run and from machine to machine."""
+    words = words.replace(str(folder), "FOLDER")
+    words = re.sub(r"\x1b\[[0-9;]*m", "", words)
+    words = re.sub(r"\d[\d.,]*(e[+-]?\d+)?", "9", words)
+    words = re.sub(r"[─━═]+", "─", words)
+    return re.sub(r" +(?=\S)", " ", words)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, tiny_folder):
+    """Where the commands run: a tiny model and six waves."""
+    folder = tmp_path_factory.mktemp("wording")
+    shutil.copytree(tiny_folder("qwen2"), folder / "model")
+    tiny_runs.write_csv(folder / "data.csv", tiny_runs.dataset(6, n_steps=30))
+    return folder
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_what_a_command_says(run_lvlora, folder, monkeypatch, snapshot, line):
+    monkeypatch.chdir(folder)
+    ran = run_lvlora(line.split(), code=0)
+    assert _steady(f"{ran.stdout}\n{ran.stderr}", folder) == snapshot
