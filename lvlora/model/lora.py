@@ -80,6 +80,7 @@ class LoraPlan:
         targets: names of linear layers (`q_proj`), or `all-linear`.
         layers: only these transformer layers; None is all.
         rank_pattern, alpha_pattern: other ranks and alphas by the ends of module names (PEFT's).
+        target_regex: PEFT's targets as one string, which matches whole names; in place of `targets`.
     """
 
     rank: int = 8
@@ -90,6 +91,7 @@ class LoraPlan:
     rslora: bool = False
     rank_pattern: dict[str, int] = field(default_factory=dict)
     alpha_pattern: dict[str, float] = field(default_factory=dict)
+    target_regex: str | None = None
 
     def rank_of(self, name: str) -> int:
         """The rank at a module name, PEFT's pattern rule."""
@@ -139,6 +141,14 @@ def find_targets(model: nn.Module, plan: LoraPlan) -> list[str]:
         return plan.layers is None or layer_of(name) in plan.layers
 
     linears = [n for n in linears if in_layers(n)]
+    if plan.target_regex is not None:
+        matched = [n for n in linears if re.fullmatch(plan.target_regex, n)]
+        if not matched:
+            raise SettingsError(
+                f"targets {plan.target_regex!r} match no linear layer of the model",
+                "It has to match whole names, like model.layers.0.self_attn.q_proj.",
+            )
+        return matched
     if plan.targets == ("all-linear",):
         return linears
     available = sorted({n.rsplit(".", 1)[-1] for n in linears})

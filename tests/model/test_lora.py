@@ -141,6 +141,17 @@ def test_targets_match_whole_names(tiny_base):
             lora.find_targets(base.module, LoraPlan(targets=(wrong,)))
 
 
+def test_a_regular_expression_must_match_the_whole_name(tiny_base):
+    module = tiny_base().module
+    plan = LoraPlan(target_regex=r".*\.1\.self_attn\.(q|o)_proj")
+    assert lora.find_targets(module, plan) == [
+        "model.layers.1.self_attn.q_proj",
+        "model.layers.1.self_attn.o_proj",
+    ]
+    with pytest.raises(SettingsError, match="match no linear layer"):
+        lora.find_targets(module, LoraPlan(target_regex="q_proj"))
+
+
 def test_dropout_is_there_in_training_alone(tiny_base):
     base = tiny_base()
     lora.inject(base.module, LoraPlan(dropout=0.5))

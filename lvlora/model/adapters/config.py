@@ -44,6 +44,12 @@ _PLAIN = "Convert it to a plain LoRA with peft first."
 _AGAIN = "Take it from a copy, or save the adapter again with peft."
 
 _NAME = re.compile(r"[\w.-]+")
+_EXPRESSION = re.compile(
+    r"(?:[\w.|^$-]|\\[.dw]|\[\^?[\w.-]+\]|\(\?[:!=]|[()]|(?<![()|*+?])[*+?])+"
+)
+"""Characters, classes, alternatives, groups, lookaheads, and repeats of one character: a search by
+these takes long only where there are many repeats."""
+_MOST_REPEATS = 4
 _MOST_NAMES = 10_000
 _MOST_PATTERNS = 1000
 """Of one adapter; peft writes one a module at most (560 for 80 layers of seven)."""
@@ -64,7 +70,8 @@ def config_for(plan: lora.LoraPlan, base_name: str, full_head: bool) -> dict[str
         "r": plan.rank,
         "lora_alpha": int(plan.alpha) if plan.alpha == int(plan.alpha) else plan.alpha,
         "lora_dropout": plan.dropout,
-        "target_modules": "all-linear" if plan.targets == ("all-linear",) else list(plan.targets),
+        "target_modules": plan.target_regex
+        or ("all-linear" if plan.targets == ("all-linear",) else list(plan.targets)),
         "bias": "none",
         "fan_in_fan_out": False,
         "modules_to_save": ["lm_head"] if full_head else None,
@@ -138,8 +145,7 @@ class AdapterConfig(BaseModel):
 
 def _plan(config: AdapterConfig) -> lora.LoraPlan:
     targets, layers = config.target_modules, config.layers_to_transform
-    if isinstance(targets, str) and targets.lower() != "all-linear":
-        raise ValueError("target_modules is a regular expression; a list names the layers")
+    everything = isinstance(targets, str) and targets.lower() == "all-linear"
     if isinstance(layers, int):
         layers = [layers]
     return lora.LoraPlan(
@@ -151,7 +157,22 @@ def _plan(config: AdapterConfig) -> lora.LoraPlan:
         rslora=bool(config.use_rslora),
         rank_pattern={_name(p): rank for p, rank in (config.rank_pattern or {}).items()},
         alpha_pattern={_name(p): float(a) for p, a in (config.alpha_pattern or {}).items()},
+        target_regex=_expression(targets) if isinstance(targets, str) and not everything else None,
     )
+
+
+def _expression(pattern: str) -> str:
+    """Return the regular expression itself, if no name can keep its search busy."""
+    repeats = len(re.findall(r"(?<!\()[*+?]", pattern))
+    if not _EXPRESSION.fullmatch(pattern) or repeats > _MOST_REPEATS:
+        raise ValueError(
+            f"target_modules {pattern[:80]!r} is too hard a regular expression; a list names layers"
+        )
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"target_modules {pattern[:80]!r} is not valid: {error}") from None
+    return pattern
 
 
 def _name(pattern: str) -> str:

@@ -231,7 +231,7 @@ def attach(base: BaseModel, info: AdapterInfo) -> NumericHead | None:
 def _fitted(module: nn.Module, info: AdapterInfo) -> lora.LoraPlan:
     """The plan without names that this model has no layer of: peft passes over them too."""
     plan = info.plan
-    if plan.targets != ("all-linear",):
+    if plan.target_regex is None and plan.targets != ("all-linear",):
         names = [n for n, m in module.named_modules() if isinstance(m, nn.Linear)]
         there = tuple(t for t in plan.targets if any(n == t or n.endswith(f".{t}") for n in names))
         plan = replace(plan, targets=there)

@@ -80,6 +80,7 @@ PLANS = {
     "rslora-patterns": LoraPlan(
         rslora=True, rank_pattern={"v_proj": 2}, alpha_pattern={"q_proj": 1}
     ),
+    "regex": LoraPlan(target_regex=r".*\.0\.self_attn\.(q|o)_proj|.*up_proj"),
 }
 
 
@@ -115,7 +116,9 @@ def test_pefts_is_the_same_here(tiny_base, tiny_folder, tmp_path, name, family):
     from transformers import AutoModelForCausalLM
 
     plan = PLANS[name]
-    targets = "all-linear" if plan.targets == ("all-linear",) else list(plan.targets)
+    targets = plan.target_regex or (
+        "all-linear" if plan.targets == ("all-linear",) else list(plan.targets)
+    )
     config = peft.LoraConfig(
         r=plan.rank,
         lora_alpha=plan.alpha,
