@@ -80,7 +80,7 @@ class LoraPlan:
         targets: names of linear layers (`q_proj`), or `all-linear`.
         layers: only these transformer layers; None is all.
         rank_pattern, alpha_pattern: other ranks and alphas by the ends of module names (PEFT's).
-        target_regex: PEFT's targets as one string, which matches whole names; in place of `targets`.
+        target_regex: PEFT's targets as one pattern of whole names; in place of `targets`.
     """
 
     rank: int = 8

@@ -81,8 +81,8 @@ def test_what_the_text_loses_is_said_with_figures(run_lvlora, patients, tiny_fol
 
 
 def test_other_decimals_than_the_model_was_made_for_are_warned_of(
-    run_lvlora, tmp_path, monkeypatch, tiny_folder
-, unbounded):
+    run_lvlora, tmp_path, monkeypatch, tiny_folder, unbounded
+):
     monkeypatch.chdir(tmp_path)
     data = tiny_runs.write_csv(Path("data.csv"), tiny_runs.dataset())
     short = ["--threads", "1", "--dtype", "float32", "--samples", "2"]

@@ -72,7 +72,9 @@ def test_equals_the_oracle(tiny_base, decimals, number_format, options, family, 
 
 
 @pytest.mark.parametrize("n_known", [1, 2])
-def test_a_forecast_depends_on_what_is_known_and_gives_the_variables_alone(tiny_base, n_known, unbounded):
+def test_a_forecast_depends_on_what_is_known_and_gives_the_variables_alone(
+    tiny_base, n_known, unbounded
+):
     forecaster = LanguageModel(tiny_base(), decimals=1)
     histories, _ = _series(n_known=n_known)
     assert [h.values.shape for h in histories] == [(12, 2)] * 2

@@ -44,9 +44,7 @@ _PLAIN = "Convert it to a plain LoRA with peft first."
 _AGAIN = "Take it from a copy, or save the adapter again with peft."
 
 _NAME = re.compile(r"[\w.-]+")
-_EXPRESSION = re.compile(
-    r"(?:[\w.|^$-]|\\[.dw]|\[\^?[\w.-]+\]|\(\?[:!=]|[()]|(?<![()|*+?])[*+?])+"
-)
+_EXPRESSION = re.compile(r"(?:[\w.|^$-]|\\[.dw]|\[\^?[\w.-]+\]|\(\?[:!=]|[()]|(?<![()|*+?])[*+?])+")
 """Characters, classes, alternatives, groups, lookaheads, and repeats of one character: a search by
 these takes long only where there are many repeats."""
 _MOST_REPEATS = 4
