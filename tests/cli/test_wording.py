@@ -35,7 +35,7 @@ def _steady(words: str, folder: Path) -> str:
     words = re.sub(r"\x1b\[[0-9;]*m", "", words)
     words = re.sub(r"\d[\d.,]*(e[+-]?\d+)?", "9", words)
     words = re.sub(r"[─━═]+", "─", words)
-    return re.sub(r" +(?=\S)", " ", words)
+    return re.sub(r" +$", "", re.sub(r" +(?=\S)", " ", words), flags=re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
