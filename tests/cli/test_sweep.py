@@ -277,24 +277,22 @@ def test_memory_is_that_of_the_largest_trial_of_any_stage(run_lvlora, args, monk
     assert measured == [(768, 8)]
 
 
-def test_a_limit_that_is_reached_ends_the_sweep_whole(
-    run_lvlora, args, tmp_path, plain, interrupted
-):
-    made = run_lvlora([*args, "--dry-run", "--json"]).json
+def test_a_limit_that_is_reached_ends_the_sweep_whole(run_lvlora, two, tmp_path, interrupted):
+    made = run_lvlora([*two, "--dry-run", "--json"]).json
     most = made["plan"]["flops_at_most"]["executed"]
-    limited = [*args, "--max-flops", str(most)]
+    limited = [*two, "--max-flops", str(most)]
     with interrupted():
         run_lvlora([*limited, "--quiet"], code=75)
-    with Ledger.for_runs(tmp_path / "runs") as ledger:  # a lost attempt cost as much as two trials
+    with Ledger.for_runs(tmp_path / "runs") as ledger:  # a lost attempt cost as much as one trial
         wanted = {"train": Wanted(Price(most // 2, most // 2))}
         ledger.reserve("sweep/trial-0009", wanted, Spender(command="train"))
     ran = run_lvlora([*limited, "--json"], code=3)
     assert "study sweep" in ran.json["stopped_by"]
     assert "--max-flops" in ran.stderr
-    assert ran.json["trials"]["complete"] == 2
-    assert ran.json["trials"]["waiting"] == 2
-    more = run_lvlora([*args, "--max-flops", str(2 * most), "--json"], code=0)
-    assert more.json["trials"]["complete"] == 4
+    assert ran.json["trials"]["complete"] == 1
+    assert ran.json["trials"]["waiting"] == 1
+    more = run_lvlora([*two, "--max-flops", str(2 * most), "--json"], code=0)
+    assert more.json["trials"]["complete"] == 2
 
 
 @pytest.mark.slow
