@@ -82,6 +82,7 @@ class Run:
             self._held = resources.pop_all()
         self._entries: dict[str, Row] = {}
         self._before = dict(self.progress.spending)
+        self._charged: dict[str, Spending] = {}
 
     def train(self) -> Train:
         """Train to the end.
@@ -355,6 +356,9 @@ class Run:
         """
         for phase, entry in self._entries.items():
             spent = self.progress.spending[phase] - self._before[phase]
+            if not done and spent == self._charged.get(phase):
+                continue  # each entry costs two writes to the disk
+            self._charged[phase] = spent
             ledger.record(
                 entry,
                 spent.price,

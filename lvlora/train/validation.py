@@ -186,7 +186,7 @@ def gain_in(before: FloatArray, after: FloatArray, of: Literal["series", "window
     The interval is Student's, of the mean of paired differences: percentiles of resampled means are
     too narrow for a few. None where nothing can be compared.
     """
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     gains = before - after
     gains = gains[np.isfinite(gains)]
@@ -194,7 +194,8 @@ def gain_in(before: FloatArray, after: FloatArray, of: Literal["series", "window
         return None
     mean, low, high = float(gains.mean()), None, None
     if len(gains) > 1:
-        reach = float(t.ppf(0.975, len(gains) - 1) * gains.std(ddof=1) / np.sqrt(len(gains)))
+        quantile = stdtrit(len(gains) - 1, 0.975)  # scipy.stats takes a second to import
+        reach = float(quantile * gains.std(ddof=1) / np.sqrt(len(gains)))
         low, high = mean - reach, mean + reach
     return Gain(mean=mean, low=low, high=high, n=len(gains), of=of)
 
