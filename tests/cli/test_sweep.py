@@ -352,6 +352,7 @@ def test_a_study_goes_on_only_with_what_it_is_about(run_lvlora, args, tmp_path, 
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unbounded")
 def test_few_series_are_searched_by_their_last_steps(run_lvlora, args, tmp_path):
     """How much is mixed in may be searched: what is scored is the same in every trial."""
     few = tiny_runs.write_csv(tmp_path / "few.csv", tiny_runs.dataset(2, 40))

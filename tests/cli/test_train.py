@@ -130,6 +130,7 @@ def test_an_adapter_that_does_not_help_is_not_picked_up(run_lvlora, place, monke
     )
 
 
+@pytest.mark.usefixtures("unbounded")
 def test_a_table_for_people_and_the_next_command(run_lvlora, place):
     ran = run_lvlora(["train", "data.csv", *place], code=0)
     assert "validation MAE" in ran.stdout
