@@ -28,26 +28,6 @@ def test_streams_differ_by_seed_series_and_sample():
     assert stream(1, "1", 1) != stream(11, "", 1) != stream(1, "11", 1)
 
 
-def test_uniforms_are_uniform_and_uncorrelated():
-    keys = np.array([stream(0, "x", s) for s in range(2000)], dtype=np.uint64)
-    draws = np.stack([uniforms(keys, np.full(2000, p)) for p in range(50)])
-    assert 0 <= draws.min() < draws.max() < 1
-    counts = np.bincount((draws.ravel() * 20).astype(int), minlength=20)
-    expected = draws.size / 20
-    chi_square = ((counts - expected) ** 2 / expected).sum()
-    assert chi_square < 43.8  # 0.1 % of 19 degrees of freedom
-    correlations = np.corrcoef(draws)[~np.eye(50, dtype=bool)]
-    assert np.abs(correlations).max() < 5 / np.sqrt(2000)
-
-
-def test_a_number_depends_on_its_own_key_and_position_alone():
-    keys = np.arange(100, dtype=np.uint64)
-    positions = np.arange(100)[::-1].copy()
-    together = uniforms(keys, positions)
-    alone = [uniforms(keys[i : i + 1], positions[i : i + 1])[0] for i in range(100)]
-    assert together.tolist() == alone
-
-
 def _draws(n, names=("a",), seed=0):
     rows = [(name, s) for name in names for s in range(n)]
     return Draws(Sampling(samples=n, seed=seed), rows), len(rows)

@@ -102,11 +102,12 @@ ODD = ("two steps", "all missing", "gaps", "up to 1e300", "with zeros", "constan
 
 def slow(name, kind):
     """Whether a case is left for those who have time: fits take seconds."""
-    fitted = any(part in name for part in (" fit", "refitted", "gaussian", "arima"))
+    fitted = any(
+        part in name for part in (" fit", "refitted", "gaussian", "arima", "ces", "fracast")
+    )
     if not fitted:
         return kind not in ODD
-    plain = name in ("lotka-volterra fit", "gaussian process")
-    return kind not in ODD[: 3 if plain else 2]
+    return kind not in ODD[: 3 if name == "lotka-volterra fit" else 2]
 
 
 def cases(kinds, slow=slow):
