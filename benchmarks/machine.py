@@ -40,7 +40,7 @@ _ROWS = (1, 16, 52, 2048)
 def main() -> None:
     """Print what this machine can do."""
     from lvlora.flops.catalogue import find_shape
-    from lvlora.model.machine import processor
+    from lvlora.model.devices import processor
 
     name, words = processor(), set(processor().split())
     sets = [one for one in _SETS if one in words]

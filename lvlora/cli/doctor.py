@@ -159,7 +159,7 @@ def _gpu(runs: Path) -> _Finding:
 
 
 def _memory(runs: Path) -> _Finding:
-    from lvlora.model.machine import memory_limit
+    from lvlora.model.devices import memory_limit
 
     limit = memory_limit()
     state = "not known on this system" if limit is None else numbers.size(limit)

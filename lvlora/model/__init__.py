@@ -10,5 +10,5 @@ which adapter belong together, `shapes` knows sizes without weights. The verbs a
 - `native/` is the same decoder in C, for forecasts on a processor
 - `parts` names the parts that all families have; `head` restricts the output to the alphabet
 - `lora` has the low-rank layers, and finds what is broken in a model
-- `devices` and `machine` know the hardware
+- `devices` knows the hardware
 """

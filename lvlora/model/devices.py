@@ -10,14 +10,15 @@ import contextlib
 import ctypes
 import functools
 import os
+import platform
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
 from lvlora.errors import SettingsError
-from lvlora.model.machine import processor
 
 _BFLOAT16 = {"avx512_bf16", "amx_bf16"}
 """Linux flags of processors that multiply bfloat16."""
@@ -136,3 +137,35 @@ def peak_bytes(device: torch.device) -> int:
         return 0
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def memory_limit() -> int | None:
+    """Bytes that this process may use: the machine's, or a container's or shell's smaller limit."""
+    limits = []
+    try:
+        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, OSError, ValueError):
+        pass
+    try:
+        limits.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    except (OSError, ValueError):  # not in a container, or "max"
+        pass
+    try:
+        import resource
+
+        soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+        limits += [soft] * (soft != resource.RLIM_INFINITY)
+    except ImportError:  # Windows
+        pass
+    return min(limits, default=None)
+
+
+@functools.cache
+def processor() -> str:
+    """The processor's name and what it can do, as the system tells it."""
+    with contextlib.suppress(OSError):
+        for block in Path("/proc/cpuinfo").read_text().split("\n\n"):
+            lines = dict(line.split(":", 1) for line in block.splitlines() if ":" in line)
+            facts = {name.strip(): value.strip() for name, value in lines.items()}
+            return f"{facts.get('model name', '')} {facts.get('flags', facts.get('Features', ''))}"
+    return f"{platform.processor()} {platform.machine()}"

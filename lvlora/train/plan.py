@@ -22,9 +22,9 @@ from lvlora.flops.shape import Lora
 from lvlora.forecast.reading import loss_of_text
 from lvlora.model import devices
 from lvlora.model.catalogue import BUNDLED_DECIMALS, ModelSource, resolve
+from lvlora.model.devices import memory_limit
 from lvlora.model.loading import Outline, outline
 from lvlora.model.lora import parse_layers
-from lvlora.model.machine import memory_limit
 from lvlora.text.codec import Codec
 from lvlora.text.scaling import of_dataset, rounding_losses
 from lvlora.text.windows import Windows

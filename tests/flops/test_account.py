@@ -51,14 +51,6 @@ def test_items_add_up(train_head):
         assert sum(forward) == part.forward
 
 
-def test_a_trained_head_counts_its_parameters():
-    counts = [
-        account(FlopsSettings(train_head=t), QWEN).trainable_parameters - 540_672
-        for t in ("none", "numeric", "full")
-    ]
-    assert counts == [0, 15 * 896, 136_134_656]
-
-
 @pytest.mark.parametrize("convention", ["executed", "coursework"])
 def test_what_fits_into_a_budget(convention):
     answer = account(FlopsSettings(budget="1e17", convention=convention), QWEN)
@@ -120,7 +112,7 @@ def test_nonsense_cannot_be_varied(text):
 def test_the_pure_part_imports_nothing_heavy():
     code = """
 import sys
-import lvlora.flops.account, lvlora.flops.account, lvlora.flops.ledger
+import lvlora.flops.account, lvlora.flops.ledger
 heavy = {"torch", "transformers", "numpy", "scipy", "rich"} & set(sys.modules)
 assert not heavy, heavy
 """

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from lvlora.model.machine import processor
+from lvlora.model.devices import processor
 
 SOURCE = Path(__file__).with_name("decoder.c")
 SWITCH = "LVLORA_NATIVE"
