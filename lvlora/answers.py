@@ -41,7 +41,7 @@ class Shape(BaseModel):
     )
 
     @model_serializer(mode="wrap")
-    def _given(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _set_values(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = inner(self)
         set_keys = {*self.model_fields_set, "schema_version"}
         return {name: value for name, value in values.items() if name in set_keys}

@@ -47,7 +47,7 @@ class Resolved(Generic[S]):
 
 
 @dataclass(frozen=True)
-class _Given:
+class _Input:
     value: Any
     source: Source
     label: str
@@ -77,21 +77,21 @@ def resolve(
         SettingsError: with everything that is wrong, one line each.
     """
     fields = read_fields(model)
-    settings_read: dict[str, _Given] = {}
+    settings_read: dict[str, _Input] = {}
     problems: list[str] = []
     if config is not None:
         every: dict[str, type[Settings]] = {**commands, command: model}
         settings_read, problems = _from_config(command, config, every)
     for field in fields:
         if environment.get(field.variable):
-            settings_read[field.name] = _Given(
+            settings_read[field.name] = _Input(
                 environment[field.variable], "environment", field.variable
             )
         flag = flags.get(field.name)
         if flag is not None:
             # an empty text on the command line takes a value of the file back
             value = None if flag == "" and field.optional else flag
-            settings_read[field.name] = _Given(value, "flag", field.label)
+            settings_read[field.name] = _Input(value, "flag", field.label)
 
     values = {
         field.name: _tidied(field, settings_read[field.name])
@@ -175,7 +175,7 @@ def to_toml(command: str, settings: Settings, missing: Collection[str] = ()) -> 
 
 def _from_config(
     command: str, config: str, commands: Mapping[str, type[Settings]]
-) -> tuple[dict[str, _Given], list[str]]:
+) -> tuple[dict[str, _Input], list[str]]:
     """Return what a file says for a command, and what is wrong with its keys.
 
     A file without tables is for one command. One with a table for a command ([train]) may serve
@@ -187,7 +187,7 @@ def _from_config(
     tables = {key: value for key, value in document.items() if isinstance(value, dict)}
     shared = {key: value for key, value in document.items() if key not in tables}
     names = {name: set(model.model_fields) for name, model in commands.items()}
-    values: dict[str, _Given] = {}
+    values: dict[str, _Input] = {}
     problems: list[str] = []
     for table, content in {"": shared, **tables}.items():
         if table in (STAGES, SCALES):
@@ -205,7 +205,7 @@ def _from_config(
             owners = sorted(name for name in names if field in names[name])
             if field in names[owner]:
                 if owner == command:  # a table's values come after the shared ones
-                    values[field] = _Given(value, "config", label)
+                    values[field] = _Input(value, "config", label)
             elif table or not owners:
                 of = f" of {table}" if table else ""
                 likely = did_you_mean(field, names[owner])
@@ -254,7 +254,7 @@ def load_toml(
         raise SettingsError(f"{option}: {where} is not valid TOML: {error}.", hint) from None
 
 
-def _tidied(field: Field, inputs: _Given) -> Any:
+def _tidied(field: Field, inputs: _Input) -> Any:
     """Expand paths of the file and the environment as a shell does."""
     if field.kind == "path" and inputs.source != "flag" and isinstance(inputs.value, str):
         return os.path.expanduser(inputs.value)
@@ -262,7 +262,7 @@ def _tidied(field: Field, inputs: _Given) -> Any:
 
 
 def _wrong_bools(
-    fields: Sequence[Field], inputs: Mapping[str, _Given], values: dict[str, Any]
+    fields: Sequence[Field], inputs: Mapping[str, _Input], values: dict[str, Any]
 ) -> list[str]:
     """``rank = true`` would be read as 1: take such values out and complain about them."""
     problems = []
@@ -276,7 +276,7 @@ def _wrong_bools(
 
 
 def _impossible_names(
-    fields: Sequence[Field], inputs: Mapping[str, _Given], settings: Settings
+    fields: Sequence[Field], inputs: Mapping[str, _Input], settings: Settings
 ) -> list[str]:
     """Names at which nothing can be read or written, whatever the command does."""
     problems = []
