@@ -67,7 +67,7 @@ def words(tmp_path, monkeypatch, tiny_folder):
     """Of each command, a call that is over at once."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("lvlora.train.document.draw_run", lambda folder: [])
-    monkeypatch.setattr("lvlora.train.fine_tune.draw_run", lambda folder: [])
+    monkeypatch.setattr("lvlora.train.fine_tune.draw_run", lambda folder: [folder / "report.html"])
     tiny_runs.write_csv(Path("data.csv"), tiny_runs.dataset())
     model = tiny_folder("qwen2")
     quick = ["--model", model, "--dtype", "float32", "--threads", "1"]

@@ -38,6 +38,7 @@ def words(model: str, *more: str) -> list[str]:
     return [*plain, "--samples", "9", "--holdout", "3", *more]
 
 
+@pytest.mark.usefixtures("unbounded")
 def test_intervals_and_samples_are_widened_and_medians_stay(run_lvlora, model) -> None:
     drawn = run_lvlora(words(model, "--as-drawn", "--samples-out", "drawn.h5", "--json"))
     wide = run_lvlora(words(model, "--samples-out", "wide.h5", "--json"), code=0)
@@ -59,6 +60,7 @@ def test_intervals_and_samples_are_widened_and_medians_stay(run_lvlora, model) -
     assert errors[0]["crps"] != errors[1]["crps"]
 
 
+@pytest.mark.usefixtures("unbounded")
 def test_where_a_history_repeats_itself_medians_go_to_its_last_cycle(
     run_lvlora, model, tiny_base
 ) -> None:
@@ -81,6 +83,7 @@ def test_futures_that_are_drawn_otherwise_stay_and_that_is_said(run_lvlora, mode
     assert ran.json["series"] == run_lvlora(words(model, *cold, "--as-drawn")).json["series"]
 
 
+@pytest.mark.usefixtures("unbounded")
 def test_an_evaluation_tells_the_two_apart(run_lvlora, model) -> None:
     asked = ["evaluate", "data.csv", *tiny_runs.quick(model), "--adapter", "none"]
     asked += [

@@ -81,6 +81,7 @@ def test_equals_enumeration(forecaster, one_digit):
     assert (prey.condition, predator.condition) == ((), (prey.mode,))
 
 
+@pytest.mark.usefixtures("unbounded")
 def test_digits_are_hundredths(tiny_base):
     """Without a point the same values are on the grid, and sampling agrees with their shares."""
     forecaster = LanguageModel(tiny_base(), decimals=1, number_format="digits")
@@ -125,6 +126,7 @@ def test_what_is_not_listed_is_stated(forecaster, threshold, n_variables, signed
             assert (full.probabilities[~listed] < threshold).all()
 
 
+@pytest.mark.usefixtures("unbounded")
 def test_agrees_with_sampling(forecaster):
     """Of 3,000 drawn steps; the second variable among the steps with the likeliest first."""
     history = _history()

@@ -47,6 +47,7 @@ def test_samples_have_exactly_the_shape_that_was_asked_for(forecaster):
     assert forecaster.predict([], 4, DRAWN) == []
 
 
+@pytest.mark.usefixtures("unbounded")
 def test_the_same_seed_draws_the_same_and_another_does_not(forecaster):
     first, again, other = (
         forecaster.predict(_histories(), 4, Sampling(3, seed=s))[0].samples for s in (5, 5, 6)
@@ -71,6 +72,7 @@ def test_a_series_is_forecast_as_if_it_were_alone(forecaster, horizon):
         assert alone.context == one.context
 
 
+@pytest.mark.usefixtures("unbounded")
 def test_a_horizon_beyond_the_models_positions_is_rolled(forecaster):
     assert forecaster.base.max_positions == 512
     (found,) = forecaster.predict(_histories()[:1], 70, Sampling(2, seed=1, views=1))
@@ -84,6 +86,7 @@ def test_a_horizon_beyond_the_models_positions_is_rolled(forecaster):
     assert np.array_equal(shorter.samples[:, :20], found.samples[:, :20])
 
 
+@pytest.mark.usefixtures("unbounded")
 def test_a_long_history_is_cut_and_said_and_the_context_is_kept(forecaster):
     histories = _histories(n_steps=200, n_variables=1)
     found = forecaster.predict(histories, 5, GREEDY)

@@ -28,7 +28,7 @@ def test_the_example_runs(tmp_path, monkeypatch, capsys):
 
 def test_a_model_by_name(tmp_path, tiny_folder):
     assert open_model(str(tiny_folder("qwen2")), decimals=1).name == "qwen2 zero-shot"
-    assert open_model(str(tiny_folder("qwen2")), max_memory=5).plan.max_memory == 5
+    assert open_model(str(tiny_folder("qwen2")), max_memory=5).max_memory == 5
     assert open_model(str(tiny_folder("qwen2")), None, runs=tmp_path).adapter is None
     with pytest.raises(ModelError, match="nosuch"):
         open_model(adapter="nosuch", runs=tmp_path)
