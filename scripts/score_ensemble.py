@@ -115,11 +115,10 @@ def _usable(
 def _keep(file: Path, forecaster: Forecaster, histories: Sequence[Series], samples: int) -> None:
     sampling = Sampling(samples=samples, views=4)
     losses = np.full((len(histories), N_HINDCASTS), np.nan)
-    for origins in ensemble.by_origin(histories, HELD_OUT):
-        hindcasts = ensemble.Hindcasts.plan(forecaster, histories, origins, sampling)
-        for _, of_part in hindcasts.losses():
-            for origin, loss in of_part.items():
-                losses[origin.place, origin.which] = loss
+    forecasters = [forecaster] * N_HINDCASTS
+    for _, of_part in ensemble.Hindcasts(forecasters, histories, HELD_OUT, sampling).losses():
+        for origin, loss in of_part.items():
+            losses[origin.place, origin.which] = loss
     planned = forecaster.planned(histories, [HELD_OUT] * len(histories), sampling)
     forecasts = in_order(planned.parts())
     np.savez(

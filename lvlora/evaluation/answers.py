@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import math
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -12,11 +14,11 @@ from pydantic import Field, ValidationError, model_validator
 from lvlora import durable
 from lvlora.answers import Answer, Number, Price, Shape
 from lvlora.data.metrics.measures import (
+    METRICS,
     Difference,
-    DynamicsErrors,
-    Errors,
     Interval,
     Metric,
+    Scores,
     metrics_of,
 )
 from lvlora.errors import DataError, SettingsError, meant
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 
 _LARGEST = 2**28
 """Bytes of a record."""
+_LARGEST_ERROR = 1e300
+"""Values of data are smaller than 1e100, and so their squares than 1e200; no axis has room for
+more than this."""
 AGAIN = "lvlora evaluate with the same settings and --fresh writes it again."
 
 
@@ -84,29 +89,18 @@ class _Forecaster(Shape):
     kind: str
 
 
-class ForecasterScores(DynamicsErrors, Errors, _Forecaster):
+class ForecasterScores(Scores, _Forecaster):
     """One row of the table. In original units but where it says otherwise.
 
     Measures of dynamics are null where nothing is defined: docs/evaluation.md says when.
     """
 
-    valid_by_step: list[Number]
-    """Share of series whose forecast is valid up to and with that step; a number a step."""
     uses_known: bool = False
     """It was given the known columns; others leave them out."""
     season: str = ""
     """Steps of the season that it used, ``none`` where it saw none; empty for one without."""
     weights: dict[str, float] = Field(default_factory=dict)
     """Member of the ensemble → its mean weight, the greatest first; its cost is in its own row."""
-    coverage: dict[str, Number]
-    """Probability of a central interval → share of true values inside."""
-    per_variable: dict[str, list[Number]]
-    """Metric → a number a variable."""
-    per_step: dict[str, list[Number]]
-    """Metric → a number a step."""
-    mae_by_step: list[list[Number]]
-    """A row a step, a number a variable."""
-    n_values: int
     nll: Annotated[Number, Metric("NLL/D", "negative log-likelihood per dimension")]
     """Per dimension, in nats; null for rivals and where a true value is beyond the grammar."""
     nll_possible: Number
@@ -126,6 +120,11 @@ class ForecasterScores(DynamicsErrors, Errors, _Forecaster):
     value's where seasonal naive is left out; null without either."""
     win_rate: Annotated[Interval | None, Metric("win rate", "win rate", more_is_better=True)]
     """Share of pairs with another forecaster, on one series, with the smaller scaled error."""
+
+    def error(self, metric: str) -> float:
+        """Return a metric to order rows by; infinite where it is not defined."""
+        value: float | None = getattr(self, metric)
+        return math.inf if value is None else value
 
     @model_validator(mode="before")
     @classmethod
@@ -159,6 +158,11 @@ class Drawn(Shape):
     """How times are dates; absent where they are numbers."""
 
 
+def _check_table(name: str, table: Sequence[Sequence[object]], n_rows: int, n_columns: int) -> None:
+    if len(table) != n_rows or any(len(row) != n_columns for row in table):
+        raise ValueError(f"{name}: should have {n_rows} x {n_columns} numbers")
+
+
 class EvaluationRecord(Answer):
     """evaluation.json: all that the page of an evaluation shows."""
 
@@ -176,10 +180,38 @@ class EvaluationRecord(Answer):
     """Metric that orders the table: mase where scale_spread exceeds 100."""
     variables: list[str]
     clusters: list[ClusterSize]
-    forecasters: list[ForecasterScores]
+    forecasters: Annotated[list[ForecasterScores], Field(min_length=1)]
     drawn: Drawn | None
     key: str
     """A hash of what was forecast from what."""
+
+    @model_validator(mode="after")
+    def _shapes_agree(self) -> Self:
+        """Refuse numbers that do not go together, which a page could not show."""
+        n_variables, n_steps = len(self.variables), self.protocol.horizon
+        for row in self.forecasters:
+            _check_table(f"{row.name}: mae_by_step", row.mae_by_step, n_steps, n_variables)
+            per_variable = list(row.per_variable.values())
+            _check_table(f"{row.name}: per_variable", per_variable, len(per_variable), n_variables)
+            if any(abs(getattr(row, name) or 0.0) > _LARGEST_ERROR for name in METRICS):
+                raise ValueError(f"{row.name}: an error that no data have")
+            levels = {*row.coverage, *row.calibrated_coverage}
+            if not all(re.fullmatch(r"0\.\d+", level) for level in levels):
+                raise ValueError(f"{row.name}: coverage of something that is no share")
+        if self.drawn is None:
+            return self
+        from lvlora.data.dates import Calendar  # answers can be read without numpy
+
+        try:
+            Calendar.from_dict(self.drawn.calendar)
+        except TypeError:
+            raise ValueError("drawn: calendar is none") from None
+        for series in self.drawn.series:
+            _check_table(series.id, series.history, len(series.history_time), n_variables)
+            bands = (quantiles for _, _, *both in series.bands for quantiles in both)
+            for table in (series.truth, series.median, *bands):
+                _check_table(series.id, table, len(series.time), n_variables)
+        return self
 
     @classmethod
     def read(cls, folder: Path) -> Self:

@@ -42,9 +42,9 @@ def compare(entries: Sequence[Entry], seed: int = 0, series: Sequence[str] | Non
     """
     models = [e for e in entries if e.row.kind == "model"]
     for entry in entries:
-        ours = entry.scores.series_mae
+        ours = entry.series_mae
         gaps = {
-            model.row.name: difference(ours, model.scores.series_mae, seed, series)
+            model.row.name: difference(ours, model.series_mae, seed, series)
             for model in models
             if model is not entry
         }
@@ -52,7 +52,7 @@ def compare(entries: Sequence[Entry], seed: int = 0, series: Sequence[str] | Non
     ranked = [e for e in entries if e.row.kind != "floor"]
     if not ranked:
         return
-    errors = np.stack([e.scores.series_mase for e in ranked], axis=1)
+    errors = np.stack([e.series_mase for e in ranked], axis=1)
     if series is not None:
         errors = by_series(errors, series)
     errors = errors[np.isfinite(errors).all(axis=1)]

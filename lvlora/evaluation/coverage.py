@@ -70,8 +70,9 @@ def keep_calibration(
     path = own.place_of(forecaster.base, info, job.settings.runs, task.variables)
     calibration.save(path, own.weights_of(forecaster.base, info))
     covered = ", ".join(
-        f"{100 * level:g} % intervals covered {numbers.share(share)}"
-        for level, share in entry.scores.coverage.items()
+        f"{100 * float(level):g} % intervals covered {numbers.share(share)}"
+        for level, share in entry.row.coverage.items()
+        if share is not None
     )
     narrator.note(f"{entry.row.name}: {covered}; calibrated by {facts.amount}: {path}")
 

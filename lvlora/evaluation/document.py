@@ -14,9 +14,7 @@ from lvlora.data.metrics.measures import (
     Interval,
     metrics_of,
 )
-from lvlora.errors import DataError
 from lvlora.evaluation.answers import (
-    AGAIN,
     EvaluationRecord,
     EvaluationReport,
     PanelEvaluation,
@@ -26,7 +24,6 @@ from lvlora.evaluation.comparison import skill_baseline
 from lvlora.evaluation.figures import pictures_of
 from lvlora.report.document import Block, Cell, Document, Facts, Points, Section, Table
 from lvlora.report.page import PAGE, write_page
-from lvlora.runs import EVALUATION
 
 _METRICS = metrics_of(Row)
 _HEADS = {name: metric.head_with_unit for name, metric in _METRICS.items()}
@@ -40,13 +37,7 @@ def rebuild(folder: Path) -> EvaluationReport:
         LvloraError: a file cannot be written.
     """
     record = EvaluationRecord.read(folder)
-    try:
-        files = draw_evaluation(folder, record)
-    except (IndexError, KeyError, TypeError, ValueError):
-        raise DataError(
-            f"{folder / EVALUATION}: damaged: numbers are missing, or do not go together",
-            AGAIN,
-        ) from None
+    files = draw_evaluation(folder, record)
     return EvaluationReport(
         evaluation=folder.resolve().name,
         folder=str(folder),
@@ -80,10 +71,7 @@ def panel_table(record: PanelEvaluation) -> Table:
 def document(record: EvaluationRecord) -> Document:
     """Return the document of an evaluation; its pictures are drawn where they are shown."""
     protocol, led_by, pictures = record.protocol, record.led_by, pictures_of(record)
-    errors = {f.name: getattr(f, led_by) for f in record.forecasters}
-    rows = sorted(
-        record.forecasters, key=lambda f: math.inf if errors[f.name] is None else errors[f.name]
-    )
+    rows = sorted(record.forecasters, key=lambda f: f.error(led_by))
 
     def picture(*names: str) -> list[Block]:
         return [pictures[name] for name in names if name in pictures]

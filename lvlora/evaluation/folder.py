@@ -300,6 +300,11 @@ class Pieces:
             return None
         return np.stack([array[i] for array, i in pieces])
 
+    def number(self, key: str) -> float:
+        """Return the one number of a piece's point, for pieces that are no forecasts."""
+        piece, i = self._by_id[key]
+        return float(piece.point[i].item())
+
     def _take(self, piece: Piece) -> None:
         self._finished.append(piece)
         for i, name in enumerate(piece.series):

@@ -106,14 +106,14 @@ def _subject(entries: Sequence[Entry], led_by: str) -> Entry:
     models = [e for e in entries if e.row.kind == "model"]
     # the floor knows the truth
     rivals = [e for e in entries if e.row.kind != "floor"]
-    return models[0] if models else min(rivals, key=lambda e: float(getattr(e.scores, led_by)))
+    return models[0] if models else min(rivals, key=lambda e: e.row.error(led_by))
 
 
 def _drawn(entries: Sequence[Entry], task: Task, quantiles: Sequence[float], led_by: str) -> Drawn:
     """Return the subject's forecasts of its best, middle and worst series."""
     about = _subject(entries, led_by)
     quantiles_of = of_function if about.are_quantiles else of_samples
-    errors = about.scores.series_mae
+    errors = about.series_mae
     series = []
     for at, why in _chosen(np.asarray(errors)):
         history, future = task.histories[at], task.futures[at]
@@ -187,6 +187,6 @@ def _cells(row: ForecasterScores, record: EvaluationRecord) -> dict[str, Any]:
 
 def table_of_series(entries: Sequence[Entry], task: Task) -> str:
     """Each series' MAE by forecaster, as CSV."""
-    errors = np.stack([e.scores.series_mae for e in entries], axis=1).tolist()
+    errors = np.stack([e.series_mae for e in entries], axis=1).tolist()
     rows = [[name, *maes] for name, maes in zip(task.ids, errors, strict=True)]
     return csv_text(["id", *(e.row.name for e in entries)], rows)

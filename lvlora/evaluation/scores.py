@@ -14,7 +14,7 @@ import numpy as np
 
 from lvlora.answers import NOTHING, Price
 from lvlora.data.dataset import Dataset, FloatArray, Series
-from lvlora.data.metrics.scores import Scores, score
+from lvlora.data.metrics.scores import score, series_errors
 from lvlora.evaluation.answers import ForecasterScores
 from lvlora.evaluation.folder import Piece, Pieces
 from lvlora.evaluation.protocol import Task
@@ -23,7 +23,6 @@ from lvlora.forecast.ensemble import (
     KIND,
     NAME,
     Hindcasts,
-    Origin,
     before,
     by_origin,
     pooled,
@@ -40,8 +39,6 @@ from lvlora.forecast.sampling import Sampling
 from lvlora.text.scaling import Scale, scale_for
 
 _FUTURES_AT_A_TIME = 160
-_UNKNOWN = -1.0
-"""Stands for the NaN of a hindcast none of whose values is known, which JSON lacks."""
 _SERIES_AT_A_TIME = 32
 """A killed evaluation repeats at most so much of a model's work; less would decode slower."""
 
@@ -66,16 +63,18 @@ class Entry:
 
     Attributes:
         row: plain numbers; comparisons are added to it, see `add`.
+        series_mae, series_mase: (n,) of each history.
         point: (n, H, V); samples: (n, S, H, V) or None.
         are_quantiles: the samples are no draws but a quantile function at even levels.
         past: its hindcasts, for the ensemble.
     """
 
     row: ForecasterScores
-    scores: Scores
+    series_mae: FloatArray
+    series_mase: FloatArray
     point: FloatArray
-    samples: FloatArray | None = None
-    are_quantiles: bool = False
+    samples: FloatArray | None
+    are_quantiles: bool
     past: Past | None = None
 
     @classmethod
@@ -99,36 +98,33 @@ class Entry:
                 ensemble (of models and rivals).
             facts: other keys of the row.
         """
+        history = [h.values for h in task.clean]
         scores = score(
             task.truth,
             point,
-            history=[h.values for h in task.clean],
+            history=history,
             samples=samples,
             quantiles=levels,
             periods=task.periods,
             fair=not are_quantiles,
         )
-        numbers = {
-            **scores.errors.model_dump(),
-            **scores.dynamics.errors.model_dump(),
+        row = {
+            **scores.model_dump(),
             "uses_known": False,
             "season": "",
             "weights": {},
-            "valid_by_step": scores.dynamics.valid_by_step.tolist(),
-            "coverage": {f"{level:g}": share for level, share in scores.coverage.items()},
-            "per_variable": {metric: of.tolist() for metric, of in scores.per_variable.items()},
-            "per_step": {metric: of.tolist() for metric, of in scores.per_step.items()},
-            "mae_by_step": scores.mae_by_step.tolist(),
-            "n_values": scores.n_values,
             "nll": None if nll is None else nll.per_dimension,
             "nll_possible": None if nll is None else nll.possible,
             "nll_impossible": None if nll is None else nll.n_impossible,
             "seconds": 0.0,
             **dict.fromkeys(("flops", "training_flops", "skill", "win_rate")),
             **{key: {} for key in ("calibrated_coverage", "per_cluster", "mae_minus")},
+            **facts,
         }
-        row = ForecasterScores(name=name, kind=kind, **{**numbers, **facts})
-        return cls(row, scores, point, samples, are_quantiles)
+        of_series = series_errors(task.truth, point, history, task.periods)
+        return cls(
+            ForecasterScores(name=name, kind=kind, **row), *of_series, point, samples, are_quantiles
+        )
 
     def add(self, **facts: Any) -> None:
         """Change keys of the row."""
@@ -266,11 +262,11 @@ def score_floor(
     return Entry.of(RoundingFloor.name, "floor", task, point, None, levels)
 
 
-class Hindsight:
-    """The hindcasts that a forecaster has yet to make, for the ensemble.
+class Hindsight(Hindcasts):
+    """The hindcasts that a forecaster has yet to make of a task, for the ensemble.
 
     Args:
-        forecasters: one for each origin of a history; they may have learnt from different data.
+        forecasters: one for each origin of a history, see `learnable`.
         pieces: what is finished already, and where to keep what will be.
     """
 
@@ -281,22 +277,22 @@ class Hindsight:
         sampling: Sampling,
         pieces: Pieces | None = None,
     ) -> None:
-        self._task, self._pieces = task, Pieces() if pieces is None else pieces
-        self._planned = []
-        self._from_origins = by_origin(task.histories, task.protocol.horizon)
-        for forecaster, every in zip(forecasters, self._from_origins, strict=True):
-            unfinished = [origin for origin in every if self._key(origin) not in self._pieces]
-            self._planned.append(
-                Hindcasts.plan(
-                    forecaster,
-                    task.histories,
-                    unfinished,
-                    sampling,
-                    at_a_time=group_size(sampling.n_futures),
-                )
-            )
-        self.n_units = sum(hindcasts.planned.n_units for hindcasts in self._planned)
-        self.price_bound = sum((h.planned.price_bound for h in self._planned), NOTHING)
+        self._pieces = Pieces() if pieces is None else pieces
+        histories, horizon = task.histories, task.protocol.horizon
+        # the name of each in the pieces
+        self._names = {
+            origin: f"{origin.which} {task.ids[origin.place]}"
+            for of_one in by_origin(histories, horizon)
+            for origin in of_one
+        }
+        super().__init__(
+            forecasters,
+            histories,
+            horizon,
+            sampling,
+            at_a_time=group_size(sampling.n_futures),
+            finished={origin for origin, name in self._names.items() if name in self._pieces},
+        )
 
     def run(self, progress: Progress | None = None) -> Past:
         """Make them; return how far all were off.
@@ -304,29 +300,15 @@ class Hindsight:
         Args:
             progress: called with the number of units that were finished.
         """
-        task, pieces = self._task, self._pieces
-        for hindcasts in self._planned:
-            for part, of_part in hindcasts.losses(progress):
-                losses = np.array(list(of_part.values()))
-                pieces.add(
-                    Piece(
-                        tuple(map(self._key, of_part)),
-                        np.where(np.isnan(losses), _UNKNOWN, losses)[:, None, None],
-                        seconds=part.seconds,
-                        price=part.price,
-                    )
-                )
-        losses = np.full((len(task.ids), N_HINDCASTS), np.nan)
-        for which, of_one in enumerate(self._from_origins):
-            if of_one:
-                values = pieces.stacked("point", [self._key(origin) for origin in of_one])
-                assert values is not None  # every piece has it
-                places = [origin.place for origin in of_one]
-                losses[places, which] = np.where(values[:, 0, 0] < 0, np.nan, values[:, 0, 0])
+        pieces = self._pieces
+        for part, of_part in self.losses(progress):
+            names = tuple(self._names[origin] for origin in of_part)
+            losses = np.array(list(of_part.values()))[:, None, None]
+            pieces.add(Piece(names, losses, seconds=part.seconds, price=part.price))
+        losses = np.full((len(self._histories), N_HINDCASTS), np.nan)
+        for origin, name in self._names.items():
+            losses[origin.place, origin.which] = pieces.number(name)
         return Past(losses, pieces.seconds, pieces.price)
-
-    def _key(self, origin: Origin) -> str:
-        return f"{origin.which} {self._task.ids[origin.place]}"
 
 
 def learnable(task: Task, train: Dataset) -> list[Dataset]:

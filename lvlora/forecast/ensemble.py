@@ -7,8 +7,8 @@ H steps of horizon, V variables, S samples, W hindcasts.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -175,56 +175,54 @@ def _allotted(shares: FloatArray, n: int) -> list[int]:
     return [int(c) for c in counts]
 
 
-@dataclass(frozen=True)
 class Hindcasts:
-    """Planned hindcasts of histories, from the same one of their origins.
+    """Hindcasts of histories from all of their origins, planned and priced, and not yet made.
 
-    Attributes:
-        origins: whose forecasts these are, in order.
+    Args:
+        forecasters: who makes those of each origin; they may have learnt from different data.
+        finished: origins whose hindcasts are there already.
     """
 
-    histories: Sequence[Series]
-    origins: Sequence[Origin]
-    planned: PlannedForecasts
-
-    @classmethod
-    def plan(
-        cls,
-        forecaster: Forecaster,
+    def __init__(
+        self,
+        forecasters: Sequence[Forecaster],
         histories: Sequence[Series],
-        from_origins: Sequence[Origin],
+        horizon: int,
         sampling: Sampling,
         *,
         context: int | None = None,
         at_a_time: int = _AT_A_TIME,
-    ) -> Hindcasts:
-        """Plan and price the hindcasts of a forecaster; see `Forecaster.planned`."""
-        planned = forecaster.planned(
-            [before(histories[origin.place], origin.n_before) for origin in from_origins],
-            [origin.n_ahead for origin in from_origins],
-            forecaster.for_points(sampling),
-            context=context,
-            at_a_time=at_a_time,
-        )
-        return cls(histories, from_origins, planned)
+        finished: Container[Origin] = (),
+    ) -> None:
+        self._histories = histories
+        self._planned: list[tuple[list[Origin], PlannedForecasts]] = []
+        for forecaster, of_one in zip(forecasters, by_origin(histories, horizon), strict=True):
+            origins = [origin for origin in of_one if origin not in finished]
+            planned = forecaster.planned(
+                [before(histories[origin.place], origin.n_before) for origin in origins],
+                [origin.n_ahead for origin in origins],
+                forecaster.for_points(sampling),
+                context=context,
+                at_a_time=at_a_time,
+            )
+            self._planned.append((origins, planned))
+        self.n_units = sum(planned.n_units for _, planned in self._planned)
+        self.price_bound = sum((planned.price_bound for _, planned in self._planned), NOTHING)
 
     def losses(
         self, progress: Progress | None = None
     ) -> Iterator[tuple[Part, dict[Origin, float]]]:
         """Make them; yield each part and the `loss` of each of its forecasts."""
-        for part in self.planned.parts(progress):
-            yield (
-                part,
-                {
-                    origin: loss(
-                        self.histories[origin.place].values[: origin.n_before + origin.n_ahead],
-                        forecast.median,
+        for origins, planned in self._planned:
+            for part in planned.parts(progress):
+                of_part = {}
+                for place, forecast in zip(part.places, part.forecasts, strict=True):
+                    origin = origins[place]
+                    history = before(
+                        self._histories[origin.place], origin.n_before + origin.n_ahead
                     )
-                    for origin, forecast in zip(
-                        [self.origins[at] for at in part.places], part.forecasts, strict=True
-                    )
-                },
-            )
+                    of_part[origin] = loss(history.values, forecast.median)
+                yield part, of_part
 
 
 def before(history: Series, n_steps: int) -> Series:
@@ -234,12 +232,8 @@ def before(history: Series, n_steps: int) -> Series:
 
 class _Member(NamedTuple):
     forecaster: Forecaster
-    hindcasts: Sequence[Hindcasts]
+    hindcasts: Hindcasts
     forecasts: PlannedForecasts
-
-    @property
-    def planned(self) -> list[PlannedForecasts]:
-        return [*(h.planned for h in self.hindcasts), self.forecasts]
 
 
 class _Result(NamedTuple):
@@ -276,23 +270,21 @@ class Ensemble(Forecaster):
         at_a_time: int | None = None,
     ) -> PlannedForecasts:
         """See `Forecaster.planned`; all forecasts are finished together."""
-        from_origins = by_origin(histories, max(horizons, default=1))
+        horizon = max(horizons, default=1)
         members = [
             _Member(
                 member,
-                [
-                    Hindcasts.plan(member, histories, of_one, sampling, context=context)
-                    for of_one in from_origins
-                ],
+                Hindcasts([member] * N_HINDCASTS, histories, horizon, sampling, context=context),
                 member.planned(histories, horizons, sampling, context=context, at_a_time=at_a_time),
             )
             for member in self.members
         ]
-        every = [planned for member in members for planned in member.planned]
+        every = [planned for m in members for planned in (m.hindcasts, m.forecasts)]
         seen = [h.steps(max(0, len(h) - (context or len(h))), len(h)) for h in histories]
+        n_steps = [sum(n for _, n in recent_origins(len(h), horizon)) for h in histories]
         n_samples = 0 if sampling.greedy else sampling.samples
         return PlannedForecasts(
-            lambda progress: self._parts(seen, members, n_samples, progress),
+            lambda progress: self._parts(seen, n_steps, members, n_samples, progress),
             sum(planned.n_units for planned in every),
             sum((planned.price_bound for planned in every), NOTHING),
             readings=next((m.forecasts.readings for m in members if m.forecasts.readings), ()),
@@ -301,6 +293,7 @@ class Ensemble(Forecaster):
     def _parts(
         self,
         histories: Sequence[Series],
+        n_steps: Sequence[int],
         members: Sequence[_Member],
         n_samples: int,
         progress: Progress,
@@ -310,11 +303,8 @@ class Ensemble(Forecaster):
         begin = time.perf_counter()
         results = {m.forecaster.name: self._result(m, len(histories), progress) for m in members}
         usable = {name: result for name, result in results.items() if result.forecasts}
-        n_steps = np.zeros(len(histories), dtype=np.int64)
-        for origin in (origin for of_one in members[0].hindcasts for origin in of_one.origins):
-            n_steps[origin.place] += origin.n_ahead
         losses = np.stack([result.losses for result in usable.values()])
-        shares = np.array([weights(losses[:, i], int(n)) for i, n in enumerate(n_steps)])
+        shares = np.array([weights(losses[:, i], n) for i, n in enumerate(n_steps)])
         mean = dict(zip(usable, shares.mean(axis=0).tolist(), strict=True))
         by_weight = sorted(
             [
@@ -335,13 +325,12 @@ class Ensemble(Forecaster):
         losses, seconds = np.full((n, N_HINDCASTS), np.nan), 0.0
         is_rival = member.forecaster.kind == "rival"
         limit = np.inf if self.patience is None or not is_rival else self.patience * n
-        for hindcasts in member.hindcasts:
-            for part, of_part in hindcasts.losses(progress):
-                for origin, its_loss in of_part.items():
-                    losses[origin.place, origin.which] = its_loss
-                seconds += part.seconds
-                if seconds > limit:
-                    return _Result(losses, {}, seconds)
+        for part, of_part in member.hindcasts.losses(progress):
+            for origin, its_loss in of_part.items():
+                losses[origin.place, origin.which] = its_loss
+            seconds += part.seconds
+            if seconds > limit:
+                return _Result(losses, {}, seconds)
         forecasts: dict[int, Forecast] = {}
         for part in member.forecasts.parts(progress):
             forecasts |= zip(part.places, part.forecasts, strict=True)

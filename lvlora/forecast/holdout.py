@@ -11,8 +11,8 @@ import numpy as np
 
 from lvlora.data.dataset import Dataset, FloatArray, Series
 from lvlora.data.histories import cut
-from lvlora.data.metrics.measures import Errors
-from lvlora.data.metrics.scores import Scores, score
+from lvlora.data.metrics.measures import Errors, Scores
+from lvlora.data.metrics.scores import score
 from lvlora.data.seasons import seasons_of, seasons_used
 from lvlora.errors import DataError
 from lvlora.forecast.answers import HindcastScores, HoldoutScores, RivalScores
@@ -27,8 +27,8 @@ _FEW = 16
 CHEAP = 5 * 10**11
 """The most FLOPs of a hindcast that nobody asked for: six seconds of a core by the bundled model.
 """
-_LEFT_OUT = {"median_series_mae"}
-"""A table of one forecast has no need of it."""
+_SHOWN = set(Errors.model_fields) - {"median_series_mae"}
+"""A table of one forecast has no need of that one."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def scores(
         result = score(
             values, point, history=seen, periods=periods, quantiles=quantiles, samples=samples
         )
-        return result.errors.model_dump(exclude=_LEFT_OUT), result
+        return result.model_dump(include=_SHOWN), result
 
     plain = quick_rivals(season) if len(histories) <= _FEW else naive_rivals(season)
     rivals, _ = rivals_for(histories, every=plain)
@@ -111,14 +111,14 @@ def scores(
     nearest = min(beside, key=_error)
     return HoldoutScores(
         **own,
-        coverage={f"{level:g}": share for level, share in result.coverage.items()},
+        coverage=result.coverage,
         nll=None if likelihood is None else likelihood.per_dimension,
         nll_possible=None if likelihood is None else likelihood.possible,
         nll_impossible=None if likelihood is None else likelihood.n_impossible,
         n_values=result.n_values,
         rivals=beside,
         mase_season=seasons_used(np.round(periods).tolist()),
-        nearer=nearest.name if _error(nearest) < _error(result.errors) else None,
+        nearer=nearest.name if _error(nearest) < _error(result) else None,
     )
 
 

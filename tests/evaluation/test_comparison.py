@@ -35,7 +35,7 @@ def table(of: tuple[Task, Dataset], *rivals: Rival) -> list[Entry]:
 
 def test_skill_is_of_the_scaled_error_of_each_series() -> None:
     seasonal, last, floor = table(given(), SeasonalNaive(), LastValue())
-    ratios = last.scores.series_mase / seasonal.scores.series_mase
+    ratios = last.series_mase / seasonal.series_mase
     assert last.row.skill is not None
     assert last.row.skill.value == pytest.approx(1 - np.exp(np.log(ratios).mean()))
     assert last.row.skill.low < last.row.skill.value < last.row.skill.high < 0
@@ -46,7 +46,7 @@ def test_skill_is_of_the_scaled_error_of_each_series() -> None:
 
 def test_series_without_a_scale_take_no_part() -> None:
     seasonal, last, _ = table(given(still=2), SeasonalNaive(), LastValue())
-    ratios = (last.scores.series_mase / seasonal.scores.series_mase)[2:]
+    ratios = (last.series_mase / seasonal.series_mase)[2:]
     assert last.row.skill is not None
     assert last.row.skill.value == pytest.approx(1 - np.exp(np.log(ratios).mean()))
     nobody = table(given(still=6), SeasonalNaive(), LastValue())
@@ -71,7 +71,7 @@ def test_periods_are_those_of_the_histories() -> None:
     assert np.isnan(found.periods[0]).all()
     np.testing.assert_allclose(found.periods[1:, 0], np.arange(8, 13), rtol=0.05)
     (last, _) = table((found, given()[1]), LastValue())
-    steps = last.scores.dynamics.valid_steps
+    steps = last.row.valid_steps
     assert 0 <= steps < 14
 
 

@@ -85,7 +85,7 @@ def test_the_row_leans_on_who_was_right() -> None:
     assert (found.row.name, found.row.kind) == (NAME, "ensemble")
     assert found.samples is not None
     assert found.samples.shape == (3, 8, 12, 2)
-    assert found.scores.mae < 0.5 * entries[0].scores.mae
+    assert found.row.mae < 0.5 * entries[0].row.mae
     assert list(found.row.weights) == ["seasonal naive", "last value"]
     assert sum(found.row.weights.values()) == pytest.approx(1)
     assert score_ensemble(entries, asked, LEVELS, 0).samples is None

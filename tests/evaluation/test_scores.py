@@ -47,7 +47,7 @@ def test_a_rival_sees_the_history_and_nothing_of_the_future() -> None:
     entry = score_rival(LastValue(), given, data, LEVELS, progress=steps.append)
     expected = np.stack([np.repeat(s.values[7:8], 3, axis=0) for s in data])
     np.testing.assert_allclose(entry.point, expected)
-    assert entry.scores.mae == pytest.approx(np.abs(expected - given.truth).mean())
+    assert entry.row.mae == pytest.approx(np.abs(expected - given.truth).mean())
     assert sum(steps) == 4
     assert entry.row.flops is None
 
@@ -55,7 +55,7 @@ def test_a_rival_sees_the_history_and_nothing_of_the_future() -> None:
 def test_the_floor_is_the_rounding_of_the_text() -> None:
     given = task(waves(), Protocol("all", 8, 3))
     entry = score_floor(given, 1, LEVELS, Scale((0.5, 0.5), "dataset"))
-    assert 0 < entry.scores.mae <= 0.5 * 0.1 * 0.5
+    assert 0 < entry.row.mae <= 0.5 * 0.1 * 0.5
     assert np.abs(entry.point / 0.5 * 10 - np.round(entry.point / 0.5 * 10)).max() < 1e-9
 
 
@@ -140,7 +140,7 @@ def test_the_paired_interval_holds_the_difference() -> None:
     compare([floor, last])
     assert floor.row.mae_minus == {}
     gap = last.row.mae_minus[floor.row.name]
-    assert gap.mean == pytest.approx(last.scores.mae - floor.scores.mae)
+    assert gap.mean == pytest.approx(last.row.mae - floor.row.mae)
     assert 0 < gap.low < gap.mean < gap.high
     compare([floor, last])
     assert last.row.mae_minus[floor.row.name] == gap

@@ -12,7 +12,6 @@ from lvlora.errors import SettingsError
 from lvlora.forecast.ensemble import (
     Ensemble,
     Hindcasts,
-    by_origin,
     loss,
     members_for,
     pooled,
@@ -80,10 +79,8 @@ def test_the_past_is_forecast_from_what_came_before_it() -> None:
 
     histories, rival = [history, wave(5)], Spy()
     losses = {}
-    for of_one in by_origin(histories, 10):
-        hindcasts = Hindcasts.plan(rival, histories, of_one, Sampling())
-        for _, of_part in hindcasts.losses():
-            losses |= of_part
+    for _, of_part in Hindcasts([rival, rival], histories, 10, Sampling()).losses():
+        losses |= of_part
     assert seen == [(38, 28), (48, 38)]
     assert list(losses) == [(0, 0, 28, 10), (0, 1, 38, 10)]
     expected = loss(history.values[:38], np.repeat(history.values[27:28], 10, axis=0))

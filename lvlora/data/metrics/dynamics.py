@@ -8,7 +8,6 @@ not NaN: nothing is left out to make a score look better.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,58 +32,39 @@ _STILL = 1e-9
 _BY_CHANCE = 0.25
 
 
-@dataclass(frozen=True)
-class Dynamics:
-    """How well a forecaster keeps the dynamics of a set of series.
+def dynamics_errors(
+    truth: FloatArray, point: FloatArray, periods: FloatArray | None
+) -> tuple[DynamicsErrors, FloatArray]:
+    """All measures of one forecaster, and (H,) shares of series that are valid up to each step.
 
-    Attributes:
-        errors: means over series of `valid_steps`, `phase_errors`, `spectrum_distances` and
-            `state_divergences`; the median over series and variables of `amplitude_errors`, whose
-            mean would be that of the few whose truth hardly moves.
-        valid_by_step: (H,) share of series whose forecast is valid up to and with that step.
+    They are means over series; of `amplitude_errors` it is the median over series and variables,
+    whose mean would be that of the few whose truth hardly moves.
+
+    Args:
+        truth, point: (n, H, V).
+        periods: (n,) in steps, NaN without one; None where nobody looked.
     """
-
-    errors: DynamicsErrors
-    valid_by_step: FloatArray
-
-    def __getattr__(self, name: str) -> float | None:
-        """A measure by its own name: ``dynamics.phase_error``."""
-        if name in DynamicsErrors.model_fields:
-            measure: float | None = getattr(self.errors, name)
-            return measure
-        raise AttributeError(f"no measure of dynamics is called {name!r}")
-
-    @classmethod
-    def of(cls, truth: FloatArray, point: FloatArray, periods: FloatArray | None) -> Dynamics:
-        """All measures of one forecaster.
-
-        Args:
-            truth, point: (n, H, V).
-            periods: (n,) in steps, NaN without one; None where nobody looked.
-        """
-        known_periods = np.full(len(truth), np.nan) if periods is None else periods
-        horizon = truth.shape[1]
-        # values of 1e99 beside such of 1e-300 give an infinity, which is no number in the end
-        with np.errstate(over="ignore", invalid="ignore"):
-            steps = valid_steps(truth, point)
-            amplitudes = amplitude_errors(truth, point)
-            phases = phase_errors(truth, point, known_periods)
-            spectra = spectrum_distances(truth, point)
-            states = state_divergences(truth, point)
-        scored = steps[~np.isnan(steps)]
-        swinging = amplitudes[~np.isnan(amplitudes)]
-        reached = scored[:, None] > np.arange(horizon)
-        return cls(
-            DynamicsErrors(
-                valid_steps=float(mean_known(steps)),
-                valid_periods=float(mean_known(steps / known_periods)),
-                amplitude_error=float(np.median(swinging)) if len(swinging) else math.nan,
-                phase_error=float(mean_known(phases)),
-                spectrum_distance=float(mean_known(spectra)),
-                state_divergence=float(mean_known(states)),
-            ),
-            reached.mean(axis=0) if len(scored) else np.full(horizon, np.nan),
-        )
+    known_periods = np.full(len(truth), np.nan) if periods is None else periods
+    horizon = truth.shape[1]
+    # values of 1e99 beside such of 1e-300 give an infinity, which is no number in the end
+    with np.errstate(over="ignore", invalid="ignore"):
+        steps = valid_steps(truth, point)
+        amplitudes = amplitude_errors(truth, point)
+        phases = phase_errors(truth, point, known_periods)
+        spectra = spectrum_distances(truth, point)
+        states = state_divergences(truth, point)
+    scored = steps[~np.isnan(steps)]
+    swinging = amplitudes[~np.isnan(amplitudes)]
+    reached = scored[:, None] > np.arange(horizon)
+    errors = DynamicsErrors(
+        valid_steps=float(mean_known(steps)),
+        valid_periods=float(mean_known(steps / known_periods)),
+        amplitude_error=float(np.median(swinging)) if len(swinging) else math.nan,
+        phase_error=float(mean_known(phases)),
+        spectrum_distance=float(mean_known(spectra)),
+        state_divergence=float(mean_known(states)),
+    )
+    return errors, reached.mean(axis=0) if len(scored) else np.full(horizon, np.nan)
 
 
 def valid_steps(truth: FloatArray, point: FloatArray) -> FloatArray:

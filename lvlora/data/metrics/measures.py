@@ -105,5 +105,24 @@ class DynamicsErrors(Shape):
     """D_stsp, in nats."""
 
 
+class Scores(DynamicsErrors, Errors):
+    """How good a forecaster is on a set of series. In original units but where it says otherwise.
+
+    Measures of dynamics are null where nothing is defined: docs/evaluation.md says when.
+    """
+
+    valid_by_step: list[Number]
+    """Share of series whose forecast is valid up to and with that step; a number a step."""
+    coverage: dict[str, Number]
+    """Probability of a central interval → share of true values inside; empty without samples."""
+    per_variable: dict[str, list[Number]]
+    """Metric → a number a variable."""
+    per_step: dict[str, list[Number]]
+    """Metric → a number a step."""
+    mae_by_step: list[list[Number]]
+    """A row a step, a number a variable."""
+    n_values: int
+
+
 METRICS = {**metrics_of(Errors), **metrics_of(DynamicsErrors)}
 """Every metric that is computed from arrays, by its key in answers, tables and files."""

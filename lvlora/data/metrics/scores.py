@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lvlora.data.dataset import FloatArray
 from lvlora.data.gaps import mean_known
-from lvlora.data.metrics.dynamics import Dynamics
-from lvlora.data.metrics.measures import Errors
+from lvlora.data.metrics.dynamics import dynamics_errors
+from lvlora.data.metrics.measures import Scores
 from lvlora.data.metrics.quantiles import of_function, of_samples
 from lvlora.data.seasons import whole_season
 
@@ -144,40 +142,15 @@ def central_levels(quantiles: Sequence[float]) -> tuple[float, ...]:
     )
 
 
-@dataclass(frozen=True)
-class Scores:
-    """How good a forecaster is on a set of series. All in original units but smape and mase.
-
-    Attributes:
-        errors: over all values of all series alike; rmse is the root of mse, mase is over the
-            values whose series and variable have a `naive_scale`, and a forecast without samples
-            has its absolute error as crps, which is the CRPS of a point mass.
-        coverage: probability of a central interval -> share of truths inside; empty without
-            samples.
-        per_variable: metric -> (V,); per_step: metric -> (H,); of all `Errors` but
-            ``median_series_mae``.
-        mae_by_step: (H, V) MAE of each step and variable.
-        series_mae, series_mase: (n,) of each series.
-        dynamics: whether it moves as the truth does.
-        n_values: truths that were scored.
-    """
-
-    errors: Errors
-    coverage: Mapping[float, float]
-    per_variable: Mapping[str, FloatArray]
-    per_step: Mapping[str, FloatArray]
-    mae_by_step: FloatArray
-    series_mae: FloatArray
-    series_mase: FloatArray
-    dynamics: Dynamics
-    n_values: int
-
-    def __getattr__(self, name: str) -> float | None:
-        """A metric by its own name: ``scores.mae``."""
-        if name in Errors.model_fields:
-            error: float | None = getattr(self.errors, name)
-            return error
-        raise AttributeError(f"no metric is called {name!r}")
+def series_errors(
+    truth: FloatArray,
+    point: FloatArray,
+    history: Sequence[FloatArray],
+    periods: FloatArray | None = None,
+) -> tuple[FloatArray, FloatArray]:
+    """Return (n,) MAE and (n,) MASE of each series; arguments as of `score`."""
+    scaled = scaled_errors(truth, point, history, periods)
+    return mean_known(absolute_errors(truth, point), (1, 2)), mean_known(scaled, (1, 2))
 
 
 def score(
@@ -191,6 +164,10 @@ def score(
     fair: bool = True,
 ) -> Scores:
     """All metrics of one forecaster on n series.
+
+    Errors are over all values of all series alike. MASE is over those whose series and variable
+    have a `naive_scale`. A forecast without samples has its absolute error as CRPS, which is the
+    CRPS of a point mass.
 
     Args:
         truth: (n, H, V), NaN where unknown.
@@ -214,11 +191,9 @@ def score(
     known = ~np.isnan(truth)
     if not np.isfinite(point[known]).all():
         raise ValueError("a point forecast is not finite")
-    errors = absolute_errors(truth, point)
-    coverage: dict[float, float] = {}
-    if samples is None:
-        crps = errors
-    else:
+    crps = errors = absolute_errors(truth, point)
+    coverage: dict[str, float | None] = {}
+    if samples is not None:
         if samples.ndim != 4 or (samples.shape[0], *samples.shape[2:]) != truth.shape:
             raise ValueError(f"samples {samples.shape} do not fit the truth {truth.shape}")
         if not np.isfinite(np.moveaxis(samples, 1, -1)[known]).all():
@@ -226,48 +201,34 @@ def score(
         crps = crps_from_samples(truth, samples, fair=fair)
         for level in central_levels(quantiles):
             inside = inside_interval(truth, samples, level, drawn=fair)
-            coverage[level] = float(mean_known(inside, (0, 1, 2)))
-    values = _of_each_value(truth, point, history, crps, periods)
-    series_mae = mean_known(errors, (1, 2))
-    known_mae = series_mae[~np.isnan(series_mae)]
-    return Scores(
-        errors=Errors(
-            **_means(values, (0, 1, 2), float),
-            median_series_mae=float(np.median(known_mae)) if len(known_mae) else math.nan,
-        ),
-        coverage=coverage,
-        per_variable=_means(values, (0, 1), np.asarray),
-        per_step=_means(values, (0, 2), np.asarray),
-        mae_by_step=mean_known(errors, (0,)),
-        series_mae=series_mae,
-        series_mase=mean_known(values["mase"], (1, 2)),
-        dynamics=Dynamics.of(truth, point, None if periods is None else mean_known(periods, (1,))),
-        n_values=int(known.sum()),
-    )
-
-
-def _of_each_value(
-    truth: FloatArray,
-    point: FloatArray,
-    history: Sequence[FloatArray],
-    crps: FloatArray,
-    periods: FloatArray | None,
-) -> dict[str, FloatArray]:
-    """(n, H, V) of each metric that is a mean over values."""
-    errors = absolute_errors(truth, point)
-    return {
+            coverage[f"{level:g}"] = float(mean_known(inside, (0, 1, 2)))
+    # a metric that is a mean over values is added here, and as a field of `Errors`
+    of_values = {
         "mae": errors,
         "mse": errors**2,
         "smape": symmetric_percentage_errors(truth, point),
         "mase": scaled_errors(truth, point, history, periods),
         "crps": crps,
     }
+    series_mae = mean_known(errors, (1, 2))
+    known_mae = series_mae[~np.isnan(series_mae)]
+    season = None if periods is None else mean_known(periods, (1,))
+    dynamics, valid_by_step = dynamics_errors(truth, point, season)
+    return Scores(
+        **_means(of_values, (0, 1, 2)),
+        median_series_mae=float(np.median(known_mae)) if len(known_mae) else math.nan,
+        **dynamics.model_dump(),
+        valid_by_step=valid_by_step.tolist(),
+        coverage=coverage,
+        per_variable=_means(of_values, (0, 1)),
+        per_step=_means(of_values, (0, 2)),
+        mae_by_step=mean_known(errors, (0,)).tolist(),
+        n_values=int(known.sum()),
+    )
 
 
-def _means(
-    values: Mapping[str, FloatArray], axes: Axes, kind: Callable[[NDArray[Any]], Any]
-) -> dict[str, Any]:
-    """Each metric's mean over the axes, and rmse from mse."""
+def _means(values: Mapping[str, FloatArray], axes: Axes) -> dict[str, Any]:
+    """Each metric's mean over the axes, and rmse from mse, as plain numbers."""
     means = {name: mean_known(v, axes) for name, v in values.items()}
     means["rmse"] = np.sqrt(means["mse"])
-    return {name: kind(mean) for name, mean in means.items()}
+    return {name: np.asarray(mean).tolist() for name, mean in means.items()}

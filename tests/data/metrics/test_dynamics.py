@@ -10,8 +10,8 @@ from scipy import signal
 from scipy.ndimage import gaussian_filter1d
 
 from lvlora.data.metrics.dynamics import (
-    Dynamics,
     amplitude_errors,
+    dynamics_errors,
     phase_errors,
     spectrum_distances,
     state_divergences,
@@ -189,45 +189,45 @@ def test_what_stands_still_counts() -> None:
     """Nothing is left out to make a score look better."""
     truth = waves()
     still = np.full_like(truth, 0.1)
-    found = Dynamics.of(truth, still, np.full(6, 12.0))
-    assert found.errors.amplitude_error == pytest.approx(1)
-    assert found.errors.phase_error == 0.25
-    assert found.errors.spectrum_distance == 1
-    assert found.errors.valid_steps == 0
+    errors, _ = dynamics_errors(truth, still, np.full(6, 12.0))
+    assert errors.amplitude_error == pytest.approx(1)
+    assert errors.phase_error == 0.25
+    assert errors.spectrum_distance == 1
+    assert errors.valid_steps == 0
 
 
 def test_the_truth_itself_is_perfect() -> None:
     truth = waves()
-    found = Dynamics.of(truth, truth.copy(), np.full(6, 10.0))
-    assert list(found.errors.model_dump().values()) == pytest.approx([50, 5, 0, 0, 0, 0])
-    assert found.valid_by_step.tolist() == [1.0] * 50
+    errors, valid_by_step = dynamics_errors(truth, truth.copy(), np.full(6, 10.0))
+    assert list(errors.model_dump().values()) == pytest.approx([50, 5, 0, 0, 0, 0])
+    assert valid_by_step.tolist() == [1.0] * 50
 
 
 @pytest.mark.parametrize("scale", [5e-324, 1e-300, 1e99])
 def test_extreme_numbers_are_numbers(scale: float) -> None:
     """The same at any scale that numbers have room for; without a warning at any."""
     truth, point = waves(seed=1), waves(seed=2)
-    plain = Dynamics.of(truth, point, np.full(6, 12.0))
-    found = Dynamics.of(truth * scale, point * scale, np.full(6, 12.0))
-    json.dumps(found.errors.model_dump(), allow_nan=False)
+    plain, plainly_valid = dynamics_errors(truth, point, np.full(6, 12.0))
+    errors, valid_by_step = dynamics_errors(truth * scale, point * scale, np.full(6, 12.0))
+    json.dumps(errors.model_dump(), allow_nan=False)
     if scale > 1e-307:
-        assert found.valid_by_step.tolist() == plain.valid_by_step.tolist()
-        assert found.errors.model_dump() == pytest.approx(plain.errors.model_dump(), rel=1e-6)
+        assert valid_by_step.tolist() == plainly_valid.tolist()
+        assert errors.model_dump() == pytest.approx(plain.model_dump(), rel=1e-6)
 
 
 def test_nothing_known_is_nothing_defined() -> None:
     unknown = np.full((2, 5, 2), np.nan)
-    found = Dynamics.of(unknown, np.ones((2, 5, 2)), None)
-    assert set(found.errors.model_dump().values()) == {None}
-    assert np.isnan(found.valid_by_step).tolist() == [True] * 5
+    errors, valid_by_step = dynamics_errors(unknown, np.ones((2, 5, 2)), None)
+    assert set(errors.model_dump().values()) == {None}
+    assert np.isnan(valid_by_step).tolist() == [True] * 5
 
 
 def test_shares_by_step_and_periods() -> None:
     truth, point = growing()
     periods = np.array([10.0, np.nan, 31, 15, 14, 30])
-    found = Dynamics.of(truth, point, periods)
-    assert found.errors.valid_steps == pytest.approx(np.mean([50, 50, 31, 30, 14, 30]))
-    assert found.errors.valid_periods == pytest.approx(np.mean([5, 1, 2, 1, 1]))
-    assert found.valid_by_step[13] == 1
-    assert found.valid_by_step[14] == pytest.approx(5 / 6)
-    assert found.valid_by_step[-1] == pytest.approx(2 / 6)
+    errors, valid_by_step = dynamics_errors(truth, point, periods)
+    assert errors.valid_steps == pytest.approx(np.mean([50, 50, 31, 30, 14, 30]))
+    assert errors.valid_periods == pytest.approx(np.mean([5, 1, 2, 1, 1]))
+    assert valid_by_step[13] == 1
+    assert valid_by_step[14] == pytest.approx(5 / 6)
+    assert valid_by_step[-1] == pytest.approx(2 / 6)
