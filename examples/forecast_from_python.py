@@ -44,11 +44,9 @@ def main(adapter: str | None = None) -> None:
     # a pandas table: a row a time and variable
     print(forecast.to_frame((0.1, 0.9)).head(4))
 
-    # without sampling: how probable the truth was, and every value of the next step
+    # without sampling: how probable the truth was
     score = lvlora.Score.of(lvlora.negative_log_likelihood(forecaster, [history], [truth]))
     print(f"NLL per dimension {score.per_dimension:.2f} nats")
-    for name, one in zip(data.variables, lvlora.next_step(forecaster, [history])[0], strict=True):
-        print(f"{name}: {one.mode:.3f} has the probability {one.probabilities.max():.0%}")
 
     spent = forecaster.usage.price
     print(f"{spent.executed:.3g} FLOPs")

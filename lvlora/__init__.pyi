@@ -17,7 +17,6 @@ from .evaluation.answers import Evaluation as Evaluation
 from .flops.ledger import spent as spent
 from .flops.settings import FlopsSettings as FlopsSettings
 from .forecast.dataset_forecast import DatasetForecast as DatasetForecast
-from .forecast.density import next_step as next_step
 from .forecast.forecast import Forecast as Forecast
 from .forecast.forecaster import Forecaster as Forecaster
 from .forecast.likelihood import Score as Score

@@ -150,7 +150,7 @@ def predict(
     settings = checked(
         ForecastSettings,
         {"data": _place(data), "horizon": horizon, **options},
-        refused=("output", "samples_out", "plot", "overwrite", "density"),
+        refused=("output", "samples_out", "plot", "overwrite"),
     )
     with undisturbed():
         return verb.forecast(settings, _reader(data, settings), narrator or _AsWarnings())

@@ -29,7 +29,7 @@ from lvlora.flops.answers import (
     FlopsMeasure,
     FlopsVary,
 )
-from lvlora.forecast.answers import ForecastDensity, ForecastPrice, Forecasts, PanelForecasts
+from lvlora.forecast.answers import ForecastPrice, Forecasts, PanelForecasts
 from lvlora.model.export import Export
 from lvlora.sweep.record import Sweep, SweepPlan
 from lvlora.text.answers import Tokenize
@@ -52,7 +52,6 @@ ANSWERS: dict[str, type[Answer]] = {
     "sweep-dry-run": SweepPlan,
     "experiment": Experiment,
     "forecast": Forecasts,
-    "forecast-density": ForecastDensity,
     "forecast-parts": PanelForecasts,
     "forecast-dry-run": ForecastPrice,
     "evaluate": Evaluation,

@@ -61,7 +61,6 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         *("forecast", "data.csv", "--series", "3", "--horizon", "12", "--greedy"),
         *("--threads", "1", "--adapter", "none"),
     ),
-    "density": ("forecast", "data.csv", "--series", "3", "--adapter", "none", "--density"),
     "ledger": ("flops", "--ledger"),
 }
 

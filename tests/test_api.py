@@ -323,8 +323,6 @@ def test_no_block_is_passed_and_none_is_charged_twice(tmp_path, tiny_folder):
             predict()
         with pytest.raises(lvlora.BudgetError, match="this may cost"):
             lvlora.negative_log_likelihood(forecaster, histories, histories)
-        with pytest.raises(lvlora.BudgetError, match="this may cost"):
-            lvlora.next_step(forecaster, histories)
     assert lvlora.spent(tmp_path) == forecaster.usage.price == spent
     # a block in another would leave open who pays
     with lvlora.charged(forecaster, one, runs=tmp_path):

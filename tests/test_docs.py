@@ -64,7 +64,6 @@ SLOW = (
     "lvlora forecast examples/trajectory.csv --horizon 10 --samples 10 --adapter none --calibrated",
     "lvlora forecast examples/trajectory.csv --samples 50",
     "lvlora forecast examples/trajectory.csv --horizon 20 --samples 10 --forecaster auto",
-    "lvlora forecast examples/hare_lynx.csv --density",
 )
 """Beginnings of the commands that train or score, and of those that need a trained run: these are
 run with -m slow, as are some that only take their time, together with all others of their page."""

@@ -41,8 +41,7 @@ def test_every_command_has_an_answer_and_every_answer_a_command():
         ("flops --rank 4", "flops"),
         ("flops --ledger --measure", "flops-ledger"),
         ("flops --vary=rank=2,4", "flops-vary"),
-        ("forecast x.csv --density --dry-run", "forecast-dry-run"),
-        ("forecast x.csv --density-floor 1e-3", "forecast"),
+        ("forecast x.csv --greedy --dry-run", "forecast-dry-run"),
         ("report", "report"),
     ],
 )

@@ -8,16 +8,11 @@ from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.results import check_results
 from lvlora.cli.program.root import app
-from lvlora.cli.terminal.output import Output
 from lvlora.forecast.settings import ForecastSettings
 from lvlora.output_files import STANDARD_OUTPUT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from lvlora.data.dataset import Dataset
-    from lvlora.forecast.dataset_forecast import DatasetDensity, DatasetForecast
-    from lvlora.report.document import Document
 
 EXAMPLES = examples(
     ("lvlora forecast examples/trajectory.csv", "20 steps; by a run on it, if it is the newest"),
@@ -32,10 +27,6 @@ EXAMPLES = examples(
     (
         "lvlora forecast examples/hare_lynx.csv --known hare --holdout 5",
         "the lynxes of five years of which the hares are known",
-    ),
-    (
-        "lvlora forecast examples/trajectory.csv --density",
-        "every value that the next step may have, with its probability",
     ),
     (
         "lvlora forecast - --greedy --output - < examples/trajectory.csv",
@@ -53,7 +44,7 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
     """
     from lvlora.data.known import read_data
     from lvlora.forecast import files, verb
-    from lvlora.forecast.document import density_document, forecasts_document
+    from lvlora.forecast.document import forecasts_document
     from lvlora.forecast.estimate import price_document
     from lvlora.forecast.panel import is_panel
 
@@ -70,12 +61,13 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
         price = verb.price(settings, read, output, began=context.began)
         output.report(price, lambda: price_document(price))
         return
-    if settings.density:
-        density = verb.next_step_density(settings, read, output)
-        _report(density, lambda: density_document(density), settings, output)
-        return
     forecasts = verb.forecast(settings, read, output)
-    _report(forecasts, lambda: forecasts_document(forecasts), settings, output)
+    if settings.output == STANDARD_OUTPUT:
+        output.write(forecasts.as_csv())
+    else:
+        output.report(forecasts.record, lambda: forecasts_document(forecasts))
+    for path in forecasts.record.files:
+        output.note(f"Written: {path}")
     if not settings.plot and settings.output != STANDARD_OUTPUT:
         output.hint("Add --plot FILE.png for a picture, --output FILE.csv for the numbers.")
 
@@ -92,18 +84,3 @@ def _forecast_panel(settings: ForecastSettings, context: CommandContext) -> None
         return
     record = panel.forecast_panel(settings, output)
     output.report(record, lambda: panel_document(record, "Forecasts of a folder", "forecast"))
-
-
-def _report(
-    result: DatasetForecast | DatasetDensity,
-    document: Callable[[], Document],
-    settings: ForecastSettings,
-    output: Output,
-) -> None:
-    """Show the record, or the table where --output asks for that on stdout."""
-    if settings.output == STANDARD_OUTPUT:
-        output.write(result.as_csv())
-    else:
-        output.report(result.record, document)
-    for path in result.record.files:
-        output.note(f"Written: {path}")

@@ -1,7 +1,7 @@
 """Forecasts of series by a language model, alone or together with rivals.
 
-Begin with `verb`: `forecast`, `next_step_density` and `price` are what `lvlora forecast` does, and
-they read top to bottom. Programs begin with `open_model` and its `Forecaster`.
+Begin with `verb`: `forecast` and `price` are what `lvlora forecast` does, and they read top to
+bottom. Programs begin with `open_model` and its `Forecaster`.
 
 - `forecaster`: whoever forecasts, at a price that is bounded before: a `language_model`, one of the
   `rivals`, or an `ensemble` of all
@@ -10,7 +10,7 @@ they read top to bottom. Programs begin with `open_model` and its `Forecaster`.
 - `decoding` draws futures: `rows` says what each is fed under the grammar, `continuation` has a
   model read it, by PyTorch or the native decoder, `sampling` chooses a symbol: a draw depends on
   its seed, series, sample (of how many) and place
-- `likelihood` says how probable the truth was, `density` what the next values may be
+- `likelihood` says how probable the truth was
 - `forecast` is one series' future, `dataset_forecast` those of a data set, `answers` their record;
   `files` writes them, `holdout` holds them to the truth, `calibration/` corrects their intervals,
   `estimate` says how long they take

@@ -1,4 +1,4 @@
-"""The answers about forecasts of a data set, the density of its next step, and their price."""
+"""The answers about forecasts of a data set, and their price."""
 
 from __future__ import annotations
 
@@ -22,17 +22,12 @@ class ModelFacts(Shape):
     """Hash of the rules by which its folder moves and widens futures; None: they are as drawn."""
 
 
-class Timing(Shape):
+class ForecastTiming(Shape):
     """Seconds."""
 
     load_seconds: float
     decode_seconds: float
     """Covers prefill too."""
-
-
-class ForecastTiming(Timing):
-    """Seconds."""
-
     prefill_seconds: float
 
 
@@ -135,48 +130,6 @@ class Forecasts(Answer):
     """How the intervals were calibrated; with --calibrated only."""
     flops: Price
     timing: ForecastTiming
-    files: list[str]
-
-
-class Distribution(Shape):
-    """Distribution of one variable's next value, in original units."""
-
-    given: dict[str, Number]
-    """The values of the variables before it that it is conditional on."""
-    mode: Number
-    mean: Number
-    quantiles: dict[str, Number]
-    width: float
-    """Probability of each bin."""
-    values: list[float]
-    """Centres of the bins, ascending."""
-    probabilities: list[float]
-    densities: list[float]
-    remainder: float
-    """Probability of all that is not listed."""
-    cut: float
-    """The part of it that more calls of the model would have followed."""
-
-
-class DensitySeries(Shape):
-    """The next step of one series."""
-
-    id: str
-    time: float | str
-    """A number, or a date where the data have dates."""
-    variables: dict[str, Distribution]
-
-
-class ForecastDensity(Answer):
-    """`lvlora forecast FILE --density --json`"""
-
-    series: list[DensitySeries]
-    model: ModelFacts
-    density_floor: float
-    density_calls: int
-    """The most calls of the model for each value."""
-    flops: Price
-    timing: Timing
     files: list[str]
 
 

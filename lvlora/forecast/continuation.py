@@ -7,7 +7,6 @@ and keeps a history once.
 
 from __future__ import annotations
 
-import copy
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -112,10 +111,6 @@ class Continuation(ABC):
         """How many of the tokens that each row was fed stay, after each `feed`."""
 
     @abstractmethod
-    def ahead(self, chunks: Sequence[Sequence[int]]) -> Floats:
-        """(chunks, tokens) logits after the first history and each chunk; nothing is kept."""
-
-    @abstractmethod
     def close(self) -> None:
         """Give memory back; no other call may follow."""
 
@@ -177,13 +172,6 @@ class TorchContinuation(Continuation):
 
     def keep(self, counts: Ints) -> None:
         self._cache.keep(torch.from_numpy(counts))
-
-    def ahead(self, chunks: Sequence[Sequence[int]]) -> Floats:
-        # the histories' cache is copied, and never written to
-        cache = copy.deepcopy(self._cache)
-        cache.repeat(torch.zeros(len(chunks), dtype=torch.long, device=self._backbone.device))
-        wanted = [(i, len(chunk) - 1) for i, chunk in enumerate(chunks)]
-        return self._step(cache, dict(enumerate(chunks)), wanted)
 
     def close(self) -> None:
         self._cache = RowCache(0, 0, self._backbone.device)
@@ -270,18 +258,6 @@ class NativeContinuation(Continuation):
     def keep(self, counts: Ints) -> None:
         for segment, length in zip(self._own, self._before + counts, strict=True):
             self._engine.cut(segment, int(length))
-
-    def ahead(self, chunks: Sequence[Sequence[int]]) -> Floats:
-        segments = [self._engine.segment() for _ in chunks]
-        rows = [
-            Row(self._histories[0], segment, self._backbone.token_ids[list(chunk)])
-            for segment, chunk in zip(segments, chunks, strict=True)
-        ]
-        try:
-            return self._read(rows)
-        finally:
-            for segment in segments:
-                self._engine.drop(segment)
 
     def close(self) -> None:
         self._engine.close()

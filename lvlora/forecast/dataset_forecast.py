@@ -1,4 +1,4 @@
-"""Forecasts, or densities, of all series of a data set: arrays, record, table and figure."""
+"""Forecasts of all series of a data set: arrays, record, table and figure."""
 
 from __future__ import annotations
 
@@ -10,24 +10,13 @@ from lvlora.data.dataset import Dataset
 from lvlora.data.dates import written
 from lvlora.data.files.csv import csv_text
 from lvlora.forecast import answers
-from lvlora.forecast.answers import (
-    DensitySeries,
-    Distribution,
-    ForecastDensity,
-    Forecasts,
-    ForecastSeries,
-    Future,
-)
-from lvlora.forecast.density import Density
+from lvlora.forecast.answers import Forecasts, ForecastSeries, Future
 from lvlora.forecast.forecast import Forecast, frame_of, rows_of
 from lvlora.forecast.holdout import Truth
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
-
-_NUMBERS = ("mode", "mean", "width", "remainder", "cut")
-_ARRAYS = ("values", "probabilities", "densities")
 
 
 @dataclass(frozen=True)
@@ -94,33 +83,6 @@ class DatasetForecast:
         return csv_text(list(rows[0]) if rows else [], [list(r.values()) for r in rows])
 
 
-@dataclass(frozen=True)
-class DatasetDensity:
-    """The distributions of the next values of a data set's series.
-
-    Attributes:
-        record: what ``lvlora forecast --density --json`` prints.
-        histories: what they follow.
-        densities: V of each of its series, in order.
-    """
-
-    record: ForecastDensity
-    histories: Dataset
-    densities: Sequence[Sequence[Density]]
-
-    def as_csv(self) -> str:
-        """Return the long table: a row a series, variable and value that can be written."""
-        time_name = self.histories.time_name
-        head = ["id", time_name, "variable", "value", "width", "probability", "density"]
-        rows = [
-            [series.id, series.time, name, value, one.width, p, density]
-            for series in self.record.series
-            for name, one in series.variables.items()
-            for value, p, density in zip(one.values, one.probabilities, one.densities, strict=True)
-        ]
-        return csv_text(head, rows)
-
-
 def series_records(
     histories: Dataset, forecasts: Sequence[Forecast], levels: Sequence[float], truth: Truth | None
 ) -> list[ForecastSeries]:
@@ -147,29 +109,6 @@ def series_records(
             )
         )
     return records
-
-
-def density_records(
-    histories: Dataset, densities: Sequence[Sequence[Density]], levels: Sequence[float]
-) -> list[DensitySeries]:
-    """Return each series' part of the record, with the quantiles of these levels."""
-    variables, calendar = histories.variables, histories.calendar
-    return [
-        DensitySeries(
-            id=of_series[0].series,
-            time=of_series[0].time if calendar is None else calendar.text(of_series[0].time),
-            variables={
-                name: Distribution(
-                    given=dict(zip(variables, one.condition, strict=False)),
-                    quantiles={f"{q:g}": one.quantile(q) for q in levels},
-                    **{name: getattr(one, name) for name in _NUMBERS},
-                    **{name: getattr(one, name).tolist() for name in _ARRAYS},
-                )
-                for name, one in zip(variables, of_series, strict=True)
-            },
-        )
-        for of_series in densities
-    ]
 
 
 def _futures(f: Forecast, levels: Sequence[float]) -> list[Future]:

@@ -1,4 +1,4 @@
-"""Forecasts and densities as documents: charts, tables, how near they came, who made them."""
+"""Forecasts as documents: charts, tables, how near they came, who made them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from lvlora import numbers
 from lvlora.data.dates import text_of, written
 from lvlora.data.metrics.measures import METRICS
 from lvlora.forecast.answers import (
-    Distribution,
     EnsembleMember,
     ForecastSeries,
     HindcastScores,
@@ -23,8 +22,7 @@ from lvlora.report.document import Block, Document, Picture, Points, Section, Ta
 
 if TYPE_CHECKING:
     from lvlora.data.dataset import Series
-    from lvlora.forecast.dataset_forecast import DatasetDensity, DatasetForecast
-    from lvlora.forecast.density import Density
+    from lvlora.forecast.dataset_forecast import DatasetForecast
     from lvlora.forecast.forecast import Forecast
 
 _TABLE_ROWS = 24
@@ -33,9 +31,6 @@ _CHARTED_VARIABLES = 4
 _LEAST_WEIGHT, _MOST_WEIGHTS = 0.01, 6
 _COLUMNS = 8
 """Columns of a table besides its times that fit 80 characters."""
-_BINS, _BAR = 16, 40
-_EDGES = (0.001, 0.999)
-"""The table of a density is of the values between these quantiles."""
 
 
 def forecasts_document(result: DatasetForecast) -> Document:
@@ -207,29 +202,6 @@ def _name(model: ModelFacts | None) -> str:
     return f"{model.name} + {model.adapter}" if model.adapter else f"{model.name} zero-shot"
 
 
-def density_document(result: DatasetDensity) -> Document:
-    """Each variable of the first series as a table of probabilities, and in numbers."""
-    answer, dataset = result.record, result.histories
-    several = len(answer.series) > 1
-    blocks: list[Block] = []
-    pairs = zip(answer.series, result.densities, strict=True)
-    for series, densities in list(pairs)[:_CHARTS]:
-        for (name, facts), one in zip(series.variables.items(), densities, strict=True):
-            conditions = ", ".join(f"{k} = {numbers.plain(x)}" for k, x in facts.given.items())
-            title = f"{series.id}: {name}" if several else name
-            title += f" at {text_of(dataset.calendar, one.time)}"
-            title += f", given {conditions}" if conditions else ""
-            rows = density_rows(one)
-            blocks += [Table(title, ["values", "probability", ""], rows)] if rows else [title]
-            blocks.append(_density_in_words(facts, one))
-    if len(answer.series) > _CHARTS:
-        blocks.append(f"… {len(answer.series) - _CHARTS} more series: add --output FILE.csv")
-    blocks.append(f"{_name(answer.model)}; {numbers.flops(answer.flops.executed)} FLOPs.")
-    return Document(
-        title=f"The next step by {_name(answer.model)}", sections=(Section("Density", blocks),)
-    )
-
-
 def panel_document(record: PartsFacts, title: str, verb: str, *blocks: Block) -> Document:
     """Return what became of the parts of a folder, in words.
 
@@ -246,42 +218,3 @@ def panel_document(record: PartsFacts, title: str, verb: str, *blocks: Block) ->
         f"Results: {record.folder}",
     ]
     return Document(title=title, sections=(Section("Parts", sentences),))
-
-
-def _density_in_words(facts: Distribution, one: Density) -> Points:
-    ends = ", ".join(f"{numbers.plain(one.quantile(q))} at {q:g}" for q in (0.1, 0.5, 0.9))
-    words = [f"{len(facts.values)} values {numbers.plain(facts.width)} apart"]
-    words.append(f"not listed {numbers.share(facts.remainder)}")
-    return Points(
-        [f"most probable {numbers.plain(facts.mode)}; quantiles {ends}", "; ".join(words)]
-    )
-
-
-def density_rows(one: Density) -> list[list[str]]:
-    """Classes of as many bins each: their values, their probabilities, and bars."""
-    if not len(one.values):
-        return []
-    low, high = (one.quantile(q) for q in _EDGES)
-    n_bins = round((high - low) / one.width) + 1
-    per_class = -(-n_bins // _BINS)
-    n_classes = -(-n_bins // per_class)
-    places = np.round((one.values - low) / one.width).astype(np.int64)
-    inside = (places >= 0) & (places < n_classes * per_class)
-    masses = np.bincount(
-        places[inside] // per_class, weights=one.probabilities[inside], minlength=n_classes
-    ).tolist()
-    begins = [low + i * per_class * one.width for i in range(n_classes)]
-    last = (per_class - 1) * one.width
-    labels = [
-        f"{numbers.plain(begin)} … {numbers.plain(begin + last)}" if last else numbers.plain(begin)
-        for begin in begins
-    ]
-    top = max(masses) or 1.0
-    return [
-        [
-            label,
-            numbers.share(mass) if mass >= 5e-4 else "< 0.1 %",
-            "█" * round(_BAR * mass / top),
-        ]
-        for label, mass in zip(labels, masses, strict=True)
-    ]

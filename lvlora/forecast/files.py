@@ -11,12 +11,11 @@ from lvlora import output_files
 from lvlora.data.dates import written
 from lvlora.data.files.csv import csv_text
 from lvlora.errors import SettingsError
-from lvlora.forecast.dataset_forecast import DatasetDensity, DatasetForecast
+from lvlora.forecast.dataset_forecast import DatasetForecast
 from lvlora.forecast.settings import ForecastSettings
 from lvlora.output_files import Kind
 
 FORECAST = output_files.table("a table of forecasts", r"id,[^,\n]*,variable,median,mean,")
-DENSITY = output_files.table("a table of densities", r"id,[^,\n]*,variable,value,width,")
 SAMPLES = output_files.table("a table of drawn futures", r"id,sample,")
 HDF5_SUFFIXES = (".h5", ".hdf5")
 
@@ -53,7 +52,7 @@ def kinds(settings: ForecastSettings) -> list[tuple[str, Path | None, Kind | Non
     """Option, path and kind of each file that is asked for; a picture has no kind."""
     samples = settings.samples_out
     return [
-        ("--output", settings.output, DENSITY if settings.density else FORECAST),
+        ("--output", settings.output, FORECAST),
         ("--samples-out", samples, SAMPLES_HDF5 if _is_hdf5(samples) else SAMPLES),
         ("--plot", settings.plot, None),
     ]
@@ -65,12 +64,10 @@ def paths(settings: ForecastSettings) -> list[str]:
     return [str(path) for path in named if path not in (None, output_files.STANDARD_OUTPUT)]
 
 
-def write(settings: ForecastSettings, result: DatasetForecast | DatasetDensity) -> None:
+def write(settings: ForecastSettings, result: DatasetForecast) -> None:
     """Write the files of --output, --samples-out and --plot."""
     if settings.output is not None and settings.output != output_files.STANDARD_OUTPUT:
         output_files.write_text(settings.output, result.as_csv())
-    if isinstance(result, DatasetDensity):
-        return
     if settings.samples_out is not None:
         write_samples(settings.samples_out, result)
     if settings.plot is not None:

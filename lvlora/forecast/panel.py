@@ -37,7 +37,7 @@ from lvlora.narrator import Narrator, Silent
 
 DONE = "done.json"
 """The parts in a folder of results -> `Part.key`."""
-_OF_ONE_FILE = ("plot", "samples_out", "series", "holdout", "density", "calibrated")
+_OF_ONE_FILE = ("plot", "samples_out", "series", "holdout", "calibrated")
 _OF_THE_PANEL = {"output", "out", "fresh", "budget", "max_flops", "scheduler", "runs", "data"}
 """Settings that no part has from the panel."""
 

@@ -173,33 +173,6 @@ class ForecastSettings(KnownSettings, AdapterSettings, SamplingSettings, PanelSe
         gt=0,
         metavar="SECONDS",
     )
-    density: bool = option(
-        False,
-        "Show the exact distribution of the next step's values instead of drawing "
-        "futures; each variable is conditional on the likeliest values of those before "
-        "it.",
-        "Forecast",
-        affects="result",
-        flag="--density",
-    )
-    density_floor: float = option(
-        1e-4,
-        "With --density: leave out branches with a smaller probability than this; their "
-        "sum is listed.",
-        "Forecast",
-        affects="result",
-        ge=1e-6,
-        le=0.5,
-    )
-    density_calls: int = option(
-        40,
-        "With --density: the most calls of the model for each value (128 branches a "
-        "call), the most probable branches first.",
-        "Forecast",
-        affects="result",
-        ge=1,
-        le=100_000,
-    )
     series: Names | None = option(
         None,
         "Ids of the series to forecast (comma-separated); default: all.",
@@ -237,4 +210,4 @@ class ForecastSettings(KnownSettings, AdapterSettings, SamplingSettings, PanelSe
     @property
     def n_steps(self) -> int:
         """Steps to forecast."""
-        return self.horizon or self.holdout or (1 if self.density else 20)
+        return self.horizon or self.holdout or 20

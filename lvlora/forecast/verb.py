@@ -1,36 +1,24 @@
-"""The verbs: a data set's futures, the density of its next values, and what either would cost."""
+"""The verbs: a data set's futures, and what they would cost."""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from lvlora import numbers
 from lvlora.answers import NOTHING, Price
 from lvlora.data.dataset import Dataset, Series
 from lvlora.data.known import known_ahead
 from lvlora.data.splits import split_of
 from lvlora.errors import BudgetError, SettingsError
 from lvlora.flops.ledger import check_limits, entries
-from lvlora.forecast import density, likelihood
-from lvlora.forecast.answers import (
-    ForecastDensity,
-    ForecastPrice,
-    Forecasts,
-    ForecastTiming,
-    Timing,
-)
+from lvlora.forecast import likelihood
+from lvlora.forecast.answers import ForecastPrice, Forecasts, ForecastTiming
 from lvlora.forecast.calibration import own
 from lvlora.forecast.calibration.widths import Widths
-from lvlora.forecast.dataset_forecast import (
-    DatasetDensity,
-    DatasetForecast,
-    density_records,
-    series_records,
-)
+from lvlora.forecast.dataset_forecast import DatasetForecast, series_records
 from lvlora.forecast.estimate import (
     FORECASTING,
     Benchmark,
@@ -116,57 +104,6 @@ def forecast(
     return result
 
 
-def next_step_density(
-    settings: ForecastSettings, read: Callable[[], Dataset], narrator: Narrator
-) -> DatasetDensity:
-    """The exact distribution of each series' next values, charged and written as `forecast` does.
-
-    Raises:
-        As `forecast`.
-    """
-    job = _open(settings, read, narrator)
-    settings, data, model = job.settings, job.data, job.model
-    assert model is not None  # no rival has a density
-    calls, n_values = settings.density_calls, len(data) * len(data.variables)
-    narrator.note(
-        f"At most {calls:,} calls of the model for each of {n_values:,} values, "
-        f"{numbers.flops(job.price_bound.executed)} FLOPs in all."
-    )
-    begin = time.perf_counter()
-    densities: list[list[density.Density]] = []
-    with _reserved(job), narrator.counted("Walking the digits", len(data)) as advance:
-        for history in data:
-            densities += density.next_step(
-                model,
-                [history],
-                threshold=settings.density_floor,
-                calls=calls,
-                context=settings.context,
-            )
-            advance(1)
-    seconds = time.perf_counter() - begin
-    cut = [one for of_series in densities for one in of_series if one.cut > 0]
-    if cut:
-        worst = max(cut, key=lambda one: one.cut)
-        narrator.warning(
-            f"{len(cut)} of {n_values} distributions were not walked to their end: of "
-            f"{worst.series}, {data.variables[worst.variable]}, {numbers.share(worst.cut)} of "
-            f"the mass lies behind what {calls:,} calls reached (--density-calls)."
-        )
-    record = ForecastDensity(
-        series=density_records(data, densities, settings.quantiles),
-        model=model.facts(),
-        density_floor=settings.density_floor,
-        density_calls=calls,
-        flops=model.usage.price,
-        timing=Timing(load_seconds=job.load_seconds, decode_seconds=seconds),
-        files=paths(settings),
-    )
-    result = DatasetDensity(record, data, densities)
-    write(settings, result)
-    return result
-
-
 def price(
     settings: ForecastSettings,
     read: Callable[[], Dataset],
@@ -174,10 +111,9 @@ def price(
     *,
     began: float | None = None,
 ) -> ForecastPrice:
-    """Return the price bound of `forecast` or `next_step_density`, and an estimate of its time.
+    """Return the price bound of `forecast`, and an estimate of its time.
 
-    The price follows from the model's outline. There is no time without weights, nor of a density,
-    of whose calls nobody knows the number before.
+    The price follows from the model's outline. There is no time without weights.
 
     Args:
         began: when the command did, by `time.perf_counter`; default: now.
@@ -194,7 +130,7 @@ def price(
         prices[job.outlined.name] = job.price_bound
         if model is None:
             narrator.note("The weights are not here, so time and memory were not measured.")
-        elif not settings.density:
+        else:
             benchmarks = {
                 model.name: benchmark_forecasts(
                     model,
@@ -230,7 +166,7 @@ class _Job:
         data: the series that were chosen, without what is held out of them.
         futures: what is held out, a series each; none if nothing is.
         outlined: the language model, if there is one; model: the same where its weights are here.
-        planned: the forecasts; of a density none are made.
+        planned: the forecasts.
         hindcast: of the history's own last steps, where that is cheap.
         price_bound: of all that the model will do.
         calibration: of the intervals, where the settings ask for it.
@@ -276,7 +212,7 @@ def _open(
         data, futures = hold_out(data, settings.holdout, settings.n_steps)
     elif whole.known:
         n_ahead = min(s.n_ahead for s in data)
-        if settings.horizon is None and not settings.density and n_ahead:
+        if settings.horizon is None and n_ahead:
             settings = settings.model_copy(update={"horizon": n_ahead})
         for series in data:
             known_ahead(series, settings.n_steps, whole.known)
@@ -294,18 +230,10 @@ def _open(
         histories, [settings.n_steps] * len(histories), sampling, context=settings.context
     )
     bound, calibration = planned.price_bound, None
-    if outlined is not None and settings.density:
-        bound = density.at_most(
-            outlined,
-            histories,
-            threshold=settings.density_floor,
-            calls=settings.density_calls,
-            context=settings.context,
-        )
-    elif outlined is not None and outlined is forecaster and futures:
+    if outlined is not None and outlined is forecaster and futures:
         bound += likelihood.price(outlined, histories, futures, context=settings.context)
     hindcast = None
-    if choice is not None and outlined is forecaster and not settings.density and not futures:
+    if choice is not None and outlined is forecaster and not futures:
         hindcast = _hindcast(settings, whole, data, choice, forecaster, bound)
         bound += NOTHING if hindcast is None else hindcast.planned.price_bound
     if choice is not None and isinstance(outlined, LanguageModel):
@@ -426,29 +354,14 @@ def check(settings: ForecastSettings) -> None:
     """
     check_samples(settings.samples_out)
     if settings.forecaster != "lm":
-        _refuse(
-            f"--forecaster {settings.forecaster}",
-            {
-                "--density": settings.density,
-                "--calibrated": settings.calibrated,
-                "--as-drawn": settings.as_drawn and settings.forecaster != "auto",
-            },
-            "that is of the language model alone.",
-        )
-    if settings.density:
-        _refuse(
-            "--density",
-            {
-                "--horizon": settings.horizon not in (None, 1),
-                "--holdout": settings.holdout is not None,
-                "--calibrated": settings.calibrated,
-                "--as-drawn": settings.as_drawn,
-                "--samples-out": settings.samples_out is not None,
-                "--plot": settings.plot is not None,
-                "--greedy": settings.greedy,
-            },
-            "the distribution is of the next step, and no future is drawn.",
-        )
+        as_drawn = settings.as_drawn and settings.forecaster != "auto"
+        for option, is_set in (("calibrated", settings.calibrated), ("as-drawn", as_drawn)):
+            if is_set:
+                raise SettingsError(
+                    f"--forecaster {settings.forecaster} and --{option}: that is of the language "
+                    "model alone.",
+                    "Leave one of them out.",
+                )
     if settings.holdout is not None and settings.n_steps > settings.holdout:
         raise SettingsError(
             f"--horizon {settings.n_steps}: only {settings.holdout} steps are held out",
@@ -456,10 +369,3 @@ def check(settings: ForecastSettings) -> None:
         )
     if settings.calibrated and (settings.greedy or settings.samples < 2):
         raise SettingsError("--calibrated: one future has no intervals.", "Draw some --samples.")
-
-
-def _refuse(option: str, others: Mapping[str, bool], reason: str) -> None:
-    """Refuse the first other option that is set."""
-    for other, is_set in others.items():
-        if is_set:
-            raise SettingsError(f"{option} and {other}: {reason}", "Leave one of them out.")

@@ -105,11 +105,6 @@ class Spelling:
         return self._most((self.forced < 0).astype(np.int64), right_guesses=True)
 
     @cached_property
-    def most_branchings(self) -> int:
-        """The same with all guesses wrong: places of a number where several tokens are legal."""
-        return self._most((self.forced < 0).astype(np.int64))
-
-    @cached_property
     def widest(self) -> int:
         """Tokens that follow from one choice: itself, what it forces, and what is guessed then."""
         ahead: dict[int, int] = {}

@@ -30,7 +30,6 @@ SCORED = "data.csv --context 20 --horizon 5 --samples 2 --no-rivals"
 COMMANDS = {
     "forecast": "forecast data.csv --horizon 3 --samples 2",
     "greedy": "forecast data.csv --horizon 3 --greedy",
-    "density": "forecast data.csv --density --density-floor 0.1",
     "evaluate": f"evaluate {SCORED} --split all",
     "baseline": f"baseline {SCORED}",
 }

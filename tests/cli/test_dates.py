@@ -57,14 +57,6 @@ def test_a_forecast_goes_on_with_dates(forecast, data, tmp_path):
     assert answer["series"][0]["time"] == ["2012-01", "2012-02", "2012-03"]
 
 
-def test_the_density_is_of_the_next_date(forecast, data):
-    ran = forecast(data, "--series", "s1", "--density", "--density-floor", "0.2")
-    assert ran.exit_code == 0, ran.stderr
-    assert "x at 2012-01" in ran.stdout
-    ran = forecast(data, "--series", "s1", "--density", "--density-floor", "0.2", "--json")
-    assert ran.json["series"][0]["time"] == "2012-01"
-
-
 def test_the_picture_has_an_axis_of_dates(real_figures, forecast, data, tmp_path):
     ran = forecast(data, "--series", "s1", "--horizon", "6", "--plot", tmp_path / "f.svg")
     assert ran.exit_code == 0, ran.stderr

@@ -29,7 +29,6 @@ CHEAP = {
     "LVLORA_WORKERS": "1",
     "LVLORA_THREADS": "1",
     "LVLORA_DTYPE": "float32",
-    "LVLORA_DENSITY_FLOOR": "0.05",
     "LVLORA_COMPILE": "off",
 }
 

@@ -116,7 +116,6 @@ def test_a_wide_table_keeps_its_history(run_lvlora, words):
         assert 0.1 * most < ran.json["flops"][convention] <= most
     held = run_lvlora(["forecast", "wide.csv", *words, "--holdout", "4", "--json"], code=0)
     assert held.json["scores"]["nll"] is not None
-    run_lvlora(["forecast", "wide.csv", *words, "--horizon", "1", "--density", "--json"], code=0)
 
 
 def test_the_newest_runs_adapter_is_the_default(run_lvlora, words, trained):

@@ -85,7 +85,6 @@ def test_a_dry_run_of_a_rival_costs_nothing(run_lvlora, data) -> None:
     [
         (["--forecaster", "sindy-on-rate"], "Did you mean sindy-on-rates?"),
         (["--forecaster", "global-ridge"], "should be lm, auto, last-value"),
-        (["--forecaster", "last-value", "--density"], "--forecaster last-value and --density"),
         (["--forecaster", "auto", "--calibrated"], "--forecaster auto and --calibrated"),
     ],
 )

@@ -83,12 +83,6 @@ def test_what_is_held_out_has_its_known_values(run_lvlora, words):
     assert ran.json["scores"]["nll"] is not None
 
 
-def test_a_density_is_given_the_next_steps_known_values(run_lvlora, words):
-    options = ["--known", "warmth", "--density", "--decimals", "1", "--json"]
-    ran = run_lvlora(["forecast", "data.csv", *options, *words[:-4]], code=0)
-    assert list(ran.json["series"][0]["variables"]) == ["hare", "lynx"]
-
-
 def test_rivals_say_whether_they_use_them(run_lvlora, words):
     asked = ["forecast", "data.csv", "--known", "warmth", "--samples", "3", "--json"]
     ran = run_lvlora([*asked, "--forecaster", "last-value"])

@@ -9,7 +9,7 @@ import torch
 from decoding_oracle import decoder_for, prompts_of
 
 from lvlora.errors import NumericalError
-from lvlora.forecast import density, pricing
+from lvlora.forecast import pricing
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.pricing import Call, PackedCall, Trace
 from lvlora.forecast.sampling import Sampling
@@ -161,28 +161,6 @@ def test_no_history_costs_more_than_was_said_before(tiny_base, n_layers):
         pairs = engine.prepare([Row(-1, engine.segment(), [3] * n)], np.array([n - 1]))
         spent = pricing.executed_flops(shape, [], [PackedCall(n, 1, pairs.each, pairs.last)])
         assert spent <= pricing.executed_flops(shape, [], [Call(1, n, in_pages(n), 1)])
-
-
-@pytest.mark.parametrize("family", ["native qwen2", "native triples"])
-def test_both_walk_to_the_same_densities(tiny_base, monkeypatch, family):
-    base = tiny_base(family)
-    (history,) = tiny_runs.dataset(1, n_steps=8)
-
-    def work():
-        forecaster = LanguageModel(base, decimals=1)
-        most = density.at_most(forecaster, [history], threshold=1e-3)
-        (found,) = density.next_step(forecaster, [history], threshold=1e-3)
-        assert forecaster.usage.price.executed <= most.executed
-        assert forecaster.usage.price.coursework <= most.coursework
-        return found, forecaster.usage.trace
-
-    (native, computed), (by_torch, other) = _both(monkeypatch, work)
-    assert computed.futures == other.futures
-    for one, two in zip(native, by_torch, strict=True):
-        assert np.array_equal(one.values, two.values)
-        # rounding of logits of up to some tens
-        assert np.allclose(one.probabilities, two.probabilities, rtol=2e-4, atol=1e-6)
-        assert one.probabilities.sum() + one.remainder == pytest.approx(1, abs=1e-9)
 
 
 @pytest.mark.parametrize("call", [0, 3])

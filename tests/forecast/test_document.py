@@ -1,22 +1,4 @@
-"""Forecasts and densities as documents."""
-
-import numpy as np
-
-from lvlora.forecast.density import Density
-from lvlora.forecast.document import density_rows
-
-
-def test_the_rows_of_a_density_are_the_masses_of_classes():
-    values = np.arange(40) / 10
-    masses = np.full(40, 0.2 / 38)
-    masses[[10, 11]] = 0.4
-    rows = density_rows(Density("s", 1.0, 0, (), values, masses, 0.1, 0.0, 0.0))
-    assert len(rows) == 14  # of three bins each
-    label, share, bar = max(rows, key=lambda row: len(row[2]))
-    assert label.split() == ["0.9000", "…", "1.100"]
-    assert share == "80.5 %"
-    assert len(bar) == 40
-    assert density_rows(Density("s", 1.0, 0, (), np.empty(0), np.empty(0), 0.1, 1.0, 0.0)) == []
+"""Forecasts as documents."""
 
 
 def test_tables_of_twelve_variables_fit_80_characters(run_lvlora, tmp_path):

@@ -9,7 +9,6 @@ from decoding_oracle import nll_by_hand, oracle
 
 from lvlora.data.known import with_known
 from lvlora.errors import DataError
-from lvlora.forecast import density
 from lvlora.forecast.decoding import Decoder
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.likelihood import negative_log_likelihood
@@ -147,21 +146,6 @@ def test_the_likelihood_is_of_the_variables_given_what_is_known(tiny_base):
     (nll,) = negative_log_likelihood(forecaster, [history], [future])
     expected = nll_by_hand(forecaster, history, future)
     assert np.allclose(nll, expected, atol=2e-3)
-
-
-def test_the_density_is_that_of_the_likelihood(tiny_base):
-    forecaster = LanguageModel(tiny_base(), decimals=1)
-    (history, *_), _ = _series(n_known=2)
-    ((first, second),) = density.next_step(forecaster, [history], threshold=1e-4, calls=400)
-    likeliest = np.array([[first.mode, second.mode]])
-    future = replace(history, values=likeliest, time=history.ahead[:1], known=None, ahead=None)
-    (nll,) = negative_log_likelihood(forecaster, [history], [future])
-    for found, value in zip((first, second), nll[0], strict=True):
-        assert value == pytest.approx(-np.log(found.densities.max()), abs=1e-3)
-    most = density.at_most(forecaster, [history], threshold=1e-4, calls=400)
-    before = forecaster.usage.price
-    density.next_step(forecaster, [history], threshold=1e-4, calls=400)
-    assert (forecaster.usage.price - before).executed <= most.executed
 
 
 def test_what_is_not_known_is_said(tiny_base):

@@ -1,4 +1,4 @@
-"""Models whose tokenizers merge symbols: decoding, likelihoods, densities and prices stay exact."""
+"""Models whose tokenizers merge symbols: decoding, likelihoods and prices stay exact."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from lvlora.data.dataset import Series
-from lvlora.forecast import density, reading
+from lvlora.forecast import reading
 from lvlora.forecast.decoding import Decoder
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.likelihood import negative_log_likelihood
@@ -199,33 +199,7 @@ def test_the_probabilities_of_all_numbers_are_one(tiny_base, short, kind, decima
     futures = [Series("x", np.array([9.0]), np.array([[value]])) for value in values]
     nll = negative_log_likelihood(forecaster, [history] * len(futures), futures)
     shares = unit * np.exp(-np.concatenate(nll)[:, 0])
-    ((found,),) = density.next_step(forecaster, [history], threshold=1e-12, calls=10**6)
     assert shares.sum() == pytest.approx(1, abs=1e-4)
-    assert found.remainder == pytest.approx(0, abs=1e-8)
-    assert found.probabilities.sum() == pytest.approx(1, abs=1e-9)
-    places = np.round(found.values / unit).astype(int)
-    assert np.allclose(shares[places], found.probabilities, atol=1e-5)
-
-
-@any_order
-@given(alphabets, st.integers(0, 2**32), st.sampled_from(["point", "digits"]), st.integers(0, 2))
-@example(_alphabet(ENDS), 0, "point", 0)
-@example(_alphabet([*ENDS, *TENTHS]), 0, "point", 1)
-def test_no_density_is_dearer_than_told(tiny_base, alphabet, seed, form, decimals):
-    """Whatever the tokens, with nearly uniform numbers, of which most are followed."""
-    base = tiny_base("pairs")
-    base.alphabet = alphabet
-    base.shape = replace(base.shape, alphabet_rows=len(alphabet.tokens))
-    forecaster = LanguageModel(base, decimals=decimals, number_format=form)
-    forecaster.decoder.head = _Says(len(alphabet.tokens), seed, 0.1)
-    (history,) = tiny_runs.dataset(1, n_steps=5)
-    most = density.at_most(forecaster, [history], threshold=1e-4, calls=9)
-    ((one, other),) = density.next_step(forecaster, [history], threshold=1e-4, calls=9)
-    assert forecaster.usage.price.executed <= most.executed
-    assert forecaster.usage.price.coursework <= most.coursework
-    for found in (one, other):
-        total = found.probabilities.sum() + found.remainder
-        assert total == pytest.approx(1, abs=1e-9)
 
 
 @pytest.mark.parametrize("kind", KINDS)

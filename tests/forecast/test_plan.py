@@ -10,7 +10,7 @@ import tiny_runs
 
 from lvlora.answers import NOTHING
 from lvlora.errors import SettingsError
-from lvlora.forecast import density, likelihood
+from lvlora.forecast import likelihood
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.plan import OutlinedModel, row_bytes
 from lvlora.forecast.reading import view_factors
@@ -85,7 +85,7 @@ def test_long_horizons_roll_each_sample_at_its_own_scale(forecaster):
 
 
 def test_a_price_is_the_same_with_and_without_weights(forecaster, tiny_folder):
-    """For forecasts, for likelihoods and for densities."""
+    """For forecasts and for likelihoods."""
     known = outline(tiny_models.source(tiny_folder("qwen2")), forecaster.base.placement)
     plan = OutlinedModel(known, decimals=1)
     histories = _histories()
@@ -94,9 +94,7 @@ def test_a_price_is_the_same_with_and_without_weights(forecaster, tiny_folder):
     futures = [h.steps(5, 9) for h in histories]
     likely = likelihood.price(plan, histories, futures)
     assert likely == likelihood.price(forecaster, histories, futures)
-    dense = density.at_most(plan, histories, calls=3)
-    assert dense == density.at_most(forecaster, histories, calls=3)
-    assert NOTHING.executed < likely.executed < dense.executed
+    assert NOTHING.executed < likely.executed
 
 
 def test_memory_bounds_what_is_decoded_together_and_changes_nothing(tiny_base, through_torch):

@@ -1,6 +1,5 @@
 """The verbs: what they give back, what they leave behind, and what they need."""
 
-import dataclasses
 import json
 
 import numpy as np
@@ -68,19 +67,15 @@ def test_an_answer_is_what_the_command_prints_and_carries_its_arrays(asked, run_
 
 
 @pytest.mark.parametrize("limit", ["max_flops", "budget"])
-@pytest.mark.parametrize("more", [{}, {"density": True, "horizon": None}])
-def test_a_refusal_by_the_budget_leaves_nothing_behind(asked, tmp_path, more, limit):
-    settings = asked(**{limit: 1000}, output=tmp_path / "o.csv", **more)
-    work = verb.next_step_density if settings.density else verb.forecast
+def test_a_refusal_by_the_budget_leaves_nothing_behind(asked, tmp_path, limit):
+    settings = asked(**{limit: 1000}, output=tmp_path / "o.csv")
     with pytest.raises(BudgetError, match="limit 1,000"):
-        work(settings, lambda: DATA, Silent())
+        verb.forecast(settings, lambda: DATA, Silent())
     assert not (tmp_path / "o.csv").exists()
     assert not (tmp_path / "runs").exists()
 
 
 def test_what_does_not_go_together_is_refused_before_the_data_are_read(asked):
-    with pytest.raises(SettingsError, match="density and greedy"):
-        verb.next_step_density(asked(density=True, horizon=None, greedy=True), _never, Silent())
     with pytest.raises(SettingsError, match="only 1 steps are held out"):
         verb.forecast(asked(holdout=1), _never, Silent())
 
@@ -93,30 +88,16 @@ def test_a_price_needs_no_weights(asked, tiny_folder, tmp_path):
         if file.suffix != ".safetensors":
             (bare / file.name).write_bytes(file.read_bytes())
     assert tiny_models.source(bare).kind == "folder"
-    for more in ({}, {"holdout": 3}, {"density": True, "horizon": None, "density_calls": 2}):
+    for more in ({}, {"holdout": 3}):
         whole = verb.price(asked(**more), lambda: DATA, Silent())
         known = verb.price(asked(model=str(bare), **more), lambda: DATA, Silent())
         assert known.flops_at_most == whole.flops_at_most
         assert known.estimate is None
-        assert (whole.estimate is None) == ("density" in more)
+        assert whole.estimate is not None
         assert known.n_series == whole.n_series == 2
     assert not (tmp_path / "runs").exists()
     with pytest.raises(ModelError, match=r"no \*\.safetensors"):
         verb.forecast(asked(model=str(bare)), lambda: DATA, Silent())
-
-
-def test_the_density_of_a_series_is_told_and_carried(asked):
-    settings = asked(density=True, horizon=None, density_calls=2, quantiles=(0.5,))
-    one = dataclasses.replace(DATA, series=DATA.series[:1])
-    found = verb.next_step_density(settings, lambda: one, Silent())
-    (series,), ((prey, predator),) = found.record.series, found.densities
-    assert list(series.variables) == ["prey", "predator"]
-    assert series.variables["prey"].probabilities == prey.probabilities.tolist()
-    assert series.variables["predator"].given == {"prey": prey.mode}
-    assert series.variables["predator"].quantiles == {"0.5": predator.quantile(0.5)}
-    head, *rows = found.as_csv().splitlines()
-    assert head == "id,time,variable,value,width,probability,density"
-    assert len(rows) == len(prey.values) + len(predator.values)
 
 
 @pytest.mark.parametrize(
