@@ -33,7 +33,7 @@ def _steady(words: str, folder: Path) -> str:
     words = words.replace(str(folder), "FOLDER")
     words = re.sub(r"\x1b\[[0-9;]*m", "", words)
     words = re.sub(r"\d[\d.,]*(e[+-]?\d+)?", "9", words)
-    words = re.sub(r"\babout 9 ([kMG]?B|s|min|h)\b", "about 9", words)
+    words = re.sub(r"\babout 9( (min|h) 9)? ([kMG]?B|s|min|h)\b", "about 9", words)
     words = re.sub(r"[─━═]+", "─", words)
     return re.sub(r" +$", "", re.sub(r" +(?=\S)", " ", words), flags=re.MULTILINE)
 
