@@ -5,10 +5,10 @@ from contextlib import ExitStack
 from optuna import Trial
 
 from lvlora.answers import Price
-from lvlora.sweep.plan import make_plan, sampler_of, stages_of
+from lvlora.sweep.plan import make_plan, stages_of
 from lvlora.sweep.settings import SweepSettings
 from lvlora.sweep.space import Space
-from lvlora.sweep.study import SharedStudy, StudyFacts, compared
+from lvlora.sweep.study import SharedStudy, StudyFacts
 from lvlora.train.schedule import Cost
 from lvlora.train.settings import TrainSettings
 
@@ -18,11 +18,8 @@ def facts_of(settings: SweepSettings, own: Space | None = None, data: str = "abc
     stages = stages_of(settings, own)
     cost = Cost(Price(10, 20), Price(1, 2))
     return StudyFacts(
-        settings=compared(settings),
-        data=None,
+        settings=settings.model_dump(mode="json"),
         data_sha256=data,
-        sampler=sampler_of(settings, stages[0].space),
-        max_flops=settings.max_flops,
         first_entry=1,
         plan=make_plan(stages, settings, TrainSettings(), {}, lambda trial: cost),
     )

@@ -185,7 +185,7 @@ def _ledger(runs: Path) -> _Finding:
     if not (runs / FILE_NAME).exists():
         return "ok", f"none in {runs} yet; nothing was spent there", ""
     try:
-        with Ledger.for_runs(runs, create=False, reading=True) as ledger:
+        with Ledger.for_runs(runs, create=False) as ledger:
             table = ledger.table()
     except LvloraError as error:
         return "problem", error.message, error.hint

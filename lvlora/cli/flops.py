@@ -81,8 +81,7 @@ def _ledger(settings: FlopsSettings, context: CommandContext) -> None:
     from lvlora.flops.ledger import Ledger
 
     output = context.output
-    changing = settings.close is not None or settings.budget is not None
-    with Ledger.for_runs(settings.runs, create=False, reading=not changing) as ledger:
+    with Ledger.for_runs(settings.runs, create=False) as ledger:
         if settings.close is not None:
             charged = ledger.close(settings.close)
             output.note(

@@ -92,17 +92,17 @@ def _price_sweep(
             f"stage {stage.name}: says neither max_flops nor max_steps",
             "Without them a sweep would take all of the budget.",
         )
-    _, study, _ = prepare_search(settings, lambda: dataset, stage.sources, Silent(), None)
+    _, study = prepare_search(settings, lambda: dataset, stage.sources, Silent(), None)
     plan = study.plan
     base = shared_settings(settings, plan).model_copy(update={"max_steps": 1})
     # its adapter is one of its last part's; only these settings change how it forecasts
     trials = {
         (trial.rank, trial.targets, trial.layers, trial.decimals): trial
-        for trial in (with_params(base, point) for point in points_to_price(plan.stages)[0])
+        for trial in (with_params(base, point) for point in points_to_price(plan.stages))
     }
-    parts = ", ".join(f"{part.n_trials} {part.name}" for part in plan.stages)
+    parts = ", ".join(f"{part.trials} {part.stage}" for part in plan.stages)
     adapters = [_forecasting(plan_run(trial, dataset)) for trial in trials.values()]
-    return f"{plan.n_trials} trials ({parts})", plan.at_most, adapters
+    return f"{plan.trials} trials ({parts})", plan.flops_at_most, adapters
 
 
 def _price_evaluation(

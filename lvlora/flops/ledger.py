@@ -1,30 +1,46 @@
 """The ledger: what was spent, what is promised, and that together they stay within the budget.
 
 A spender reserves before it runs and settles after. An open entry is charged in full, so a killed
-process never makes the sum too small. Reserving is one `BEGIN IMMEDIATE` transaction, so any number
-of processes may do it at once and the budget is still never passed.
+process never makes the sum too small. Reserving is one `BEGIN IMMEDIATE` transaction of a SQLite
+file, so any number of processes may do it at once and the budget is still never passed.
 """
 
 from __future__ import annotations
 
 import operator
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from os.path import lexists
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from lvlora.answers import NOTHING, Price
-from lvlora.errors import BudgetError, DataError, LvloraError, SettingsError
+from lvlora.errors import BudgetError, DataError, LvloraError, SettingsError, reason
 from lvlora.flops.answers import FlopsLedger, LedgerRow
-from lvlora.flops.ledger_file import LedgerFile
 from lvlora.flops.rows import Budget, Row, Spender, now, other_living_process, parsed, this_process
 from lvlora.settings.base import Convention
 from lvlora.settings.shared import BudgetSettings
 
 FILE_NAME = "ledger.sqlite"
+_BUSY_SECONDS = 60.0
+_APPLICATION_ID = 0x6C766C6F  # "lvlo": tells a ledger from any other SQLite file
+_VERSION = 3
+_TABLES = f"""
+    BEGIN IMMEDIATE;
+    CREATE TABLE IF NOT EXISTS entry (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, record TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE IF NOT EXISTS budget (
+        id INTEGER PRIMARY KEY CHECK (id = 1), record TEXT NOT NULL
+    ) STRICT;
+    PRAGMA user_version = {_VERSION};
+    PRAGMA application_id = {_APPLICATION_ID};
+    COMMIT;
+"""
+"""Records are JSON: a count of FLOPs may pass 2^63, SQLite's largest integer."""
 
 
 @dataclass(frozen=True)
@@ -93,16 +109,43 @@ def entries_of_study(rows: Sequence[Row], study: str, first_entry: int) -> list[
     return [row for row in rows if row.run.startswith(f"{study}/") and row.id >= first_entry]
 
 
-class Ledger(LedgerFile):
-    """The ledger in one SQLite file; use it as a context manager, or call `disconnect`."""
+class Ledger:
+    """The ledger in one SQLite file; use it as a context manager, or call `disconnect`.
+
+    Args:
+        path: the file; made, with its folder, when it is missing.
+
+    Raises:
+        DataError: the file is no ledger, is damaged, or was written by another version of lvlora.
+        LvloraError: it cannot be used: permissions, a full disk, another process that holds it.
+        SettingsError: it is a link to nothing, a device, a pipe or a folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        if lexists(self.path) and not self.path.is_file():
+            raise SettingsError(
+                f"{self.path}: the ledger is not a regular file",
+                "Remove it, or keep the runs in another folder: --runs.",
+            )
+        with self._errors():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
+            try:
+                # a commit must outlive a power failure, or the sum could be too small
+                self._db.execute("PRAGMA synchronous = FULL")
+                if not self._is_ledger():
+                    self._db.executescript(_TABLES)
+            except BaseException:
+                self._db.close()
+                raise
 
     @classmethod
-    def for_runs(cls, runs_dir: Path, *, create: bool = True, reading: bool = False) -> Ledger:
+    def for_runs(cls, runs_dir: Path, *, create: bool = True) -> Ledger:
         """Open the ledger of a folder of runs.
 
         Args:
             create: make one where there is none.
-            reading: nothing will be written, so that one that can't be written will do.
 
         Raises:
             DataError: there is none and ``create`` is false.
@@ -113,7 +156,17 @@ class Ledger(LedgerFile):
                 f"{path}: there is no ledger",
                 "It is made by the first command that spends FLOPs; --runs names another folder.",
             )
-        return cls(path, reading=reading)
+        return cls(path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.disconnect()
+
+    def disconnect(self) -> None:
+        """Close the file."""
+        self._db.close()
 
     def set_budget(
         self, budget: int | Literal["none"], convention: Convention, *, by: str = ""
@@ -123,13 +176,13 @@ class Ledger(LedgerFile):
         Args:
             by: the command that does.
         """
-        with self.transaction() as db:
+        with self._transaction() as db:
             _write_budget(db, Budget.after(budget, convention), by)
 
     def budget(self) -> Budget | None:
         """Return the project's budget, if there is one."""
-        with self.errors():
-            return _read_budget(self.connection())
+        with self._errors():
+            return _read_budget(self._db)
 
     def reserve(
         self, run: str, wanted: Mapping[str, Wanted], spender: Spender, limits: Limits = NO_LIMITS
@@ -160,7 +213,7 @@ class Ledger(LedgerFile):
             for phase, one in wanted.items()
         }
         price = sum((row.reserved for row in rows.values()), NOTHING)
-        with self.transaction() as db:
+        with self._transaction() as db:
             limits.check(price, _read_rows(db), run, _read_budget(db))
             if limits.budget is not None:
                 new = Budget.after(limits.budget, limits.convention)
@@ -189,7 +242,7 @@ class Ledger(LedgerFile):
             LvloraError: another process took the entry over; what this one spent is charged still.
         """
         spent = _checked(spent)
-        with self.transaction() as db:
+        with self._transaction() as db:
             row = next(iter(_read_rows(db, "WHERE id = ?", held.id)), held.changed(status="closed"))
             is_lost = row.status != "open" or row.holder != held.holder
             beyond = (spent - row.spent) | NOTHING
@@ -222,7 +275,7 @@ class Ledger(LedgerFile):
             SettingsError: the run has no open entry.
             LvloraError: the process that holds it is still alive.
         """
-        with self.transaction() as db:
+        with self._transaction() as db:
             rows = [row for row in _read_rows(db) if row.status == "open"]
             of_run = [row for row in rows if row.run == run]
             if not of_run:
@@ -243,8 +296,8 @@ class Ledger(LedgerFile):
 
     def rows(self) -> list[Row]:
         """Return every entry, oldest first."""
-        with self.errors():
-            return _read_rows(self.connection())
+        with self._errors():
+            return _read_rows(self._db)
 
     def charged(self) -> Price:
         """Return spent and promised FLOPs of all runs together."""
@@ -252,7 +305,7 @@ class Ledger(LedgerFile):
 
     def table(self) -> FlopsLedger:
         """Return what every run cost, its share of the budget, and the sums."""
-        with self.transaction("DEFERRED") as db:  # rows and budget of one moment
+        with self._transaction("DEFERRED") as db:  # rows and budget of one moment
             rows, budget = _read_rows(db), _read_budget(db)
         total = sum((row.charged for row in rows), NOTHING)
         unsettled = sum((row.charged for row in rows if row.status == "open"), NOTHING)
@@ -283,6 +336,57 @@ class Ledger(LedgerFile):
             budget_set_by=None if budget is None else budget.set_by,
         )
 
+    def _is_ledger(self) -> bool:
+        """Whether the file is a ledger; False for a new one."""
+        with self._transaction("DEFERRED") as db:  # another process may make it one right now
+            application, version, n_tables = (
+                db.execute(question).fetchone()[0]
+                for question in (
+                    "PRAGMA application_id",
+                    "PRAGMA user_version",
+                    "SELECT count(*) FROM sqlite_master",
+                )
+            )
+        if application == _APPLICATION_ID and version == _VERSION:
+            return True
+        if application == _APPLICATION_ID or n_tables:
+            raise DataError(
+                f"{self.path}: not lvlora's ledger, or written by another version of lvlora",
+                "Read it with that version, or keep the runs in another folder: --runs.",
+            )
+        return False
+
+    @contextmanager
+    def _transaction(self, mode: str = "IMMEDIATE") -> Iterator[sqlite3.Connection]:
+        """Do all of a block or nothing; IMMEDIATE waits for other writers first."""
+        with self._errors():
+            self._db.execute(f"BEGIN {mode}")
+            try:
+                yield self._db
+            except BaseException:
+                # a full disk may have ended the transaction already
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Turn SQLite's errors into ones that name the file and say what to do."""
+        try:
+            yield
+        except (sqlite3.OperationalError, OSError) as error:
+            raise LvloraError(
+                f"{self.path}: the ledger cannot be used: {reason(error)}",
+                "Check the folder's permissions, free space, and other processes that hold it; "
+                "--runs names another folder.",
+            ) from None
+        except (sqlite3.DatabaseError, ValueError) as error:
+            raise DataError(
+                f"{self.path}: not a ledger, or damaged: {reason(error)}",
+                "Move the file away to start a new ledger; what it counted is then not counted.",
+            ) from None
+
 
 def check_limits(
     settings: BudgetSettings, at_most: Price, *, max_flops: int | None, run: str = ""
@@ -305,7 +409,7 @@ def entries(runs: Path) -> list[Row]:
     """Return the entries of the ledger of a folder of runs, oldest first; none without a ledger."""
     if not lexists(runs / FILE_NAME):
         return []
-    with Ledger.for_runs(runs, reading=True) as ledger:
+    with Ledger.for_runs(runs) as ledger:
         return ledger.rows()
 
 
@@ -313,7 +417,7 @@ def recorded_budget(runs: Path) -> Budget | None:
     """Return the budget in the ledger of a folder of runs, if there is one."""
     if not lexists(runs / FILE_NAME):
         return None
-    with Ledger.for_runs(runs, reading=True) as ledger:
+    with Ledger.for_runs(runs) as ledger:
         return ledger.budget()
 
 

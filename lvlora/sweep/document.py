@@ -12,7 +12,8 @@ import numpy as np
 from lvlora import numbers
 from lvlora.report.document import Block, Cell, Document, Facts, Picture, Points, Section, Table
 from lvlora.report.drawing import style
-from lvlora.sweep.record import PlanSummary, Sweep, SweepPlan, Trial
+from lvlora.sweep.plan import SearchPlan
+from lvlora.sweep.record import Sweep, SweepPlan, Trial
 from lvlora.sweep.space import Space, merged, show
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def document(record: Sweep) -> Document:
         lead = f"Best: trial {record.best.trial} ({chosen}), {metric_of(record)} {value}."
     command = "" if record.command is None else f"Train with these settings: {record.command}"
     sections = (
-        Section("Trials", [_trials(record), *_progress(record)] if record.table else []),
+        Section("Trials", [_trials(record), _progress(record)] if record.table else []),
         Section("Best settings", [command] if command else [], more=True),
         Section("Figures", pictures_of(record), more=True),
         Section("Plan", _plan(record.plan, record.limit), more=True),
@@ -60,11 +61,11 @@ def plan_document(planned: SweepPlan, limit: int | None) -> Document:
     return Document(title=f"Plan of {planned.study}", sections=(Section("Stages", blocks),))
 
 
-def _plan(plan: PlanSummary, limit: int | None) -> list[Block]:
+def _plan(plan: SearchPlan, limit: int | None) -> list[Block]:
     rows: list[list[Cell]] = [
         [
             *(stage.stage, stage.trials),
-            Space(stage.space).text() or "the best so far, longer",
+            stage.space.text() or "the best so far, longer",
             " – ".join(numbers.count(n) for n in dict.fromkeys(stage.steps)),
             *(stage.flops_at_most.executed, stage.flops_at_most.coursework),
         ]
@@ -73,7 +74,7 @@ def _plan(plan: PlanSummary, limit: int | None) -> list[Block]:
     most = plan.flops_at_most
     if len(rows) > 1:
         rows.append(["together", plan.trials, "", "", most.executed, most.coursework])
-    counted = getattr(most, plan.convention)
+    counted = most.of(plan.convention)
     caption = f"{numbers.flops(counted)} FLOPs at most{_share(counted, limit)}, {plan.convention}"
     often = "as --validate-every says"
     if plan.validations is not None:
@@ -90,42 +91,43 @@ def _plan(plan: PlanSummary, limit: int | None) -> list[Block]:
 def _trials(record: Sweep) -> Table:
     names = list(dict.fromkeys(name for trial in record.table for name in trial.params))
     staged = len({trial.stage for trial in record.table}) > 1
-
-    def row(trial: Trial) -> list[Cell]:
-        return [
+    rows: list[list[Cell]] = [
+        [
             f"trial {trial.trial}",
             *([trial.stage] * staged),
-            *(_param(trial.params.get(name)) for name in names),
+            *(show(trial.params[name]) if name in trial.params else None for name in names),
             *(trial.mae, trial.loss, trial.steps, trial.flops),
             trial.state + (f": {trial.reason}" if trial.reason else ""),
         ]
-
+        for trial in record.table
+    ]
     titles = [name.replace("_", " ") for name in names]
     head = ["trial", *(["stage"] * staged), *titles, "MAE", "loss", "steps", "FLOPs", "state"]
-    best = None if record.best is None else record.best.trial
-    marked = [i for i, trial in enumerate(record.table) if trial.trial == best]
-    return Table("Every trial; the best is marked", head, list(map(row, record.table)), marked)
+    marked = [i for i, trial in enumerate(record.table) if trial == record.best]
+    return Table("Every trial; the best is marked", head, rows, marked)
 
 
-def _param(value: bool | int | float | str | None) -> Cell:
-    return None if value is None else show(value)
-
-
-def _progress(record: Sweep) -> list[Block]:
+def _progress(record: Sweep) -> str:
     done = record.trials.complete + record.trials.failed
-    spent = getattr(record.flops, record.convention)
-    lines = [
-        f"{done} of {record.trials.planned} trials, {numbers.flops(spent)} "
-        f"FLOPs{_share(spent, record.limit)}, {record.convention}."
-    ]
+    spent = record.flops.of(record.convention)
+    left = ""
     if record.seconds_left is not None:
         duration = numbers.duration(record.seconds_left)
-        lines.append(f"About {duration} of training left, by one process.")
-    return [" ".join(lines)]
+        left = f" About {duration} of training left, by one process."
+    return (
+        f"{done} of {record.trials.planned} trials, {numbers.flops(spent)} "
+        f"FLOPs{_share(spent, record.limit)}, {record.convention}.{left}"
+    )
 
 
 def _share(spent: int, limit: int | None) -> str:
     return f" of {numbers.flops(limit)} ({numbers.share(spent / limit)})" if limit else ""
+
+
+def metric_of(record: Sweep) -> str:
+    """Return the name of a trial's value."""
+    has_mae = any(trial.mae is not None for trial in record.table)
+    return "validation MAE" if has_mae else "validation loss"
 
 
 def pictures_of(record: Sweep) -> list[Picture]:
@@ -133,8 +135,7 @@ def pictures_of(record: Sweep) -> list[Picture]:
     valued = [trial for trial in record.table if trial.value is not None]
     if not valued:
         return []
-    metric = metric_of(record)
-    space = merged(Space(stage.space) for stage in record.plan.stages)
+    metric, space = metric_of(record), merged(stage.space for stage in record.plan.stages)
     return [
         Picture(
             "The error of each trial against its FLOPs",
@@ -147,14 +148,6 @@ def pictures_of(record: Sweep) -> list[Picture]:
             name="error-by-setting",
         ),
     ]
-
-
-def metric_of(record: Sweep) -> str:
-    """Return the name of a trial's value."""
-    valued = [trial for trial in record.table if trial.value is not None]
-    if not valued:
-        return "validation error"
-    return "validation loss" if valued[0].mae is None else "validation MAE"
 
 
 def error_by_flops_figure(trials: Sequence[Trial], metric: str) -> Figure:
@@ -177,7 +170,7 @@ def error_by_setting_figure(trials: Sequence[Trial], space: Space, metric: str) 
     study = optuna.create_study()
     for trial in trials:
         taken = optuna.trial.FixedTrial(trial.params)
-        Space({name: space.dimensions[name] for name in trial.params}).suggest(taken)
+        Space({name: space.root[name] for name in trial.params}).suggest(taken)
         study.add_trial(
             optuna.trial.create_trial(
                 value=trial.value, params=taken.params, distributions=taken.distributions

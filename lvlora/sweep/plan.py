@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
-from lvlora.answers import NOTHING, Price
+from lvlora.answers import NOTHING, Price, Shape
 from lvlora.errors import BudgetError, SettingsError
+from lvlora.settings.base import Convention
 from lvlora.sweep.settings import SweepSettings
 from lvlora.sweep.space import PRICED, Params, Space, merged, with_params
 from lvlora.train.schedule import DEFAULT_STEPS, USUAL, Cost, Validations, validation_choices
@@ -27,49 +28,64 @@ _VALIDATED = 0.25
 gives a twentieth; trials are compared by nothing else."""
 
 
-@dataclass(frozen=True)
-class Stage:
-    """Trials that are compared with each other, and what each of them gets.
+class Stage(Shape):
+    """Trials that are compared with each other, and what each of them gets."""
 
-    Attributes:
-        space: the settings that are searched here.
-        n_trials: number of trials; points: the settings of each, None where they are sampled.
-        percent: of the limit, for all its trials together.
-        times: its steps are this many times those of a search.
-        follows: it starts from the best of the stage before.
-        steps: optimiser steps of a trial; None: as many as ``caps`` buy.
-        caps: convention → FLOPs that a trial may cost.
-        validations: of each trial, where the settings do not say.
-        at_most: the price bound of one trial; together: of all of them.
-        fewest, largest: steps of the dearest and the cheapest trial.
-    """
-
-    name: str
+    stage: str
+    trials: int
     space: Space
-    n_trials: int
-    points: tuple[Params, ...] | None
-    percent: int
+    """Setting → its values, or its range."""
+    points: tuple[Params, ...] | None = None
+    """Settings of each trial; null where they are sampled."""
+    percent: int = 100
+    """Of the limit, for all its trials together."""
     times: int = 1
+    """Its steps are this many times those of a search."""
     follows: bool = False
-    steps: int | None = None
-    caps: dict[str, int] = field(default_factory=dict)
-    validations: Validations = USUAL
-    at_most: Price = NOTHING
-    together: Price = NOTHING
-    fewest: int = 0
-    largest: int = 0
+    """It starts from the best of the stage before."""
+    trial_steps: int | None = None
+    """Optimiser steps of a trial; null: as many as ``caps`` buy."""
+    caps: dict[str, int] = Field(default_factory=dict)
+    """Convention → FLOPs that a trial may cost."""
+    steps: tuple[int, int] = (0, 0)
+    """[fewest, most] of a trial."""
+    trial_at_most: Price = NOTHING
+    """Of the dearest trial."""
+    flops_at_most: Price = NOTHING
+    """Of all trials together."""
 
     @property
     def subject(self) -> tuple[object, ...]:
         """The searched settings, whatever they may cost."""
-        return self.name, self.space, self.n_trials, self.points
+        return self.stage, self.space, self.trials, self.points
 
     def steps_of(self, settings: TrainSettings, cost: Cost) -> int:
         """Return the steps of a trial with these settings."""
-        if self.steps is not None:
-            return self.steps
-        cost = replace(cost, times=self.validations.times)
+        if self.trial_steps is not None:
+            return self.trial_steps
         return min(cost.steps_within(settings, cap, c) for c, cap in self.caps.items())
+
+
+class SearchPlan(Shape):
+    """Stages, trials and FLOPs of a sweep before it begins; the FLOPs are without repeats."""
+
+    stages: Annotated[list[Stage], Field(min_length=1)]
+    trials: int
+    flops_at_most: Price
+    convention: Convention
+    validation_series: int
+    """Scored in each validation of a trial, if there are as many."""
+    validations: int | None
+    """Upper bound for a trial, beside the one before its first step; null: by --validate-every."""
+
+    def stage_of(self, slot: int) -> int:
+        """Return the stage of the ``slot``-th trial of the whole sweep."""
+        return next(i for i in range(len(self.stages)) if slot in self.slots(i))
+
+    def slots(self, index: int) -> range:
+        """Return the trials of a stage."""
+        first = sum(stage.trials for stage in self.stages[:index])
+        return range(first, first + self.stages[index].trials)
 
 
 QUICK = Space({"learning_rate": (3e-4, 1e-3, 3e-3), "rank": (2, 8)})
@@ -77,67 +93,43 @@ COURSEWORK = Space({"learning_rate": (1e-5, 5e-5, 1e-4), "rank": (2, 4, 8)})
 COURSEWORK_CONTEXT = Space({"seq_len": (128, 512, 768)})
 
 
-@dataclass(frozen=True)
-class SearchPlan:
-    """The stages in their order."""
-
-    stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
-
-    @property
-    def at_most(self) -> Price:
-        """The most that the whole sweep costs, without repeats."""
-        return sum((stage.together for stage in self.stages), NOTHING)
-
-    @property
-    def validations(self) -> Validations:
-        """Those of every trial, so that trials can be compared."""
-        return self.stages[0].validations
-
-    @property
-    def n_trials(self) -> int:
-        """Trials of all stages."""
-        return sum(stage.n_trials for stage in self.stages)
-
-    def stage_of(self, slot: int) -> int:
-        """Return the stage of the ``slot``-th trial of the whole sweep."""
-        for index in range(len(self.stages)):
-            if slot in self.slots(index):
-                return index
-        raise IndexError(slot)
-
-    def slots(self, index: int) -> range:
-        """Return the trials of a stage."""
-        first = sum(stage.n_trials for stage in self.stages[:index])
-        return range(first, first + self.stages[index].n_trials)
-
-
-def stages_of(settings: SweepSettings, space: Space | None) -> tuple[Stage, ...]:
-    """Return the stages of these settings; ``space`` is that of ``--space``.
+def stages_of(settings: SweepSettings, space: Space | None) -> list[Stage]:
+    """Return the stages of these settings, without prices; ``space`` is that of ``--space``.
 
     Raises:
         SettingsError: the sampler does not suit the space.
     """
+
+    def grid(name: str, space: Space, points: list[Params], percent: int, times: int = 1) -> Stage:
+        return Stage(
+            stage=name,
+            trials=len(points),
+            space=space,
+            points=tuple(points),
+            percent=percent,
+            times=times,
+            follows=name in ("context", "final"),
+        )
+
     if space is None and settings.preset == "coursework":
         if settings.sampler not in ("auto", "grid") or settings.trials is not None:
             raise SettingsError(
                 "--preset coursework is a fixed grid: --sampler and --trials are not for it",
                 "Write its values to a file and give that with --space.",
             )
-        grid, contexts = COURSEWORK.points(), COURSEWORK_CONTEXT.points()
-        return (
-            Stage("search", COURSEWORK, len(grid), tuple(grid), 50),
-            Stage("context", COURSEWORK_CONTEXT, len(contexts), tuple(contexts), 20, follows=True),
-            Stage("final", Space({}), 1, ({},), 30, _FINAL_TIMES, follows=True),
-        )
+        return [
+            grid("search", COURSEWORK, COURSEWORK.points(), 50),
+            grid("context", COURSEWORK_CONTEXT, COURSEWORK_CONTEXT.points(), 20),
+            grid("final", Space({}), [{}], 30, _FINAL_TIMES),
+        ]
     space = space or QUICK
     if sampler_of(settings, space) != "grid":
-        n_trials = settings.trials or SAMPLED_TRIALS
-        return (Stage("search", space, n_trials, None, 100),)
+        return [Stage(stage="search", trials=settings.trials or SAMPLED_TRIALS, space=space)]
     points = space.points()
     if settings.trials is not None and settings.trials < len(points):
         order = np.random.default_rng(settings.seed).permutation(len(points))
         points = [points[i] for i in sorted(order[: settings.trials])]
-    return (Stage("search", space, len(points), tuple(points), 100),)
+    return [grid("search", space, points, 100)]
 
 
 def sampler_of(settings: SweepSettings, space: Space) -> str:
@@ -157,9 +149,8 @@ def make_plan(
     """Give every stage its share, or refuse.
 
     Steps follow from the limits where the settings name a limit and no steps: every trial of a
-    stage then gets the same FLOPs, so a shorter context means more steps.
-
-    How thoroughly trials are validated follows from them, too, unless the settings say so.
+    stage then gets the same FLOPs, so a shorter context means more steps. How thoroughly trials are
+    validated follows from them, too, unless the settings say so.
 
     Args:
         base: what all trials share, without a number of series to validate unless one is given.
@@ -178,34 +169,39 @@ def make_plan(
             known[key] = price(trial)
         return known[key]
 
-    derived = settings.max_steps is None and not (
-        settings.max_flops is None and settings.budget_flops is None
+    derived = settings.max_steps is None and (
+        settings.max_flops is not None or settings.budget_flops is not None
     )
     how = Validations(base.validation_series or USUAL.series, USUAL.times)
     if derived:
         choices = validation_choices(base.validation_series, often=settings.patience > 0)
         usual = base.model_copy(update={"validation_series": choices[0].series})
-        trials = [with_params(usual, p) for p in points_to_price(stages[:1])[0]]
+        trials = [with_params(usual, point) for point in points_to_price(stages[:1])]
         how = _affordable(choices, trials, _caps(stages[0], limits), cost_of)
     base = base.model_copy(update={"validation_series": how.series})
     planned = []
     for index, stage in enumerate(stages):
         for point in [*(stage.points or ()), *stage.space.corners()]:
             with_params(base, point)  # says what does not go together, of all points
-        points, exact = points_to_price(stages[: index + 1])
-        draft = replace(
-            stage,
-            steps=None if derived else stage.times * (settings.max_steps or DEFAULT_STEPS),
-            caps=_caps(stage, limits) if derived else {},
-            validations=how,
+        steps = None if derived else stage.times * (settings.max_steps or DEFAULT_STEPS)
+        caps = _caps(stage, limits) if derived else {}
+        trials = [with_params(base, point) for point in points_to_price(stages[: index + 1])]
+        costs = [(trial, replace(cost_of(trial), times=how.times)) for trial in trials]
+        planned.append(
+            _priced(stage.model_copy(update={"trial_steps": steps, "caps": caps}), costs)
         )
-        trials = [with_params(base, point) for point in points]
-        planned.append(_priced(draft, trials, exact, cost_of))
-    plan = SearchPlan(tuple(planned))
+    plan = SearchPlan(
+        stages=planned,
+        trials=sum(stage.trials for stage in planned),
+        flops_at_most=sum((stage.flops_at_most for stage in planned), NOTHING),
+        convention=settings.convention,
+        validation_series=how.series,
+        validations=None if settings.validate_every else how.times,
+    )
     for convention, limit in limits.items():
-        if plan.at_most.of(convention) > limit:
+        if plan.flops_at_most.of(convention) > limit:
             raise BudgetError(
-                f"the sweep may cost {plan.at_most.of(convention):,} FLOPs ({convention}), "
+                f"the sweep may cost {plan.flops_at_most.of(convention):,} FLOPs ({convention}), "
                 f"{limit:,} may be spent",
                 "Leave out --max-steps to get as many steps as fit, or name that limit with "
                 "--max-flops; fewer --trials and --validation-series cost less, too.",
@@ -216,7 +212,7 @@ def make_plan(
 def _caps(stage: Stage, limits: Mapping[str, int]) -> dict[str, int]:
     """Return convention → FLOPs that each trial of a stage may cost."""
     shared = {c: limit * (100 - SPARE_PERCENT) // 100 for c, limit in limits.items()}
-    return {c: s * stage.percent // (100 * stage.n_trials) for c, s in shared.items()}
+    return {c: s * stage.percent // (100 * stage.trials) for c, s in shared.items()}
 
 
 def _affordable(
@@ -241,51 +237,46 @@ def _affordable(
     return next(fitting, choices[-1])
 
 
-def points_to_price(stages: Sequence[Stage]) -> tuple[list[Params], bool]:
-    """Return settings among which the dearest trial of the last stage is.
-
-    Returns:
-        the settings, and whether they are its trials themselves.
-    """
+def points_to_price(stages: Sequence[Stage]) -> list[Params]:
+    """Return settings among which the dearest trial of the last stage is."""
     last = stages[-1]
-    if last.points is not None and not last.follows:
-        return list(last.points), True
-    before = [stage.space for stage in stages] if last.follows else [last.space]
-    return merged(before).corners(), False
+    if _is_exact(last):
+        return list(last.points or ())
+    return merged([s.space for s in stages] if last.follows else [last.space]).corners()
 
 
-def _priced(
-    stage: Stage,
-    trials: Sequence[TrainSettings],
-    exact: bool,
-    cost_of: Callable[[TrainSettings], Cost],
-) -> Stage:
-    """Return a stage with its prices.
+def _is_exact(stage: Stage) -> bool:
+    """Whether the settings of all its trials are known beforehand."""
+    return stage.points is not None and not stage.follows
 
-    Args:
-        trials: among which its dearest is; exact: they are its trials themselves.
-    """
+
+def _priced(stage: Stage, trials: Sequence[tuple[TrainSettings, Cost]]) -> Stage:
+    """Return a stage with its prices, which its dearest trial decides."""
     counts, prices = [], []
-    for trial in trials:
-        cost = replace(cost_of(trial), times=stage.validations.times)
-        n_steps = stage.steps_of(trial, cost)
+    for settings, cost in trials:
+        n_steps = stage.steps_of(settings, cost)
         if n_steps < 1:
             convention, cap = min(stage.caps.items(), key=lambda item: item[1])
-            needed = cost.of_run(trial, 1).of(convention)
+            needed = cost.of_run(settings, 1).of(convention)
             raise BudgetError(
-                f"stage {stage.name}: each of its trials gets {cap:,} FLOPs ({convention}); one "
+                f"stage {stage.stage}: each of its trials gets {cap:,} FLOPs ({convention}); one "
                 f"step with its validations costs {needed:,}",
                 "Raise the limit, validate fewer series (--validation-series), or use fewer "
                 "--trials, a smaller --batch-size or --seq-len.",
             )
         counts.append(n_steps)
-        prices.append(cost.of_run(trial, n_steps))
+        prices.append(cost.of_run(settings, n_steps))
     at_most = NOTHING
     for one in prices:
         at_most = at_most | one
-    if not exact:  # what lies between the corners may fill its caps better than they do
+    together = sum(prices, NOTHING)
+    if not _is_exact(stage):  # what lies between the corners may fill its caps better than they do
         at_most = at_most | Price(**{**NOTHING.to_dict(), **stage.caps})
-    together = sum(prices, NOTHING) if exact else stage.n_trials * at_most
-    return replace(
-        stage, at_most=at_most, together=together, fewest=min(counts), largest=max(counts)
+        together = stage.trials * at_most
+    return stage.model_copy(
+        update={
+            "steps": (min(counts), max(counts)),
+            "trial_at_most": at_most,
+            "flops_at_most": together,
+        }
     )

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from lvlora import numbers
@@ -29,31 +29,14 @@ from lvlora.model.loading import has_weights
 from lvlora.narrator import Narrator
 from lvlora.report.page import PAGE, write_page
 from lvlora.sweep.document import document
-from lvlora.sweep.plan import SearchPlan, Stage, make_plan, points_to_price, sampler_of, stages_of
-from lvlora.sweep.record import (
-    Sweep,
-    SweepPlan,
-    limit_of,
-    outcome_of,
-    plan_summary,
-    record_of,
-    shared_settings,
-)
+from lvlora.sweep.plan import SearchPlan, Stage, make_plan, points_to_price, stages_of
+from lvlora.sweep.record import Sweep, SweepPlan, limit_of, record_of, shared_settings, trial_of
 from lvlora.sweep.settings import SweepSettings
-from lvlora.sweep.space import Space, read_space, show, with_params
-from lvlora.sweep.study import (
-    JOURNAL,
-    SharedStudy,
-    StudyFacts,
-    TrialFolder,
-    compared,
-    folder_of,
-    slot_of,
-    trial_folder,
-)
+from lvlora.sweep.space import Space, merged, read_space, show, with_params
+from lvlora.sweep.study import JOURNAL, SharedStudy, StudyFacts, folder_of, slot_of, trial_folder
 from lvlora.train import checkpoint, validation
 from lvlora.train.fine_tune import estimate_run
-from lvlora.train.loop import Loaded, load_run
+from lvlora.train.loop import load_run
 from lvlora.train.plan import Plan, plan_run
 from lvlora.train.process import StopRequest
 from lvlora.train.record import Observer, Train
@@ -97,17 +80,17 @@ def run_search(
             is reached later ends the search with its answer, whose ``stopped_by`` names it.)
         RunStopped: a signal came; everything is saved.
     """
-    dataset, facts, study = prepare(settings, read, sources, narrator, space)
+    dataset, facts = prepare(settings, read, sources, narrator, space)
     # its plan may not be ours: another process may have made the study just now
-    study = study or SharedStudy.make(settings, facts)
+    study = SharedStudy.find(settings) or SharedStudy.make(settings, facts)
     stopped_by: str | None = None
-    if study.unfinished():
-        most = numbers.flops(study.plan.at_most.of(settings.convention))
-        narrator.note(
-            f"{study.plan.n_trials} trials, at most {most} FLOPs ({settings.convention})."
-        )
-        refusal = _Search(settings, study, dataset, sources, narrator, observer).run()
-        stopped_by = None if refusal is None else refusal.message
+    if study.open_slots():
+        most = numbers.flops(study.plan.flops_at_most.of(settings.convention))
+        narrator.note(f"{study.plan.trials} trials, at most {most} FLOPs ({settings.convention}).")
+        try:
+            _Search(settings, study, dataset, sources, narrator, observer).run()
+        except BudgetError as refusal:
+            stopped_by = refusal.message
     else:
         narrator.note(f"Study {settings.study} is finished; nothing is left to do.")
     record = record_of(study, settings, in_file=in_file, stopped_by=stopped_by)
@@ -127,14 +110,13 @@ def plan_search(
 
     One trial is measured, where there are weights; the others take as much time a FLOP.
     """
-    dataset, facts, _ = prepare(settings, read, sources, narrator, None)
+    dataset, facts = prepare(settings, read, sources, narrator, None)
     estimate: Estimate | None = None
     if has_weights(resolve(settings.model, settings.revision)):
         estimate = _measured(facts.plan, settings, dataset)
     else:
         narrator.note("The weights are not here, so time and memory were not measured.")
-    summary = plan_summary(facts.plan, settings)
-    return SweepPlan(study=settings.study, plan=summary, estimate=estimate)
+    return SweepPlan(study=settings.study, plan=facts.plan, estimate=estimate)
 
 
 def search_status(settings: SweepSettings) -> Sweep:
@@ -150,7 +132,8 @@ def search_status(settings: SweepSettings) -> Sweep:
             f"--status: there is no study {settings.study} in {settings.runs}",
             f"{meant(settings.study, names)}--study names another, --runs another folder.",
         )
-    return record_of(study, study.original)
+    place = {"runs": settings.runs, "study": settings.study}
+    return record_of(study, SweepSettings.model_validate({**study.facts.settings, **place}))
 
 
 def _measured(plan: SearchPlan, settings: SweepSettings, dataset: Dataset) -> Estimate:
@@ -158,17 +141,17 @@ def _measured(plan: SearchPlan, settings: SweepSettings, dataset: Dataset) -> Es
     base = shared_settings(settings, plan)
     trials = [
         (with_params(base, point), stage)
-        for i, stage in enumerate(plan.stages)
-        for point in points_to_price(plan.stages[: i + 1])[0]
+        for number, stage in enumerate(plan.stages, 1)
+        for point in points_to_price(plan.stages[:number])
     ]
     largest, stage = max(trials, key=lambda t: (t[0].batch_size * t[0].seq_len, t[0].rank))
     begin = time.perf_counter()
-    loaded = load_run(plan_trial(largest, dataset, stage))
+    loaded = load_run(plan_trial(largest, dataset, stage, plan.validations))
     loading = time.perf_counter() - begin
     one = estimate_run(loaded)
-    seconds = one.seconds * plan.at_most.executed / loaded.plan.at_most().executed
+    seconds = one.seconds * plan.flops_at_most.executed / loaded.plan.at_most().executed
     return Estimate(
-        seconds=seconds + loading * plan.n_trials + REPORT_SECONDS,
+        seconds=seconds + loading * plan.trials + REPORT_SECONDS,
         peak_bytes=one.peak_bytes,
         probe_flops=one.probe_flops,
     )
@@ -180,8 +163,8 @@ def prepare(
     sources: Mapping[str, str],
     narrator: Narrator,
     space: Space | None,
-) -> tuple[Dataset, StudyFacts, SharedStudy | None]:
-    """Return the data, the subject of a study, and the study if it is there; nothing is made.
+) -> tuple[Dataset, StudyFacts]:
+    """Return the data and the subject of a study, which may be there already; nothing is made.
 
     Raises:
         LvloraError: as `run_search`, before its first trial.
@@ -191,32 +174,25 @@ def prepare(
     dataset = read()
     sha256 = dataset.sha256()
     n_held_out = validation.held_out_steps(settings, dataset)
-    subject = compared(settings.model_copy(update={"validation_steps": n_held_out}))
+    subject = settings.model_copy(update={"validation_steps": n_held_out}).model_dump(mode="json")
     study = SharedStudy.find(settings)
     if study is not None:
         study.facts.check(settings.study, subject, stages, sha256)
-        return dataset, study.facts, study
+        return dataset, study.facts
     note = resolve(settings.model, settings.revision).note
     if note:
         narrator.note(note)
     limits, first_entry = _limits(settings)
     base = shared_settings(settings, None)
     plan = make_plan(stages, settings, base, limits, lambda s: plan_step(s, dataset).cost)
-    facts = StudyFacts(
-        settings=subject,
-        data=None if settings.data is None else str(settings.data),
-        data_sha256=sha256,
-        sampler=sampler_of(settings, stages[0].space),
-        max_flops=settings.max_flops,
-        first_entry=first_entry,
-        plan=plan,
+    return dataset, StudyFacts(
+        settings=subject, data_sha256=sha256, first_entry=first_entry, plan=plan
     )
-    return dataset, facts, None
 
 
 def _stages(
     settings: SweepSettings, sources: Mapping[str, str], space: Space | None
-) -> tuple[Stage, ...]:
+) -> list[Stage]:
     """Return the stages to search.
 
     Raises:
@@ -227,13 +203,12 @@ def _stages(
             "--no-validation: a sweep compares trials by their validation error",
             "Leave it out; --validation-series makes validation cheaper.",
         )
-    has_space = space is not None or settings.space is not None
-    if has_space and sources.get("preset") in _EXPLICIT:
-        raise SettingsError("--preset and --space both say what is searched.", "Give one of them.")
     if space is None and settings.space is not None:
         space = read_space(settings.space)
+    if space is not None and sources.get("preset") in _EXPLICIT:
+        raise SettingsError("--preset and --space both say what is searched.", "Give one of them.")
     stages = stages_of(settings, space)
-    for name in dict.fromkeys(n for stage in stages for n in stage.space.dimensions):
+    for name in merged(stage.space for stage in stages).root:
         if sources.get(name) in _EXPLICIT:
             raise SettingsError(
                 f"--{name.replace('_', '-')}: is searched, so one value means nothing",
@@ -278,10 +253,16 @@ def plan_step(settings: TrainSettings, dataset: Dataset) -> Plan:
     return plan
 
 
-def plan_trial(settings: TrainSettings, dataset: Dataset, stage: Stage) -> Plan:
-    """Return the plan of a run with as many steps as the sweep's plan gives it."""
-    plan = plan_step(settings, dataset)
-    n_steps = stage.steps_of(settings, plan.cost)
+def plan_trial(
+    settings: TrainSettings, dataset: Dataset, stage: Stage, validations: int | None
+) -> Plan:
+    """Return the plan of a run with as many steps as the sweep's plan gives it.
+
+    Args:
+        validations: of the sweep's plan; None: as the settings say.
+    """
+    plan, times = plan_step(settings, dataset), validations or USUAL.times
+    n_steps = stage.steps_of(settings, replace(plan.cost, times=times))
     if n_steps < 1:
         raise SettingsError(
             "not one step of it fits into what the plan gives a trial",
@@ -290,8 +271,7 @@ def plan_trial(settings: TrainSettings, dataset: Dataset, stage: Stage) -> Plan:
     changes: dict[str, int] = {}
     if settings.save_every:
         changes["save_every"] = min(settings.save_every, max(1, n_steps // _SAVES))
-    times = stage.validations.times
-    if settings.validate_every is None and times != USUAL.times:
+    if times != USUAL.times:
         # the run's own settings must say it: it can be repeated, and goes on, without its study
         changes["validate_every"] = steps_between_validations(settings, n_steps, times)
     return plan.lasting(n_steps, **changes)
@@ -314,48 +294,37 @@ class _Search:
     observer: Callable[[], Observer]
     stop: StopRequest = field(default_factory=StopRequest)
 
-    def run(self) -> BudgetError | None:
+    def run(self) -> None:
         """Make trials until there are none left.
 
-        Returns:
-            which limit the next trial would pass, if that ended the search.
-
         Raises:
+            BudgetError: the next trial would pass a limit.
             RunStopped: a signal came; the trial is saved and its slot is free.
         """
         is_waiting = False
         with self.stop:
-            while self.study.unfinished():
+            while self.study.open_slots():
                 self._check_stop()
                 with ExitStack() as held:
                     trial = self.study.claim(held)
                     if trial is not None:
-                        try:
-                            self._make(trial)
-                        except BudgetError as refusal:
-                            return refusal
+                        self._make(trial)
                         gc.collect()  # the next model is loaded when this one is gone
                         continue
                 if not is_waiting:
                     self.narrator.note("Waiting for the trials of other processes.")
                     is_waiting = True
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
-        return None
 
     def _make(self, trial: Trial) -> None:
-        """Make a trial and tell the study its end.
-
-        Raises:
-            BudgetError: it would pass a limit, and was not begun.
-            RunStopped: a signal came; the slot is free again, as after anything unforeseen.
-        """
+        """Make a trial and tell the study its end; anything unforeseen sets its slot free."""
         slot = slot_of(trial)
         stage = self.study.plan.stages[self.study.plan.stage_of(slot)]
         chosen = ", ".join(f"{n.replace('_', ' ')} {show(v)}" for n, v in trial.params.items())
-        self.narrator.note(f"Trial {slot} ({stage.name}): {chosen}")
+        self.narrator.note(f"Trial {slot} ({stage.stage}): {chosen}")
         end: dict[str, Any] = {}
         try:
-            end = self._train(trial, stage)
+            end = _end_of(self._train(trial, stage))
         except RunStopped:
             raise self._stopped() from None
         except Exception as error:
@@ -367,19 +336,30 @@ class _Search:
                 raise
         finally:
             self.study.tell(trial, end)
-        self.narrator.note(outcome_of(self.study, self.settings, self.study.by_slot()[slot]))
+        record, best = self.study.by_slot()[slot], self.study.best()
+        done = trial_of(self.study, record, self.settings)
+        if done.value is None:
+            self.narrator.note(f"Trial {slot} failed: {done.reason}")
+            return
+        is_best = best is not None and slot_of(best) == slot
+        self.narrator.note(
+            f"Trial {slot}: validation {'loss' if done.mae is None else 'MAE'} {done.value:.4g}"
+            + ("  (best so far)" if is_best else "")
+        )
 
-    def _train(self, trial: Trial, stage: Stage) -> dict[str, Any]:
-        """Make the run of a trial, or the rest of it, and return its end."""
+    def _train(self, trial: Trial, stage: Stage) -> Train:
+        """Make the run of a trial, or the rest of it."""
         from lvlora.train.document import draw_run
 
         settings, study = self.settings, self.study
         folder = trial_folder(settings, slot_of(trial))
         trial_settings = with_params(shared_settings(settings, study.plan), trial.params)
-        plan = plan_trial(trial_settings, self.dataset, stage)
+        plan = plan_trial(trial_settings, self.dataset, stage, study.plan.validations)
         loaded = load_run(plan)
         self._check_stop()
-        resumes = _has_checkpoint_of(loaded, folder)
+        state = checkpoint.latest(folder.state)[0] if folder.config.is_file() else None
+        # only its weights tell whether it is of this very run
+        resumes = state is not None and not loaded.changes_since(state.facts.get("identity", {}))
         if not resumes:
             folder.clear()
             sources = {
@@ -389,20 +369,19 @@ class _Search:
                 for name, value in plan.settings
             }
             folder.write_settings(plan, sources)
-        within = Limits(
-            limit_of(study, settings),
-            settings.budget,
-            settings.convention,
-            settings.study,
-            study.facts.first_entry,
-        )
         run = Run(
             loaded,
             folder,
             tracked(self.observer(), loaded, folder),
             resume=resumes,
             held=ExitStack(),  # the lock is the attempt's
-            within=within,
+            within=Limits(
+                limit_of(study, settings),
+                settings.budget,
+                settings.convention,
+                settings.study,
+                study.facts.first_entry,
+            ),
         )
         try:
             result = run.train()
@@ -411,7 +390,7 @@ class _Search:
                 folder.remove_if_nothing_was_done()
             raise
         draw_run(folder.path)
-        return _end_of(result)
+        return result
 
     def _check_stop(self) -> None:
         if self.stop.requested:
@@ -438,11 +417,3 @@ def _end_of(result: Train) -> dict[str, Any]:
     if value is None or not math.isfinite(value):
         return {**end, "value": None, "reason": "the validation error is not a number"}
     return {**end, "value": value}
-
-
-def _has_checkpoint_of(loaded: Loaded, folder: TrialFolder) -> bool:
-    """Whether the folder has a checkpoint of this very run, as only its weights tell."""
-    if not folder.state.exists() or not folder.config.is_file():
-        return False
-    state, _ = checkpoint.latest(folder.state)
-    return state is not None and not loaded.changes_since(state.facts.get("identity", {}))

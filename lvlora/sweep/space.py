@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, RootModel, TypeAdapter, ValidationError
 
 from lvlora.errors import SettingsError, did_you_mean
 from lvlora.settings.checked import complaints
 from lvlora.settings.configuration import load_toml
-from lvlora.settings.fields import Field, read_fields
+from lvlora.settings.fields import read_fields
 from lvlora.train.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -65,11 +65,7 @@ class Range:
         return isinstance(self.low, int) and isinstance(self.high, int)
 
     def __post_init__(self) -> None:
-        """Check that Optuna can draw from it.
-
-        Raises:
-            ValueError: it cannot.
-        """
+        """Raise ValueError where Optuna could not draw from it."""
         if self.low >= self.high:
             raise ValueError(f"low should be below high, got {self.low:g} and {self.high:g}")
         if self.log and (self.step is not None or self.low <= 0):
@@ -87,28 +83,23 @@ class Range:
         values = [round(self.low + i * self.step, 12) for i in range(n_values)]
         return tuple(map(int if self.is_whole else float, values))
 
-    def suggest(self, trial: BaseTrial, name: str) -> Scalar:
-        """Return the value that Optuna's trial takes."""
-        if self.is_whole:
-            step = int(self.step or 1)
-            return trial.suggest_int(name, int(self.low), int(self.high), log=self.log, step=step)
-        return trial.suggest_float(name, self.low, self.high, log=self.log, step=self.step)
+    def text(self) -> str:
+        """Return it for people: 1e-05 … 0.001 (log)."""
+        extra = " (log)" if self.log else "" if self.step is None else f" (step {self.step:g})"
+        return f"{show(self.low)} … {show(self.high)}{extra}"
 
 
 Dimension = tuple[Scalar, ...] | Range
 """A choice of values, or a range."""
 
 
-@dataclass(frozen=True)
-class Space:
+class Space(RootModel[dict[str, Dimension]]):
     """The settings that are searched, and their values."""
-
-    dimensions: Mapping[str, Dimension]
 
     @property
     def is_grid(self) -> bool:
         """Every dimension is a list, or a range with a step."""
-        return all(_values(d) is not None for d in self.dimensions.values())
+        return all(_values(dimension) is not None for dimension in self.root.values())
 
     def points(self) -> list[Params]:
         """Return every combination, the last dimension fastest.
@@ -116,42 +107,49 @@ class Space:
         Raises:
             SettingsError: a range has no step, or there are more than `MOST_POINTS`.
         """
-        sides = {name: _values(d) for name, d in self.dimensions.items()}
-        endless = [name for name, values in sides.items() if values is None]
-        if endless:
-            raise SettingsError(
-                f"--sampler grid: {', '.join(endless)} has no end of values",
-                "Give it a step or a list, or use --sampler tpe or random.",
-            )
-        listed = {name: values for name, values in sides.items() if values is not None}
-        if math.prod(map(len, listed.values())) > MOST_POINTS:
+        sides: dict[str, tuple[Scalar, ...]] = {}
+        for name, dimension in self.root.items():
+            values = _values(dimension)
+            if values is None:
+                raise SettingsError(
+                    f"--sampler grid: {name} has no end of values",
+                    "Give it a step or a list, or use --sampler tpe or random.",
+                )
+            sides[name] = values
+        if math.prod(map(len, sides.values())) > MOST_POINTS:
             raise SettingsError(
                 f"the grid has more than {MOST_POINTS:,} points",
                 "Search fewer settings, or use --sampler tpe or random with --trials.",
             )
-        return _product(listed)
+        return _product(sides)
 
     def corners(self) -> list[Params]:
         """Return combinations of the ends of what a price depends on, with any other value."""
-        ends = {name: _ends(d) for name, d in self.dimensions.items()}
+        ends = {name: _ends(dimension) for name, dimension in self.root.items()}
         return _product({n: side if n in PRICED else side[:1] for n, side in ends.items()})
 
     def text(self) -> str:
         """Return it for people: rank 2, 8; empty where nothing is searched."""
-        return "; ".join(f"{name} {_text(d)}" for name, d in self.dimensions.items())
+        return "; ".join(
+            f"{name} {d.text() if isinstance(d, Range) else ', '.join(map(show, d))}"
+            for name, d in self.root.items()
+        )
 
     def suggest(self, trial: BaseTrial) -> None:
         """Let Optuna's trial take a value of each setting."""
-        for name, dimension in self.dimensions.items():
-            if isinstance(dimension, Range):
-                dimension.suggest(trial, name)
+        for name, d in self.root.items():
+            if not isinstance(d, Range):
+                trial.suggest_categorical(name, d)
+            elif d.is_whole:
+                step = int(d.step or 1)
+                trial.suggest_int(name, int(d.low), int(d.high), log=d.log, step=step)
             else:
-                trial.suggest_categorical(name, dimension)
+                trial.suggest_float(name, d.low, d.high, log=d.log, step=d.step)
 
 
 def merged(spaces: Iterable[Space]) -> Space:
     """Return all dimensions together; of a setting that is in two, the later."""
-    return Space({name: d for space in spaces for name, d in space.dimensions.items()})
+    return Space({name: d for space in spaces for name, d in space.root.items()})
 
 
 def with_params(base: TrainSettings, params: Mapping[str, Scalar]) -> TrainSettings:
@@ -196,15 +194,6 @@ def _ends(dimension: Dimension) -> tuple[Scalar, ...]:
     return dimension
 
 
-def _text(dimension: Dimension) -> str:
-    """Return a dimension for people: 1e-05, 5e-05, or 1e-05 … 0.001 (log)."""
-    if isinstance(dimension, tuple):
-        return ", ".join(map(show, dimension))
-    step = dimension.step
-    extra = " (log)" if dimension.log else f" (step {step:g})" if step is not None else ""
-    return f"{show(dimension.low)} … {show(dimension.high)}{extra}"
-
-
 def read_space(path: Path) -> Space:
     """Return the space in a TOML file.
 
@@ -231,15 +220,14 @@ def space_of(document: Mapping[str, Any], where: str) -> Space:
         name = key.replace("-", "_")
         try:
             dimensions[name] = _dimension(name, value)
-        except ValidationError as error:
-            wrong = error.errors(include_url=False)[0]
-            place = "".join(f"{part} " for part in wrong["loc"])
+        except ValidationError as error:  # of a range
+            place = "".join(f"{part} " for part in error.errors()[0]["loc"])
             problems.append(f"{key}: {place}{complaints(error, [], str)[0]}")
         except ValueError as error:
             problems.append(f"{key}: {error}")
     if {"alpha", ALPHA_PER_RANK} <= set(dimensions):
         problems.append(f"alpha and {ALPHA_PER_RANK} say the same thing; search one of them")
-    if not problems and not dimensions:
+    if not document:
         problems.append("it names no setting")
     if problems:
         several = f"{len(problems)} things are wrong:\n  " if len(problems) > 1 else ""
@@ -248,45 +236,28 @@ def space_of(document: Mapping[str, Any], where: str) -> Space:
 
 
 def _dimension(name: str, value: Any) -> Dimension:
-    """Return the values of one setting.
-
-    Raises:
-        ValueError: it cannot be searched, or not so.
-    """
-    field = next((field for field in read_fields(TrainSettings) if field.name == name), None)
+    """Return the values of one setting; ValueError where it cannot be searched, or not so."""
     if name not in SEARCHABLE:
-        known = field and "a setting, but not one to search"
-        raise ValueError(f"is {known or f'not a setting{did_you_mean(name, SEARCHABLE)}'}")
+        raise ValueError(f"cannot be searched{did_you_mean(name, SEARCHABLE)}")
     if isinstance(value, dict):
-        if field is not None and field.kind not in ("whole", "number"):
-            raise ValueError("has words, not numbers: give a list")
-        ends = {end: _checked(field, value[end], end) for end in ("low", "high") if end in value}
+        ends = {end: _checked(name, value[end], end) for end in ("low", "high") if end in value}
         return TypeAdapter(Range).validate_python({**value, **ends})
     if not isinstance(value, list | tuple) or not value:
         raise ValueError(f"should be a list or a range, got {value!r}")
-    values = tuple(_checked(field, item, f"item {i}") for i, item in enumerate(value, 1))
+    values = tuple(_checked(name, item, f"item {i}") for i, item in enumerate(value, 1))
     if len(set(values)) < len(values):
         raise ValueError("a value is there twice")
     return values
 
 
-def _checked(field: Field | None, value: Any, place: str) -> Scalar:
-    """Return a value as the settings of train have it.
-
-    Args:
-        field: theirs; None: the value is one of alpha_per_rank.
-
-    Raises:
-        ValueError: it is none of theirs.
-    """
-    if field is None:
-        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-            raise ValueError(f"{place}: should be a number above 0, got {value!r}")
-        return float(value)
+def _checked(name: str, value: Any, place: str) -> Scalar:
+    """Return a value as the settings of train have it; ValueError where it is none of theirs."""
+    name = "alpha" if name == ALPHA_PER_RANK else name
+    field = next(field for field in read_fields(TrainSettings) if field.name == name)
     if isinstance(value, bool) and field.kind in ("whole", "number"):
         raise ValueError(f"{place}: should be a number, got {str(value).lower()}")
     try:
-        checked: Any = getattr(TrainSettings(**{field.name: value}), field.name)
+        checked: Any = getattr(TrainSettings(**{name: value}), name)
     except ValidationError as error:
         raise ValueError(complaints(error, [field], lambda _: place)[0]) from None
     return ",".join(checked) if isinstance(checked, tuple) else checked

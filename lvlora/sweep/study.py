@@ -10,21 +10,22 @@ all and keeps the limit.
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import shutil
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from lvlora import durable, folders
+from lvlora.answers import Shape
 from lvlora.errors import DataError, LvloraError, SettingsError, reason
 from lvlora.settings.base import differences
-from lvlora.sweep.plan import SearchPlan, Stage
+from lvlora.sweep.plan import SearchPlan, Stage, sampler_of
 from lvlora.sweep.settings import SweepSettings
 from lvlora.sweep.space import Params, merged
 from lvlora.train.run_folder import RunFolder
@@ -36,36 +37,21 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 JOURNAL = "study.journal"
-_NAME = re.compile(r"[\w][\w.+@-]{0,99}")
+_NAME = re.compile(r"(?!(latest|ledger\.sqlite)$)\w[\w.+@-]{0,99}")
 _FACTS = "lvlora"
 """Attribute of a study that keeps its facts."""
-_RESERVED = ("latest", "ledger.sqlite")
-_ELSEWHERE = ("data", "max_flops", "preset", "space")
-"""Settings that a study keeps in another form: as hash, limit and stages."""
-
 State = Literal["running", "complete", "failed"]
-OVER: tuple[State, ...] = ("complete", "failed")
 
 
-class StudyFacts(BaseModel):
-    """The subject of a study, kept in it as JSON and compared with that of a later call."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class StudyFacts(Shape):
+    """The subject of a study, kept in it and compared with that of a later call."""
 
     settings: dict[str, Any]
-    data: str | None
+    """All of them, as JSON."""
     data_sha256: str
-    sampler: str
-    max_flops: int | None
     first_entry: int
     """Id of its first entry in the ledger: an earlier study may have had its name."""
     plan: SearchPlan
-
-    def settings_as(self, settings: SweepSettings) -> SweepSettings:
-        """Return the settings that the study was made with, kept at the place of these."""
-        place = {"runs": settings.runs, "study": settings.study}
-        subject = {**self.settings, "data": self.data, "max_flops": self.max_flops}
-        return SweepSettings.model_validate({**subject, **place})
 
     def check(
         self, study: str, now: Mapping[str, Any], stages: Sequence[Stage], data_sha256: str
@@ -73,12 +59,12 @@ class StudyFacts(BaseModel):
         """Refuse to go on with other settings, another space or other data.
 
         Args:
-            study: its name; now: settings as `compared` gives them.
+            study: its name; now: the settings of the call, as JSON.
 
         Raises:
             SettingsError: names the differences.
         """
-        changed = differences(self.settings, now)
+        changed = differences(compared(self.settings), compared(now))
         if [stage.subject for stage in self.plan.stages] != [stage.subject for stage in stages]:
             changed.append("what is searched")
         if self.data_sha256 != data_sha256:
@@ -90,10 +76,11 @@ class StudyFacts(BaseModel):
             )
 
 
-def compared(settings: SweepSettings) -> dict[str, Any]:
-    """Return the settings that must be the same whenever a study goes on, as JSON."""
-    deciding = settings.deciding("result", "data", "model", "placement", "limit")
-    return {name: value for name, value in deciding.items() if name not in _ELSEWHERE}
+def compared(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that must be the same whenever a study goes on."""
+    deciding = SweepSettings.affecting("result", "data", "model", "placement", "limit")
+    names = deciding - {"data", "max_flops", "preset", "space"}  # as hash, limit and stages
+    return {name: value for name, value in settings.items() if name in names}
 
 
 def folder_of(settings: SweepSettings) -> Path:
@@ -103,7 +90,7 @@ def folder_of(settings: SweepSettings) -> Path:
         SettingsError: the name cannot be a folder's, or belongs to a run.
     """
     name = settings.study
-    if not _NAME.fullmatch(name) or name in _RESERVED:
+    if not _NAME.fullmatch(name):
         raise SettingsError(
             f"--study {name}: is no name for a study",
             "Letters, digits, - and _ will do; it becomes a folder beside the runs.",
@@ -183,14 +170,20 @@ class SharedStudy:
         import optuna
 
         self.settings = settings
-        folder = folder_of(settings)
-        with _damage(settings):
-            storage = _journal(folder / JOURNAL)
+        try:
+            storage = _journal(folder_of(settings) / JOURNAL)
             self.study: Study = optuna.load_study(study_name=settings.study, storage=storage)
-            self.facts = StudyFacts.model_validate(self.study.user_attrs[_FACTS])
-            self.original = self.facts.settings_as(settings)
-            _ = [end_of(trial)["value"] for trial in [self.best()] if trial]  # can be read
-        self.plan = self.facts.plan
+            facts = json.dumps(self.study.user_attrs[_FACTS])
+            self.facts = StudyFacts.model_validate_json(facts)
+            self.plan = self.facts.plan
+            self.best()  # can be read
+        except LvloraError:
+            raise
+        except Exception as error:  # whatever goes wrong here is damage
+            raise DataError(
+                f"study {settings.study}: its journal is damaged ({reason(error)})",
+                "Is it lvlora's? Move it away, or choose another --study.",
+            ) from None
 
     @classmethod
     def find(cls, settings: SweepSettings) -> SharedStudy | None:
@@ -203,7 +196,7 @@ class SharedStudy:
 
     @classmethod
     def make(cls, settings: SweepSettings, facts: StudyFacts) -> SharedStudy:
-        """Make a study with its plan; of two processes that do at once, both get the same.
+        """Make a study; of two processes that do at once, both get the plan of the first.
 
         Raises:
             SettingsError: another process has just made it about something else.
@@ -213,9 +206,8 @@ class SharedStudy:
         journal = folder_of(settings) / JOURNAL
         try:
             with durable.replacing(journal, over=False) as unfinished:
-                optuna.create_study(
-                    study_name=settings.study, storage=_journal(unfinished)
-                ).set_user_attr(_FACTS, facts.model_dump(mode="json"))
+                study = optuna.create_study(study_name=settings.study, storage=_journal(unfinished))
+                study.set_user_attr(_FACTS, facts.model_dump(mode="json"))
         except DataError:
             if not journal.exists():
                 raise
@@ -232,13 +224,19 @@ class SharedStudy:
         taken = {slot_of(t): t for t in self.attempts() if state_of(t) is not None}
         return dict(sorted(taken.items()))
 
-    def best(self) -> FrozenTrial | None:
+    def best(self, slots: Iterable[int] | None = None) -> FrozenTrial | None:
         """Return the complete trial with the lowest error; of equals, the first."""
-        return _best(self.by_slot().values())
+        taken = self.by_slot()
+        trials = [taken[slot] for slot in slots or taken if slot in taken]
+        complete = [trial for trial in trials if state_of(trial) == "complete"]
+        return min(complete, key=lambda trial: end_of(trial)["value"], default=None)
 
-    def unfinished(self) -> bool:
-        """Some slot has no result yet."""
-        return self._open_slots(self.by_slot()) is not None
+    def open_slots(self) -> list[int]:
+        """Return the slots without a result of the first stage that has any; empty: all is done."""
+        over = {slot for slot, t in self.by_slot().items() if state_of(t) != "running"}
+        stages = (self.plan.slots(index) for index in range(len(self.plan.stages)))
+        without = ([slot for slot in slots if slot not in over] for slots in stages)
+        return next(filter(None, without), [])
 
     def claim(self, held: ExitStack) -> Trial | None:
         """Begin the next attempt and draw its parameters.
@@ -252,17 +250,14 @@ class SharedStudy:
         Raises:
             LvloraError: a stage cannot begin because no trial before it has a result.
         """
-        slots = self._open_slots(self.by_slot())
-        for slot in slots or ():
+        for slot in self.open_slots():
             folder = trial_folder(self.settings, slot).path
             folder.mkdir(parents=True, exist_ok=True)
             with ExitStack() as lock, contextlib.suppress(_Busy):
                 lock.enter_context(folders.held(folder, _Busy("it is another process's")))
-                taken = self.by_slot()  # as of now, when nobody else works on it
-                if slot in taken and state_of(taken[slot]) in OVER:
-                    continue
-                held.enter_context(lock.pop_all())
-                return self._begin(slot, taken)
+                if slot in self.open_slots():  # as of now, when nobody else works on it
+                    held.enter_context(lock.pop_all())
+                    return self._begin(slot)
         return None
 
     def tell(self, trial: Trial, end: Mapping[str, Any]) -> None:
@@ -275,25 +270,17 @@ class SharedStudy:
         state = TrialState.FAIL if value is None else TrialState.COMPLETE
         self.study.tell(trial, value, state=state)
 
-    def _open_slots(self, taken: Mapping[int, FrozenTrial]) -> list[int] | None:
-        """Return the slots without a result of the first stage that has any; None: all is done."""
-        for index in range(len(self.plan.stages)):
-            slots = self.plan.slots(index)
-            without = [s for s in slots if s not in taken or state_of(taken[s]) not in OVER]
-            if without:
-                return without
-        return None
-
-    def _begin(self, slot: int, taken: Mapping[int, FrozenTrial]) -> Trial:
+    def _begin(self, slot: int) -> Trial:
         from optuna.exceptions import ExperimentalWarning
         from optuna.samplers import PartialFixedSampler
         from optuna.trial import TrialState
 
         index = self.plan.stage_of(slot)
-        stages, stage = self.plan.stages, self.plan.stages[index]
-        params: Params = {}
+        stage = self.plan.stages[index]
+        space, params = stage.space, Params()
         if stage.follows:
-            params |= self._best_before(index, taken).params
+            space = merged(stage.space for stage in self.plan.stages[: index + 1])
+            params |= self._best_before(index).params
         if stage.points is not None:
             params |= stage.points[slot - self.plan.slots(index).start]
         for lost in (trial for trial in self.attempts() if slot_of(trial) == slot):
@@ -305,16 +292,16 @@ class SharedStudy:
             self.study.sampler = PartialFixedSampler(params, self._sampler(slot))
         trial = self.study.ask()
         trial.set_user_attr("slot", slot)
-        merged(s.space for s in stages[0 if stage.follows else index : index + 1]).suggest(trial)
+        space.suggest(trial)
         return trial
 
-    def _best_before(self, stage: int, taken: Mapping[int, FrozenTrial]) -> FrozenTrial:
-        for earlier in reversed(range(stage)):
-            best = _best(taken[slot] for slot in self.plan.slots(earlier))
+    def _best_before(self, index: int) -> FrozenTrial:
+        for earlier in reversed(range(index)):
+            best = self.best(self.plan.slots(earlier))
             if best is not None:
                 return best
         raise LvloraError(
-            f"stage {self.plan.stages[stage].name}: no trial before it has a result to go on from",
+            f"stage {self.plan.stages[index].stage}: no trial before it has a result to go on from",
             "lvlora sweep --status shows why they failed; a smaller --learning-rate may help.",
         )
 
@@ -322,31 +309,12 @@ class SharedStudy:
         """Return a sampler of (seed, slot): a draw does not depend on the process that makes it."""
         from optuna.samplers import RandomSampler, TPESampler
 
-        sequence = np.random.SeedSequence([self.original.seed, slot])
+        sequence = np.random.SeedSequence([self.settings.seed, slot])
         seed = int(sequence.generate_state(1)[0])
-        if self.facts.sampler == "tpe":
-            startup = min(10, max(4, self.plan.n_trials // 3))
+        if sampler_of(self.settings, self.plan.stages[0].space) == "tpe":
+            startup = min(10, max(4, self.plan.trials // 3))
             return TPESampler(seed=seed, n_startup_trials=startup, constant_liar=True)
         return RandomSampler(seed=seed)
-
-
-def _best(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
-    complete = [trial for trial in trials if state_of(trial) == "complete"]
-    return min(complete, key=lambda t: (end_of(t)["value"], slot_of(t)), default=None)
-
-
-@contextlib.contextmanager
-def _damage(settings: SweepSettings) -> Iterator[None]:
-    """Whatever goes wrong while a study is read is its damage."""
-    try:
-        yield
-    except LvloraError:
-        raise
-    except Exception as error:
-        raise DataError(
-            f"study {settings.study}: its journal is damaged ({reason(error)})",
-            "Is it lvlora's? Move it away, or choose another --study.",
-        ) from None
 
 
 def _journal(path: Path) -> JournalStorage:

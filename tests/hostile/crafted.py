@@ -474,7 +474,7 @@ def studies() -> Iterator[Case]:
             "first line lost": (whole.split(b"\n", 1)[1], ""),
             "plan lost": (whole.replace(b'"stages"', b'"stagas"'), ""),
             "another plan": (whole.replace(b'"stages":[', b'"stages":[7,'), ""),
-            "an older plan": (whole.replace(b',"n_trials":2', b""), ""),
+            "an older plan": (whole.replace(b'"trials":2,', b""), ""),
             "settings lost": (whole.replace(b'"settings"', b'"sattings"'), ""),
             "unknown setting": (whole.replace(b'"rank"', b'"renk"'), ""),
             "a word as slot": (whole.replace(b'"slot":0', b'"slot":"x"'), ""),

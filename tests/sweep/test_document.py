@@ -12,22 +12,19 @@ from lvlora.sweep.document import (
     error_by_flops_figure,
     pictures_of,
 )
-from lvlora.sweep.record import (
-    PlanSummary,
-    Stage,
-    Sweep,
-    Trial,
-    TrialCounts,
-)
-from lvlora.sweep.space import Dimension, Range
+from lvlora.sweep.plan import SearchPlan, Stage
+from lvlora.sweep.record import Sweep, Trial, TrialCounts
+from lvlora.sweep.space import Range, Space
 
 NOTHING = Price(executed=0, coursework=0)
-SPACE: dict[str, Dimension] = {
-    "learning_rate": Range(1e-6, 1e-1, log=True),
-    "rank": Range(1, 64),
-    "loss": ("full", "numeric"),
-    "targets": ("a$b0", "a$b1", "a$b2"),
-}
+SPACE = Space(
+    {
+        "learning_rate": Range(1e-6, 1e-1, log=True),
+        "rank": Range(1, 64),
+        "loss": ("full", "numeric"),
+        "targets": ("a$b0", "a$b1", "a$b2"),
+    }
+)
 
 
 def row(number: int, value: float | None, flops: int | None = 10**12, **changes: Any) -> Trial:
@@ -48,9 +45,9 @@ def row(number: int, value: float | None, flops: int | None = 10**12, **changes:
     return trial.model_copy(update=changes)
 
 
-def plan() -> PlanSummary:
+def plan() -> SearchPlan:
     stage = Stage(stage="search", trials=7, space=SPACE, steps=(3, 3), flops_at_most=NOTHING)
-    return PlanSummary(
+    return SearchPlan(
         stages=[stage],
         trials=7,
         flops_at_most=NOTHING,

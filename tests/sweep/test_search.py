@@ -112,7 +112,7 @@ def test_a_plan_that_does_not_fit_leaves_nothing(small, tmp_path, limit):
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        ({"space": {"rnak": [2]}}, "rnak: is not a setting; did you mean rank?"),
+        ({"space": {"rnak": [2]}}, "rnak: cannot be searched; did you mean rank?"),
         ({"rank": 3}, "rank: is searched"),
         ({"preset": "quick"}, "preset and space both say"),
         ({"validation": False}, "validation=False: a sweep compares"),
@@ -136,8 +136,8 @@ def test_the_plan_and_the_run_have_one_price(weightless, tmp_path):
         )
         cost = plan_step(settings, dataset).cost
         for n_steps in (1, 5, 7):
-            stage = Stage("search", Space({}), 1, None, 100, steps=n_steps)
-            plan = plan_trial(settings, dataset, stage)
+            stage = Stage(stage="search", space=Space({}), trials=1, trial_steps=n_steps)
+            plan = plan_trial(settings, dataset, stage, None)
             assert plan.at_most() == cost.of_run(settings, n_steps)
             assert plan.n_steps == n_steps
 
@@ -146,6 +146,6 @@ def test_a_trial_is_compiled_if_its_own_steps_say_so(weightless, tmp_path):
     settings = tiny_runs.settings(weightless, tmp_path)
     dataset = tiny_runs.dataset(n_series=24)
     for n_steps, compiles in ((10, False), (499, False), (500, True)):
-        stage = Stage("search", Space({}), 1, None, 100, steps=n_steps)
-        plan = plan_trial(settings, dataset, stage)
+        stage = Stage(stage="search", space=Space({}), trials=1, trial_steps=n_steps)
+        plan = plan_trial(settings, dataset, stage, None)
         assert (plan.n_steps, plan.compiles) == (n_steps, compiles)

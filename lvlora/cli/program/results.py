@@ -61,12 +61,11 @@ def _needed_by(settings: Any, context: CommandContext) -> dict[str, Path | None]
     needed: dict[str, Path | None] = {
         "the input": None if data == Path("-") else data,
         "the ledger": settings.runs / FILE_NAME,
+        # SQLite keeps it beside the ledger while somebody spends
+        "the ledger's journal": settings.runs / f"{FILE_NAME}-journal",
         "the configuration": context.config,
         "the model": None if model is None else Path(model),
     }
-    # what SQLite keeps beside it while somebody spends
-    for end in ("wal", "shm", "journal"):
-        needed[f"the ledger's {end}"] = settings.runs / f"{FILE_NAME}-{end}"
     for adapter in (adapters,) if isinstance(adapters, str) else adapters:
         for place in (Path(adapter), settings.runs / adapter):
             needed[f"of the adapter {adapter}" if place.is_dir() else f"adapter {place}"] = place

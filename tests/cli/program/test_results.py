@@ -76,11 +76,11 @@ def test_what_a_forecast_is_not_written_over(run_lvlora, words, option, name, sa
 
 
 def test_what_others_hold_is_not_written_over_while_it_is_nothing_yet(run_lvlora, words):
-    """The log of a ledger that nobody has open is not there; the lock of a run is empty."""
+    """The journal of a ledger is there while somebody spends; the lock of a run is empty."""
     folders.mark(Path("mine"), "run", ["name"])
     Path("mine/.lock").touch()
     for name, said in [
-        ("runs/ledger.sqlite-wal", "is the ledger's wal"),
+        ("runs/ledger.sqlite-journal", "is the ledger's journal"),
         ("mine/.lock", "is a part of the run"),
     ]:
         ran = run_lvlora([*words, "-o", name, "--overwrite"], code=2)
