@@ -375,16 +375,18 @@ class Ledger:
         """Turn SQLite's errors into ones that name the file and say what to do."""
         try:
             yield
-        except (sqlite3.OperationalError, OSError) as error:
+        except (sqlite3.Error, OSError, ValueError) as error:
+            is_damaged = not isinstance(error, sqlite3.OperationalError | OSError)
+            # without its tables it is no ledger either
+            if is_damaged or getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
+                raise DataError(
+                    f"{self.path}: not a ledger, or damaged: {reason(error)}",
+                    "Move the file away to start a new ledger; what it counted is then lost.",
+                ) from None
             raise LvloraError(
                 f"{self.path}: the ledger cannot be used: {reason(error)}",
                 "Check the folder's permissions, free space, and other processes that hold it; "
                 "--runs names another folder.",
-            ) from None
-        except (sqlite3.DatabaseError, ValueError) as error:
-            raise DataError(
-                f"{self.path}: not a ledger, or damaged: {reason(error)}",
-                "Move the file away to start a new ledger; what it counted is then not counted.",
             ) from None
 
 

@@ -132,8 +132,7 @@ def search_status(settings: SweepSettings) -> Sweep:
             f"--status: there is no study {settings.study} in {settings.runs}",
             f"{meant(settings.study, names)}--study names another, --runs another folder.",
         )
-    place = {"runs": settings.runs, "study": settings.study}
-    return record_of(study, SweepSettings.model_validate({**study.facts.settings, **place}))
+    return record_of(study, study.original)
 
 
 def _measured(plan: SearchPlan, settings: SweepSettings, dataset: Dataset) -> Estimate:

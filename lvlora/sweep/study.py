@@ -162,6 +162,9 @@ class _Busy(LvloraError):
 class SharedStudy:
     """All trials of a study, as its plan counts them; other processes may share it.
 
+    Attributes:
+        original: the settings that it was made with.
+
     Raises:
         DataError: it is damaged, or was not written by lvlora.
     """
@@ -176,6 +179,8 @@ class SharedStudy:
             facts = json.dumps(self.study.user_attrs[_FACTS])
             self.facts = StudyFacts.model_validate_json(facts)
             self.plan = self.facts.plan
+            place = {"runs": settings.runs, "study": settings.study}
+            self.original = SweepSettings.model_validate({**self.facts.settings, **place})
             self.best()  # can be read
         except LvloraError:
             raise

@@ -198,8 +198,10 @@ def test_a_killed_experiment_goes_on(done, run_lvlora, args, tmp_path):
 def test_a_sweep_that_reaches_its_limit_is_not_done(run_lvlora, args, tmp_path, monkeypatch):
     from lvlora.errors import BudgetError
 
-    refusal = BudgetError("the next trial would pass it", "Raise it.")
-    monkeypatch.setattr(search._Search, "run", lambda self: refusal)
+    def refuse(self):
+        raise BudgetError("the next trial would pass it", "Raise it.")
+
+    monkeypatch.setattr(search._Search, "run", refuse)
     ran = run_lvlora([*args, "--json"], code=3)
     assert "the next trial would pass it" in ran.stderr
     kept = json.loads((tmp_path / "whole" / "experiment.json").read_text())["stages"]
