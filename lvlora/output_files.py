@@ -12,7 +12,7 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,17 +31,15 @@ class Kind:
     Attributes:
         name: with its article.
         head: of the first bytes.
-        check: what else must hold of such a file.
     """
 
     name: str
     head: re.Pattern[bytes]
-    check: Callable[[Path], bool] = lambda path: True
 
     def is_at(self, path: Path) -> bool:
         """Whether this is what a regular file holds; an empty one is nothing yet."""
         head = _head_of(path)
-        return not head or (self.head.match(head) is not None and self.check(path))
+        return not head or self.head.match(head) is not None
 
 
 def table(name: str, columns: str) -> Kind:

@@ -190,7 +190,7 @@ def charged(
         BudgetError: a limit would be passed; nothing was spent.
     """
     from lvlora.answers import Price
-    from lvlora.forecast.usage import reserved
+    from lvlora.forecast.pricing import reserved
     from lvlora.settings.shared import BudgetSettings
 
     if not isinstance(at_most, Price):

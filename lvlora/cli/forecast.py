@@ -43,7 +43,8 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
     decides where digits may stand. Median and quantiles are of the drawn futures.
     """
     from lvlora.data.known import read_data
-    from lvlora.forecast import files, verb
+    from lvlora.forecast import verb
+    from lvlora.forecast.dataset_forecast import file_kinds
     from lvlora.forecast.document import forecasts_document
     from lvlora.forecast.estimate import price_document
     from lvlora.forecast.panel import is_panel
@@ -52,7 +53,7 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
     if is_panel(settings):
         _forecast_panel(settings, context)
         return
-    check_results(settings, context, files.kinds(settings))
+    check_results(settings, context, file_kinds(settings))
 
     def read() -> Dataset:
         return read_data(settings, output)

@@ -42,8 +42,8 @@ from lvlora.forecast.estimate import (
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.open_model import warn_of_reading
 from lvlora.forecast.plan import DEFAULT_DECIMALS
+from lvlora.forecast.pricing import reserved
 from lvlora.forecast.rivals.parts.futures import N_HINDCASTS
-from lvlora.forecast.usage import reserved
 from lvlora.forecast.workers import WORTH_SECONDS, processes
 from lvlora.model.devices import cores
 from lvlora.narrator import Narrator, Silent

@@ -1,11 +1,13 @@
-"""Forecasts of all series of a data set: arrays, record, table and figure."""
+"""Forecasts of all series of a data set: arrays, record, table, figure, and the files of these."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lvlora import output_files
 from lvlora.data.dataset import Dataset
 from lvlora.data.dates import written
 from lvlora.data.files.csv import csv_text
@@ -13,10 +15,15 @@ from lvlora.forecast import answers
 from lvlora.forecast.answers import Forecasts, ForecastSeries, Future
 from lvlora.forecast.forecast import Forecast, frame_of, rows_of
 from lvlora.forecast.holdout import Truth
+from lvlora.forecast.settings import ForecastSettings
+from lvlora.output_files import STANDARD_OUTPUT, Kind
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
+
+FORECAST = output_files.table("a table of forecasts", r"id,[^,\n]*,variable,median,mean,")
+SAMPLES = output_files.table("a table of drawn futures", r"id,sample,")
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,38 @@ class DatasetForecast:
         rows = rows_of(self.forecasts, self.levels, as_text=True, known=known)
         return csv_text(list(rows[0]) if rows else [], [list(r.values()) for r in rows])
 
+    def samples_as_csv(self) -> str:
+        """Return every drawn future: a row a series, sample and time, a column a variable."""
+        head = ["id", "sample", self.histories.time_name, *self.histories.variables]
+        rows = [
+            [f.series, s, t, *map(float, f.samples[s, h])]
+            for f in self.forecasts
+            for s in range(len(f.samples))
+            for h, t in enumerate(written(f.calendar, f.time))
+        ]
+        return csv_text(head, rows)
+
+    def write(self, settings: ForecastSettings) -> None:
+        """Write the files of --output, --samples-out and --plot."""
+        if settings.output is not None and settings.output != STANDARD_OUTPUT:
+            output_files.write_text(settings.output, self.as_csv())
+        if settings.samples_out is not None:
+            output_files.write_text(settings.samples_out, self.samples_as_csv())
+        if settings.plot is not None:
+            from lvlora.report.drawing import style
+
+            with output_files.writing(settings.plot) as part:
+                style.save(self.plot(), part)
+
+
+def file_kinds(settings: ForecastSettings) -> list[tuple[str, Path | None, Kind | None]]:
+    """Return option, path and kind of each file that is asked for; a picture has no kind."""
+    return [
+        ("--output", settings.output, FORECAST),
+        ("--samples-out", settings.samples_out, SAMPLES),
+        ("--plot", settings.plot, None),
+    ]
+
 
 def series_records(
     histories: Dataset, forecasts: Sequence[Forecast], levels: Sequence[float], truth: Truth | None
@@ -98,28 +137,23 @@ def series_records(
         if f.scale is not None:
             divisors, offsets = list(f.scale.divisors), list(f.scale.offsets)
             scale = answers.Scale(divisors=divisors, rule=f.scale.rule, offsets=offsets)
+        quantiles = {f"{q:g}": f.quantile(q).T.tolist() for q in levels}
+        medians, means = f.median.T.tolist(), f.mean.T.tolist()
         records.append(
             ForecastSeries(
                 id=f.series,
                 time=written(f.calendar, f.time),
                 scale=scale,
                 context=f.context,
-                variables=dict(zip(names, _futures(f, levels), strict=True)),
+                variables={
+                    name: Future(
+                        median=medians[v],
+                        mean=means[v],
+                        quantiles={q: values[v] for q, values in quantiles.items()},
+                    )
+                    for v, name in enumerate(names)
+                },
                 **more,
             )
         )
     return records
-
-
-def _futures(f: Forecast, levels: Sequence[float]) -> list[Future]:
-    """Return each variable's part of the record."""
-    median, mean = f.median, f.mean
-    quantiles = {f"{q:g}": f.quantile(q) for q in levels}
-    return [
-        Future(
-            median=median[:, v].tolist(),
-            mean=mean[:, v].tolist(),
-            quantiles={q: values[:, v].tolist() for q, values in quantiles.items()},
-        )
-        for v in range(median.shape[1])
-    ]

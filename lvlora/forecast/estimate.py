@@ -1,7 +1,7 @@
 """Seconds and memory of a command on this machine: planned FLOPs over a rate.
 
 The rate is that of the last such work in the ledger, else of about a second of real work. That work
-also makes the memory that is needed known.
+also shows the memory that is needed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from lvlora.forecast.plan import row_bytes
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.devices import peak_bytes
 from lvlora.model.loading import Outline
-from lvlora.model.native.engine import Engine
 from lvlora.report.document import Document, Points, Section
 from lvlora.text.codec import VALUE_SEPARATOR
 
@@ -42,7 +41,7 @@ _BENCHMARK_STEPS = 7
 _BENCHMARK_ROWS = 64
 """Futures that are decoded together; more hardly change the rate."""
 _COMPLETE = 0.25
-"""Fraction of its promise below which a forecast was probably interrupted."""
+"""Fraction of its price bound below which a forecast was probably interrupted."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class Benchmark:
         rate: planned FLOPs a second, executed.
         peak_bytes: the most memory of the process so far: on a CPU all of it, on a GPU what PyTorch
             holds there.
-        probe: FLOPs of the benchmark; they belong to no run and are charged to none.
+        probe: FLOPs of the benchmark; they are charged to no run.
         first_seconds: time of the first piece of work, in which memory is allocated.
     """
 
@@ -73,11 +72,11 @@ def ledger_rate(entries: Iterable[Row], commands: Collection[str], base: Outline
     Args:
         entries: of a ledger, the oldest first.
     """
-    device, dtype = base.placement.device.type, base.placement.dtype_name
+    here = (base.name, base.placement.device.type, base.placement.dtype_name)
     rate = None
     for row in entries:
         is_alike = row.command in commands and row.phase in ("train", "forecast")
-        is_here = (row.model, row.device, row.dtype) == (base.name, device, dtype)
+        is_here = (row.model, row.device, row.dtype) == here
         if is_alike and is_here and row.status == "settled" and row.seconds and row.spent.executed:
             # a step costs what was planned, a forecast less than its bound
             bound, spent = row.reserved.executed, row.spent.executed
@@ -93,26 +92,21 @@ def benchmark(work: Iterator[Price], device: torch.device, rate: float | None = 
         work: does a piece of work each time and gives its price, at least once.
         rate: from the ledger; with it one piece of work is done, for its memory.
     """
-    begin = time.perf_counter()
-    first = next(work)
-    first_seconds = time.perf_counter() - begin
-    seconds, price = first_seconds, first
-    if rate is None and first_seconds < _BENCHMARK_SECONDS:
-        # the first allocates memory, so others are timed
-        begin, others = time.perf_counter(), NOTHING
-        for one in work:
-            others += one
-            if time.perf_counter() - begin > _BENCHMARK_SECONDS:
-                break
-        if others != NOTHING:
-            seconds, price = time.perf_counter() - begin, others
-        first += others
-    return Benchmark(
-        rate=max(price.executed, 1) / seconds if rate is None else rate,
-        peak_bytes=peak_bytes(device),
-        probe=first,
-        first_seconds=first_seconds,
-    )
+    begin = last = time.perf_counter()
+    prices: list[Price] = []
+    seconds: list[float] = []
+    for price in work:
+        now = time.perf_counter()
+        prices.append(price)
+        seconds.append(now - last)
+        last = now
+        if rate is not None or now - begin > _BENCHMARK_SECONDS:
+            break
+    if rate is None:
+        # the first allocates memory
+        timed = slice(1 if len(prices) > 1 else 0, None)
+        rate = max(1, sum(price.executed for price in prices[timed])) / sum(seconds[timed])
+    return Benchmark(rate, peak_bytes(device), sum(prices, NOTHING), seconds[0])
 
 
 def benchmark_forecasts(
@@ -142,36 +136,18 @@ def benchmark_forecasts(
             yield bound
 
     result = benchmark(forecasts(), model.base.placement.device, rate)
-    more = _cache_bytes(model, histories, horizon, sampling, context)
-    more -= _cache_bytes(model, chosen, n_steps, sampling, context)
-    peak = result.peak_bytes + max(0, more)
-    return replace(result, peak_bytes=peak, probe=model.usage.price - before)
-
-
-def _cache_bytes(
-    model: LanguageModel,
-    histories: Sequence[Series],
-    horizon: int,
-    sampling: Sampling,
-    context: int | None,
-) -> int:
-    """Size of the caches of the futures that are decoded together."""
+    # caches of the futures that are decoded together
     alphabet = model.base.alphabet
     readings = [r for each in model.readings(histories, horizon, context) for r in each]
-    read = max(alphabet.count(r.codec.encode(r.numbers)) for r in readings)
-    written = max(
-        min(horizon, r.steps_at_once)
-        * r.codec.n_variables
-        * alphabet.count(r.codec.usual_number + VALUE_SEPARATOR)
+    number_tokens = alphabet.count(readings[0].codec.usual_number + VALUE_SEPARATOR)
+    tokens = max(
+        alphabet.count(r.codec.encode(r.numbers))
+        + r.steps_at_once * r.codec.n_variables * number_tokens
         for r in readings
     )
-    rows = min(model.rows_at_a_time(read + written), sampling.n_futures * len(readings))
-    engine = Engine.of(model.base.module, model.head)
-    if engine is None:
-        return rows * row_bytes(model.base, read + written)
-    engine.close()  # the native decoder keeps a history once for all of its futures
-    n_read = -(-rows // sampling.n_futures)
-    return n_read * row_bytes(model.base, read) + rows * row_bytes(model.base, written)
+    rows = min(model.rows_at_a_time(tokens), sampling.n_futures * len(readings))
+    peak = result.peak_bytes + rows * row_bytes(model.base, tokens)
+    return replace(result, peak_bytes=peak, probe=model.usage.price - before)
 
 
 def estimate(
@@ -210,10 +186,9 @@ def price_answer(
     """Return the answer to ``--dry-run`` of forecasts and evaluations.
 
     Args:
-        prices: name of a model -> its price bound; without a model nothing costs FLOPs.
+        prices: name of a model -> its price bound.
         benchmarks: of the same models; None where time and memory are not known.
         seconds, draws: as in `estimate`.
-        n_series: series that would be forecast.
     """
     cost = None
     if benchmarks is not None:

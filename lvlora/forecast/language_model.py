@@ -15,11 +15,10 @@ from lvlora.forecast.decoding import Decoder
 from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.forecaster import Part, Progress
 from lvlora.forecast.plan import DEFAULT_DECIMALS, Group, OutlinedModel
-from lvlora.forecast.pricing import Trace, updates_in
+from lvlora.forecast.pricing import Trace, Usage, updates_in
 from lvlora.forecast.reading import Reading, joint_scale, last_steps
 from lvlora.forecast.rows import Prompt
 from lvlora.forecast.sampling import STREAM_SEPARATOR, Sampling
-from lvlora.forecast.usage import Usage
 from lvlora.model.head import NumericHead
 from lvlora.model.loading import BaseModel
 from lvlora.settings.base import NumberFormat
@@ -129,16 +128,14 @@ class LanguageModel(OutlinedModel):
         # each history is read at several scales, among which its samples are shared
         samples = [np.empty((sampling.n_futures, horizon, h.values.shape[1])) for h in histories]
         everything = [(i, reading) for i, readings in enumerate(views) for reading in readings]
-        n_drawn = sum(len(reading.samples) for _, reading in everything)
-        progress = _shared(progress, n_drawn, len(histories) * sampling.n_futures)
-        with self.usage.work(lambda: group.price_bound):
-            for alike in sorted({reading.alike for _, reading in everything}):
-                # those that are read alike go together: no series changes how another is read
-                together = [(i, reading) for i, reading in everything if reading.alike == alike]
-                drawn = self._draw([r for _, r in together], sampling, progress)
-                for (i, reading), numbers in zip(together, drawn, strict=True):
-                    places = np.ix_(reading.samples, range(horizon), reading.columns)
-                    samples[i][places] = reading.original(numbers)
+        self.usage.check(group.price_bound)
+        for alike in sorted({reading.alike for _, reading in everything}):
+            # those that are read alike go together: no series changes how another is read
+            together = [(i, reading) for i, reading in everything if reading.alike == alike]
+            drawn = self._draw([r for _, r in together], sampling, progress)
+            for (i, reading), numbers in zip(together, drawn, strict=True):
+                places = np.ix_(reading.samples, range(horizon), reading.columns)
+                samples[i][places] = reading.original(numbers)
         forecasts = []
         for history, of_one, readings in zip(histories, samples, views, strict=True):
             first = [reading for reading in readings if reading.samples[0] == 0]
@@ -199,18 +196,6 @@ class LanguageModel(OutlinedModel):
                     past = np.concatenate([pasts[i][s], numbers])
                     pasts[i][s] = last_steps(reading.codec, past, reading.history_tokens, alphabet)
         return [np.stack([np.concatenate(pieces) for pieces in of_one]) for of_one in drawn]
-
-
-def _shared(progress: Progress, n_drawn: int, n_futures: int) -> Progress:
-    """Progress in futures of all variables, though some were drawn variable by variable."""
-    drawn = 0
-
-    def advance(n: int) -> None:
-        nonlocal drawn
-        before, drawn = drawn, drawn + n
-        progress(drawn * n_futures // n_drawn - before * n_futures // n_drawn)
-
-    return advance
 
 
 def _prompts(

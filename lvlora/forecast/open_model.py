@@ -169,12 +169,11 @@ def warn_of_reading(
     context: int | None = None,
     shown: set[str] | None = None,
 ) -> None:
-    """Tell what of the histories a model does not read as they are.
+    """Warn of what a model does not read as it is in the histories.
 
     Args:
-        readings: of each history, at one scale; horizon: steps that they are planned for.
+        readings: of each history, at one scale.
         variables, known: names of columns.
-        context: only so many last steps are read.
         shown: sentences that need no repetition; these are added.
     """
     shown = set() if shown is None else shown
@@ -196,16 +195,10 @@ def warn_of_seen(
     adapters: Iterable[AdapterInfo | None],
     data_sha256: str,
     split: Split,
-    scored: Iterable[str],
+    scored: Sequence[str],
     narrator: Narrator,
 ) -> None:
-    """Say which adapters were, or may have been, trained on what they are scored on.
-
-    Args:
-        data_sha256: of the whole data set; split: of it.
-        scored: ids of the series.
-    """
-    scored = tuple(scored)
+    """Warn of adapters that were, or may have been, trained on the series that are scored."""
     for info in adapters:
         if info is None or info.facts.get("data_sha256") != data_sha256:
             continue
@@ -218,11 +211,7 @@ def warn_of_seen(
                 "--stratify): it has seen some of the series that are scored."
             )
         elif n_seen:
-            which = (
-                "The series that is scored was"
-                if len(scored) == 1
-                else f"{n_seen} of the {len(scored)} series that are scored were"
-            )
             narrator.warning(
-                f"{which} in the training of {info.folder}: of others its error may be larger."
+                f"{info.folder} was trained on {n_seen} of the {len(scored)} series that are "
+                "scored: on others its error may be larger."
             )

@@ -271,7 +271,10 @@ def forecasts_panel(settings: ForecastSettings, narrator: Narrator) -> Panel:
 
     def price_bound(source: Path) -> tuple[Price, int]:
         of_part = settings.model_copy(update={"data": source, "output": None})
-        return verb.price_bound(of_part, lambda: read_data(of_part, Silent()), Silent())
+        plan = verb.plan_forecasts(
+            of_part, lambda: read_data(of_part, Silent()), Silent(), weights=False
+        )
+        return plan.price_bound, len(plan.data)
 
     return Panel.of(
         settings,

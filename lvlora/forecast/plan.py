@@ -50,7 +50,7 @@ _SMALL_CUT = 0.1
 
 @dataclass(frozen=True)
 class Group:
-    """Histories whose forecasts are finished together: their places, readings and price bound."""
+    """Histories whose forecasts are finished together."""
 
     places: list[int]
     histories: list[Series]
@@ -120,7 +120,7 @@ class OutlinedModel(Forecaster):
         }
         return PlannedForecasts(
             lambda progress: self.parts(groups, sampling, progress),
-            len(histories) * sampling.n_futures,
+            sum(len(r.samples) for group in groups for of_one in group.views for r in of_one),
             sum((group.price_bound for group in groups), NOTHING),
             [group.places for group in groups],
             [by_place[place] for place in sorted(by_place)],
@@ -135,11 +135,12 @@ class OutlinedModel(Forecaster):
     def readings(
         self, histories: Sequence[Series], horizon: int, context: int | None = None
     ) -> list[list[Reading]]:
-        """How each history is read at its own scale; DataError where one can't be.
+        """Return how each history is read at its own scale: all variables at once, or in groups.
 
-        One reading each, or several of some of the variables.
+        Raises:
+            DataError: one cannot be read.
         """
-        return [self._read(history, horizon, context, [1.0])[0] for history in histories]
+        return self.views(histories, horizon, Sampling(greedy=True), context)
 
     def views(
         self,
@@ -148,47 +149,49 @@ class OutlinedModel(Forecaster):
         sampling: Sampling,
         context: int | None = None,
     ) -> list[list[Reading]]:
-        """How each history is read at several scales, among which its samples are shared.
+        """Return how each history is read at several scales, among which its samples are shared.
 
         Sample s is drawn from the scale s modulo their number.
         """
-        factors = view_factors(min(sampling.views, sampling.n_futures))
-        return [
-            [
-                replace(reading, samples=tuple(range(view, sampling.n_futures, len(factors))))
-                for view, readings in enumerate(self._read(history, horizon, context, factors))
-                for reading in readings
-            ]
-            for history in histories
-        ]
-
-    def _read(
-        self, history: Series, horizon: int, context: int | None, factors: Sequence[float]
-    ) -> list[list[Reading]]:
-        """The readings at each scale, the first of which decides what is read together."""
         check_count("horizon", horizon, at_most=LONGEST_HORIZON)
         check_count("context", context, optional=True)
+        n, factors = sampling.n_futures, view_factors(min(sampling.views, sampling.n_futures))
+        views = []
+        for history in histories:
+            whole, groups = self._together(history, horizon, context)
+            views.append(
+                [
+                    replace(
+                        whole
+                        if whole is not None and view == 0
+                        else self._read_at(history, horizon, context, factor, columns),
+                        samples=tuple(range(view, n, len(factors))),
+                    )
+                    for view, factor in enumerate(factors)
+                    for columns in groups
+                ]
+            )
+        return views
+
+    def _together(
+        self, history: Series, horizon: int, context: int | None
+    ) -> tuple[Reading | None, Sequence[tuple[int, ...] | None]]:
+        """Return the reading of all variables, else the groups of them that are read together."""
         n_variables = history.values.shape[1]
-        n_read: float = 0
         try:
-            together = self._read_at(history, horizon, context, factors[0])
-            n_read = len(together.numbers)
-            enough = min(_ENOUGH_STEPS, (1 - _SMALL_CUT) * len(together.steps.history))
+            reading = self._read_at(history, horizon, context, 1.0)
+            n_steps = len(reading.steps.history)
+            enough = min(_ENOUGH_STEPS, (1 - _SMALL_CUT) * n_steps)
+            if n_variables == 1 or len(reading.numbers) >= enough:
+                return reading, [None]
         except StepTooLong:
             if n_variables == 1:
                 raise
-            enough = 1
-        if n_variables == 1 or n_read >= enough:
-            others = [self._read_at(history, horizon, context, factor) for factor in factors[1:]]
-            return [[reading] for reading in (together, *others)]
         # a variable without a value has nothing to be read from, and stays beside another
         has_values = np.isfinite(history.values[-(context or len(history)) :]).any(axis=0)
         groups: list[tuple[int, ...]] = [(i,) for i in np.flatnonzero(has_values).tolist()]
         groups[-1] += tuple(np.flatnonzero(~has_values).tolist())
-        return [
-            [self._read_at(history, horizon, context, factor, columns) for columns in groups]
-            for factor in factors
-        ]
+        return None, groups
 
     def _read_at(
         self,
@@ -198,16 +201,7 @@ class OutlinedModel(Forecaster):
         factor: float,
         columns: tuple[int, ...] | None = None,
     ) -> Reading:
-        """The reading of one history.
-
-        Args:
-            factor: the divisors of the scale are multiplied by it.
-            columns: places of the variables to read; None for all together.
-
-        Raises:
-            StepTooLong: not even two of its steps fit.
-            DataError: it is empty; its known columns are not known.
-        """
+        """Read some variables of a history, None for all, at a scale that is multiplied."""
         if len(history) == 0:
             raise DataError(f"series {history.id!r}: the history is empty", "Leave it out.")
         alphabet, stored = self.base.alphabet, self.scale
@@ -261,12 +255,10 @@ class OutlinedModel(Forecaster):
     def price_bound(self, views: Sequence[Sequence[Reading]]) -> Price:
         """Return the most that forecasts of `views` cost: every number as long as may be."""
         readings = [r for of_one in views for r in of_one]
-        price = NOTHING
-        for alike in {r.alike for r in readings}:
-            price += self._at_most_alike([r for r in readings if r.alike == alike])
-        return price
+        groups = [[r for r in readings if r.alike == a] for a in {r.alike for r in readings}]
+        return sum((self._bound_of_alike(group) for group in groups), NOTHING)
 
-    def _at_most_alike(self, group: Sequence[Reading]) -> Price:
+    def _bound_of_alike(self, group: Sequence[Reading]) -> Price:
         """Return the price bound of readings that are decoded together."""
         price, alphabet = NOTHING, self.base.alphabet
         # all go on until the one with most choices is done

@@ -1,19 +1,32 @@
-"""Calls and tokens of a decoding, and their exact price."""
+"""Calls and tokens of a decoding, their exact price, and the reservation that pays for them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from torch import nn
 
-from lvlora.answers import Price
+from lvlora import durable
+from lvlora.answers import NOTHING, Price
+from lvlora.errors import BudgetError, SettingsError
 from lvlora.flops import coursework, executed
 from lvlora.flops.item import total
+from lvlora.flops.ledger import Ledger, Limits, Wanted, check_limits
+from lvlora.flops.rows import Row, Spender
 from lvlora.flops.shape import Lora, ModelShape
 from lvlora.model import lora
 from lvlora.model.cache import in_blocks
 from lvlora.model.native.engine import in_pages
+from lvlora.settings.shared import BudgetSettings
+
+if TYPE_CHECKING:
+    from lvlora.forecast.language_model import LanguageModel
 
 Updates = Sequence[tuple[int, str, int]]
 """(layer, name of the linear layer, rank) of each low-rank update in a model."""
@@ -160,3 +173,102 @@ def most_attended(read: int, further: int) -> int:
     PyTorch multiplies whole blocks of the two together, the native decoder whole pages of each.
     """
     return max(in_blocks(read + further), in_pages(read) + in_pages(further))
+
+
+@dataclass
+class Usage:
+    """Cost of everything that a forecaster has computed.
+
+    Attributes:
+        price, trace: of all calls so far, whoever paid.
+        remaining: what the open reservation pays for further calls; None where there is none.
+    """
+
+    price: Price = NOTHING
+    trace: Trace = field(default_factory=Trace)
+    remaining: Price | None = None
+
+    def add(self, trace: Trace, price: Price) -> None:
+        """Record what was computed."""
+        self.price += price
+        self.trace.add(trace)
+        if self.remaining is not None:
+            self.remaining = (self.remaining - price) | NOTHING
+
+    def check(self, price_bound: Price) -> None:
+        """Refuse work that the open reservation may not pay for.
+
+        Raises:
+            BudgetError: the bound is more than remains of it; nothing was spent.
+        """
+        remaining = self.remaining
+        if remaining is None or price_bound | remaining == remaining:
+            return
+        convention = "executed" if price_bound.executed > remaining.executed else "coursework"
+        raise BudgetError(
+            f"this may cost {price_bound.of(convention):,} FLOPs ({convention}), and "
+            f"{remaining.of(convention):,} remain of what was reserved for it",
+            "Reserve the sum of forecaster.at_most(…) of all that is done inside charged(…).",
+        )
+
+
+@contextlib.contextmanager
+def reserved(
+    settings: BudgetSettings,
+    forecaster: LanguageModel,
+    at_most: Price,
+    *,
+    command: str,
+    stage: str = "",
+) -> Iterator[Row]:
+    """Reserve ``at_most`` for what a forecaster does inside the block, and settle what it spent.
+
+    Inside, work that would pass ``at_most`` is refused before it begins.
+
+    Args:
+        stage: of an experiment; the entry's run is then called STAGE/….
+
+    Raises:
+        BudgetError: a limit would be passed; nothing was spent.
+        SettingsError: a reservation of the forecaster is open already.
+    """
+    usage, base = forecaster.usage, forecaster.base
+    if usage.remaining is not None:
+        raise SettingsError(
+            "the forecaster's work is charged already",
+            "Let one block end before another begins.",
+        )
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    run = f"{stage and stage + '/'}{stamp}-{command}-{uuid.uuid4().hex[:6]}"
+    check_limits(settings, at_most, max_flops=settings.max_flops, run=run)
+    spender = Spender(
+        command=command,
+        settings_hash=durable.sha256_of_json(
+            settings.deciding("result", "data", "model", "placement")
+        ),
+        model=base.name,
+        model_hash=base.sha256,
+        device=base.placement.device.type,
+        dtype=base.placement.dtype_name,
+    )
+    limits = Limits(settings.max_flops, settings.budget, settings.convention)
+    before, trace = usage.price, usage.trace
+    n_histories, n_futures, n_calls = len(trace.histories), len(trace.futures), len(trace.calls)
+    with Ledger.for_runs(settings.runs) as ledger:
+        held = ledger.reserve(run, {"forecast": Wanted(at_most)}, spender, limits)["forecast"]
+        usage.remaining, begin = at_most, time.perf_counter()
+        try:
+            yield held
+        finally:
+            usage.remaining = None
+            useful = sum(trace.histories[n_histories:])
+            useful += sum(written for _, written in trace.futures[n_futures:])
+            computed = sum(call.tokens for call in trace.calls[n_calls:])
+            ledger.record(
+                held,
+                usage.price - before,
+                seconds=time.perf_counter() - begin,
+                tokens_useful=useful,
+                tokens_padded=max(0, computed - useful),
+                done=True,
+            )

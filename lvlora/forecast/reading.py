@@ -144,21 +144,17 @@ def loss_of_text(
     variables: Sequence[str],
     context: int | None = None,
 ) -> str:
-    """A sentence where the text loses much of the histories' variables, else empty.
+    """Return a warning where the text loses much of the histories' variables, else nothing.
 
     Args:
-        stored: a model's scale.
-        context: only this many last steps are read.
+        stored: a model's scale; context: only this many last steps are read.
     """
-    used = [h.steps(max(0, len(h) - (context or len(h))), len(h)) for h in histories]
     if stored is not None and len(stored.divisors) > len(variables):  # known columns first
         stored = stored.part(len(stored.divisors) - len(variables))
+    used = [h.steps(max(0, len(h) - (context or len(h))), len(h)) for h in histories]
     used = [h for h in used if np.isfinite(h.values).any()]
-    return (
-        rounding_losses(used, [scale_for(h, stored) for h in used], decimals, variables)
-        if used
-        else ""
-    )
+    scales = [scale_for(h, stored) for h in used]
+    return rounding_losses(used, scales, decimals, variables) if used else ""
 
 
 def how_cut(
@@ -167,39 +163,35 @@ def how_cut(
     max_positions: int,
     context: int | None = None,
 ) -> list[str]:
-    """Warnings of histories of which less is read than they have, and of variables read apart.
+    """Return warnings of variables that are read apart, and of histories that are read in part.
 
     Args:
         planned: the readings of each history at one scale.
         max_positions: tokens that the model reads; context: the last steps that were chosen.
     """
-    warnings = []
-    apart = [h for h, readings in zip(histories, planned, strict=True) if len(readings) > 1]
-    if apart:
+    warnings, n = [], len(histories)
+    n_apart = sum(len(readings) > 1 for readings in planned)
+    if n_apart:
         warnings.append(
-            f"The model reads {max_positions:,} tokens, too few for all variables of "
-            f"{_so_many(apart, histories)} at once. It reads each variable by itself, and learns "
-            "nothing of one from another. To read fewer together: --columns."
+            f"The model reads {max_positions:,} tokens, too few for all variables of {n_apart:,} "
+            f"of {n:,} histories at once. It reads each variable by itself, and learns nothing of "
+            "one from another. To read fewer together: --columns."
         )
-    steps = [
-        (min(len(h), context or len(h)), min(reading.steps_read(h) for reading in readings))
+    cut = [
+        (read, n_steps)
         for h, readings in zip(histories, planned, strict=True)
+        for read in [min(reading.steps_read(h) for reading in readings)]
+        for n_steps in [min(len(h), context or len(h))]
+        if read < n_steps
     ]
-    cut = [h for h, (whole, read) in zip(histories, steps, strict=True) if read < whole]
     if cut:
-        whole, read = min((s for s in steps if s[1] < s[0]), key=lambda s: s[1])
+        read, n_steps = min(cut)
         warnings.append(
-            f"The model reads {max_positions:,} tokens: of {_so_many(cut, histories)} it reads "
-            f"the last steps only, {read:,} of {whole:,} at least. For more of them choose a "
-            "shorter --horizon, fewer --decimals or --columns, or a --model that reads more."
+            f"The model reads {max_positions:,} tokens: of {len(cut):,} of {n:,} histories it "
+            f"reads the last steps only, {read:,} of {n_steps:,} at least. For more of them choose "
+            "a shorter --horizon, fewer --decimals or --columns, or a --model that reads more."
         )
     return warnings
-
-
-def _so_many(some: Sequence[Series], histories: Sequence[Series]) -> str:
-    if len(histories) == 1:
-        return "the history"
-    return f"{len(some):,} of {len(histories):,} histories"
 
 
 def least_values(values: FloatArray) -> FloatArray:

@@ -194,7 +194,7 @@ class ForecastSettings(KnownSettings, AdapterSettings, SamplingSettings, PanelSe
         short="-o",
     )
     samples_out: Path | None = option(
-        None, "Write every drawn future into a .csv or .h5 file.", "Output", affects="output"
+        None, "Write every drawn future into a .csv file.", "Output", affects="output"
     )
     plot: Path | None = option(
         None, "Draw history and forecast into a PNG or SVG.", "Output", affects="output"

@@ -26,19 +26,19 @@ from lvlora.forecast.estimate import (
     ledger_rate,
     price_answer,
 )
-from lvlora.forecast.files import check_samples, paths, write
 from lvlora.forecast.forecaster import Forecaster, PlannedForecasts, in_order
 from lvlora.forecast.holdout import CHEAP, Hindcast, Truth, hold_out, scores
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.open_model import open_outlined, warn_of_reading, warn_of_seen
 from lvlora.forecast.plan import OutlinedModel
+from lvlora.forecast.pricing import reserved
 from lvlora.forecast.sampling import Sampling
 from lvlora.forecast.settings import ForecastSettings
-from lvlora.forecast.usage import reserved
 from lvlora.forecast.workers import processes
 from lvlora.model import devices
 from lvlora.model.choice import Choice, choose
 from lvlora.narrator import Narrator
+from lvlora.output_files import STANDARD_OUTPUT
 from lvlora.settings.shared import SplitSettings
 
 
@@ -57,34 +57,41 @@ def forecast(
         BudgetError: a limit would be passed; nothing was spent.
         NumericalError: the model gives no finite numbers.
     """
-    job = _open(settings, read, narrator)
-    settings, data, futures, model = job.settings, job.data, job.futures, job.model
+    plan = plan_forecasts(settings, read, narrator)
+    settings, data, hindcast = plan.settings, plan.data, plan.hindcast
+    model = plan.model if isinstance(plan.model, LanguageModel) else None
+    n_units = plan.forecasts.n_units + (0 if hindcast is None else hindcast.planned.n_units)
     begin, nll = time.perf_counter(), None
-    past, n_units = job.hindcast, job.planned.n_units
-    n_units += 0 if past is None else past.planned.n_units
-    with _reserved(job), _sharing(job), narrator.counted("Forecasting", n_units) as advance:
-        parts = list(job.planned.parts(advance))
-        if futures and model is not None and model is job.forecaster:
+    with contextlib.ExitStack() as stack:
+        if model is not None:
+            stack.enter_context(reserved(settings, model, plan.price_bound, command="forecast"))
+        if plan.forecaster is not model:  # slow rivals share their series among processes
+            stack.enter_context(processes(devices.cores()))
+        advance = stack.enter_context(narrator.counted("Forecasting", n_units))
+        parts = list(plan.forecasts.parts(advance))
+        if plan.futures and model is not None and model is plan.forecaster:
             nll = likelihood.negative_log_likelihood(
-                model, data.series, futures, context=settings.context
+                model, data.series, plan.futures, context=settings.context
             )
         seconds = time.perf_counter() - begin
-        past_parts = [] if past is None else list(past.planned.parts(advance))
+        past_parts = [] if hindcast is None else list(hindcast.planned.parts(advance))
     forecasts = [one.named(data) for one in in_order(parts)]
-    truth = Truth(futures, nll) if futures else None
+    truth = Truth(plan.futures, nll) if plan.futures else None
     # these are in the answer only where the command asks for them
     more: dict[str, Any] = {}
-    if job.calibration is not None:
-        forecasts = [job.calibration.apply(one) for one in forecasts]
-        more["calibration"] = job.calibration.facts
-    if job.forecaster is not model:
-        more["forecaster"] = job.forecaster.name
+    if plan.calibration is not None:
+        forecasts = [plan.calibration.apply(one) for one in forecasts]
+        more["calibration"] = plan.calibration.facts
+    if plan.forecaster is not model:
+        more["forecaster"] = plan.forecaster.name
     if members := [member for part in parts for member in part.members]:
         more["members"] = members
     if truth is not None:
         more["scores"] = scores(data, truth, forecasts, settings.quantiles, settings.season)
-    if past is not None:
-        more["hindcast"] = past.scored(in_order(past_parts), settings.quantiles, settings.season)
+    if hindcast is not None:
+        past = in_order(past_parts)
+        more["hindcast"] = hindcast.scored(past, settings.quantiles, settings.season)
+    files = (settings.output, settings.samples_out, settings.plot)
     record = Forecasts(
         series=series_records(data, forecasts, settings.quantiles, truth),
         model=None if model is None else model.facts(),
@@ -93,14 +100,14 @@ def forecast(
         **more,
         flops=NOTHING if model is None else model.usage.price,
         timing=ForecastTiming(
-            load_seconds=job.load_seconds,
+            load_seconds=plan.load_seconds,
             prefill_seconds=0.0 if model is None else model.usage.trace.prefill_seconds,
             decode_seconds=seconds,
         ),
-        files=paths(settings),
+        files=[str(path) for path in files if path not in (None, STANDARD_OUTPUT)],
     )
     result = DatasetForecast(record, data, forecasts, settings.quantiles, truth)
-    write(settings, result)
+    result.write(settings)
     return result
 
 
@@ -111,9 +118,7 @@ def price(
     *,
     began: float | None = None,
 ) -> ForecastPrice:
-    """Return the price bound of `forecast`, and an estimate of its time.
-
-    The price follows from the model's outline. There is no time without weights.
+    """Return the price bound of `forecast`, and an estimate of its time where the weights are here.
 
     Args:
         began: when the command did, by `time.perf_counter`; default: now.
@@ -122,51 +127,32 @@ def price(
         As `forecast`, but for a budget.
     """
     began = time.perf_counter() if began is None else began
-    job = _open(settings, read, narrator, weights=False)
-    settings, model, started = job.settings, job.model, time.perf_counter() - began
-    prices: dict[str, Price] = {}
+    plan = plan_forecasts(settings, read, narrator, weights=False)
+    settings, model, started = plan.settings, plan.model, time.perf_counter() - began
     benchmarks: dict[str, Benchmark] | None = None
-    if job.outlined is not None:
-        prices[job.outlined.name] = job.price_bound
-        if model is None:
-            narrator.note("The weights are not here, so time and memory were not measured.")
-        else:
-            benchmarks = {
-                model.name: benchmark_forecasts(
-                    model,
-                    job.data.series,
-                    settings.n_steps,
-                    Sampling.of(settings),
-                    context=settings.context,
-                    rate=ledger_rate(entries(settings.runs), FORECASTING, model.base),
-                )
-            }
+    if isinstance(model, LanguageModel):
+        rate = ledger_rate(entries(settings.runs), FORECASTING, model.base)
+        series, sampling, context = plan.data.series, Sampling.of(settings), settings.context
+        speed = benchmark_forecasts(
+            model, series, settings.n_steps, sampling, context=context, rate=rate
+        )
+        benchmarks = {model.name: speed}
+    elif model is not None:
+        narrator.note("The weights are not here, so time and memory were not measured.")
+    prices = {} if model is None else {model.name: plan.price_bound}
     draws = settings.plot is not None
-    return price_answer(prices, benchmarks, started, n_series=len(job.data), draws=draws)
-
-
-def price_bound(
-    settings: ForecastSettings, read: Callable[[], Dataset], narrator: Narrator
-) -> tuple[Price, int]:
-    """Return the most that `forecast` can spend, and the number of series.
-
-    Raises:
-        As `forecast`, but for a budget.
-    """
-    job = _open(settings, read, narrator, weights=False)
-    return job.price_bound, len(job.data)
+    return price_answer(prices, benchmarks, started, n_series=len(plan.data), draws=draws)
 
 
 @dataclass(frozen=True)
-class _Job:
-    """Histories, who forecasts them, and the plan.
+class ForecastPlan:
+    """Histories, who forecasts them, and the price.
 
     Attributes:
         settings: with the steps that the data ask for.
-        data: the series that were chosen, without what is held out of them.
+        data: the series to forecast, without what is held out of them.
         futures: what is held out, a series each; none if nothing is.
-        outlined: the language model, if there is one; model: the same where its weights are here.
-        planned: the forecasts.
+        model: the language model, if there is one; an outline where its weights are not here.
         hindcast: of the history's own last steps, where that is cheap.
         price_bound: of all that the model will do.
         calibration: of the intervals, where the settings ask for it.
@@ -177,70 +163,65 @@ class _Job:
     data: Dataset
     futures: list[Series]
     forecaster: Forecaster
-    outlined: OutlinedModel | None
-    planned: PlannedForecasts
+    model: OutlinedModel | None
+    forecasts: PlannedForecasts
     hindcast: Hindcast | None
     price_bound: Price
     calibration: Widths | None
     load_seconds: float
 
-    @property
-    def model(self) -> LanguageModel | None:
-        """The language model with its weights."""
-        return self.outlined if isinstance(self.outlined, LanguageModel) else None
 
-
-def _open(
+def plan_forecasts(
     settings: ForecastSettings,
     read: Callable[[], Dataset],
     narrator: Narrator,
     *,
     weights: bool = True,
-) -> _Job:
-    """Read the data, open the forecaster, plan its forecasts, and tell what may surprise.
-
-    Of known columns the horizon is as far as every one of them is known, unless it was said.
+) -> ForecastPlan:
+    """Read the data, open the forecaster, plan its forecasts, and warn of what may surprise.
 
     Args:
         weights: a model without them is an error.
+
+    Raises:
+        As `forecast`, but for a budget.
     """
     check(settings)
-    whole = read()
-    data = whole if settings.series is None else whole.named(settings.series)
+    all_data = read()
+    data = all_data if settings.series is None else all_data.named(settings.series)
     futures: list[Series] = []
     if settings.holdout is not None:
         data, futures = hold_out(data, settings.holdout, settings.n_steps)
-    elif whole.known:
+    elif data.known:
         n_ahead = min(s.n_ahead for s in data)
-        if settings.horizon is None and n_ahead:
+        if settings.horizon is None and n_ahead:  # as far as every known column is known
             settings = settings.model_copy(update={"horizon": n_ahead})
         for series in data:
-            known_ahead(series, settings.n_steps, whole.known)
-    choice: Choice | None = None
-    outlined: OutlinedModel | None = None
+            known_ahead(series, settings.n_steps, data.known)
     begin = time.perf_counter()
+    choice: Choice | None = None
+    model: OutlinedModel | None = None
     if settings.forecaster in ("lm", "auto"):
         devices.set_threads(settings.threads)
-        choice = choose(settings, settings.runs, whole, narrator.note)
-        outlined = open_outlined(choice, settings, weights=weights)
-    seconds = time.perf_counter() - begin
-    forecaster = _forecaster(settings, data, outlined, narrator)
-    histories, sampling = data.series, Sampling.of(settings)
-    planned = forecaster.planned(
-        histories, [settings.n_steps] * len(histories), sampling, context=settings.context
-    )
-    bound, calibration = planned.price_bound, None
-    if outlined is not None and outlined is forecaster and futures:
-        bound += likelihood.price(outlined, histories, futures, context=settings.context)
-    hindcast = None
-    if choice is not None and outlined is forecaster and not futures:
-        hindcast = _hindcast(settings, whole, data, choice, forecaster, bound)
-        bound += NOTHING if hindcast is None else hindcast.planned.price_bound
-    if choice is not None and isinstance(outlined, LanguageModel):
+        choice = choose(settings, settings.runs, all_data, narrator.note)
+        model = open_outlined(choice, settings, weights=weights)
+    load_seconds = time.perf_counter() - begin
+    forecaster = _forecaster(settings, data, model, narrator)
+    sampling, horizons = Sampling.of(settings), [settings.n_steps] * len(data)
+    forecasts = forecaster.planned(data.series, horizons, sampling, context=settings.context)
+    bound, hindcast, calibration = forecasts.price_bound, None, None
+    if choice is not None and model is not None and model is forecaster:
+        if futures:
+            bound += likelihood.price(model, data.series, futures, context=settings.context)
+        # an adapter that was trained on the data knows its last steps already
+        elif choice.info is None or choice.info.facts.get("data_sha256") != all_data.sha256():
+            hindcast = _hindcast(settings, data, model, bound)
+            bound += NOTHING if hindcast is None else hindcast.planned.price_bound
+    if choice is not None and isinstance(model, LanguageModel):
         warn_of_reading(
-            outlined,
-            histories,
-            planned.readings,
+            model,
+            data.series,
+            forecasts.readings,
             settings.n_steps,
             narrator,
             variables=data.variables,
@@ -248,53 +229,41 @@ def _open(
             context=settings.context,
         )
         if futures and choice.info is not None:
-            ids, split = [s.id for s in data], split_of(whole, SplitSettings())
-            warn_of_seen([choice.info], whole.sha256(), split, ids, narrator)
-        several = sampling.n_futures > 1
-        if outlined.widths is not None and several and not outlined.widths.serves(sampling):
-            narrator.note(
-                "The widths that the model's folder brings are for temperature 1 and top-p 1: "
-                "futures stay as drawn."
-            )
+            ids, split = [s.id for s in data], split_of(all_data, SplitSettings())
+            warn_of_seen([choice.info], all_data.sha256(), split, ids, narrator)
+        if model.widths is not None and sampling.n_futures > 1:
+            if not model.widths.serves(sampling):
+                narrator.note(
+                    "The widths that the model's folder brings are for temperature 1 and top-p 1: "
+                    "futures stay as drawn."
+                )
         if settings.calibrated:
-            calibration, facts = own.load(outlined, choice.info, settings.runs, data.variables)
+            calibration, facts = own.load(model, choice.info, settings.runs, data.variables)
             facts.note_to(narrator, sampling, settings.n_steps)
-    return _Job(
+    return ForecastPlan(
         settings,
         data,
         futures,
         forecaster,
-        outlined,
-        planned,
+        model,
+        forecasts,
         hindcast,
         bound,
         calibration,
-        seconds,
+        load_seconds,
     )
 
 
 def _hindcast(
-    settings: ForecastSettings,
-    whole: Dataset,
-    data: Dataset,
-    choice: Choice,
-    model: Forecaster,
-    bound: Price,
+    settings: ForecastSettings, data: Dataset, model: Forecaster, bound: Price
 ) -> Hindcast | None:
-    """Plan the hindcast; None where it is not cheap, not possible, or says nothing.
-
-    It costs at most as much as the forecasts and `CHEAP`, and no limit is passed for it. An adapter
-    that was trained on the data knows the steps already.
-
-    Args:
-        bound: price bound of the forecasts.
+    """Plan the hindcast; None where it is not possible, dearer than the forecasts or `CHEAP`, or
+    beyond a limit that the forecasts alone are within.
     """
-    seen = choice.info is not None and choice.info.facts.get("data_sha256") == whole.sha256()
-    if settings.no_hindcast or seen:
+    if settings.no_hindcast:
         return None
-    hindcast = Hindcast.plan(
-        model, data, settings.n_steps, Sampling.of(settings), context=settings.context
-    )
+    sampling, context = Sampling.of(settings), settings.context
+    hindcast = Hindcast.plan(model, data, settings.n_steps, sampling, context=context)
     if hindcast is None:
         return None
     price = hindcast.planned.price_bound
@@ -308,10 +277,7 @@ def _hindcast(
 
 
 def _forecaster(
-    settings: ForecastSettings,
-    data: Dataset,
-    model: OutlinedModel | None,
-    narrator: Narrator,
+    settings: ForecastSettings, data: Dataset, model: OutlinedModel | None, narrator: Narrator
 ) -> Forecaster:
     """Return the forecaster that the settings name."""
     if settings.forecaster == "lm" and model is not None:
@@ -332,36 +298,23 @@ def _forecaster(
     return rival
 
 
-def _reserved(job: _Job) -> contextlib.AbstractContextManager[object]:
-    """Reserve what a model may spend; nobody else spends."""
-    if job.model is None:
-        return contextlib.nullcontext()
-    return reserved(job.settings, job.model, job.price_bound, command="forecast")
-
-
-def _sharing(job: _Job) -> contextlib.AbstractContextManager[object]:
-    """Let slow rivals share their series among processes."""
-    if job.forecaster is job.outlined:
-        return contextlib.nullcontext()
-    return processes(devices.cores())
-
-
 def check(settings: ForecastSettings) -> None:
-    """Refuse what does not go together.
+    """Refuse options that contradict each other.
 
     Raises:
-        SettingsError: it does not.
+        SettingsError: they do.
     """
-    check_samples(settings.samples_out)
-    if settings.forecaster != "lm":
-        as_drawn = settings.as_drawn and settings.forecaster != "auto"
-        for option, is_set in (("calibrated", settings.calibrated), ("as-drawn", as_drawn)):
-            if is_set:
-                raise SettingsError(
-                    f"--forecaster {settings.forecaster} and --{option}: that is of the language "
-                    "model alone.",
-                    "Leave one of them out.",
-                )
+    samples_out = settings.samples_out
+    if samples_out is not None and samples_out.suffix.lower() != ".csv":
+        raise SettingsError(f"--samples-out {samples_out}: is a table", "Name a .csv file.")
+    as_drawn = settings.as_drawn and settings.forecaster != "auto"
+    for option, is_set in (("calibrated", settings.calibrated), ("as-drawn", as_drawn)):
+        if is_set and settings.forecaster != "lm":
+            raise SettingsError(
+                f"--forecaster {settings.forecaster} and --{option}: that is of the language "
+                "model alone.",
+                "Leave one of them out.",
+            )
     if settings.holdout is not None and settings.n_steps > settings.holdout:
         raise SettingsError(
             f"--horizon {settings.n_steps}: only {settings.holdout} steps are held out",

@@ -4,7 +4,6 @@ import base64
 import json
 import re
 
-import h5py
 import numpy as np
 import pytest
 import tiny_runs
@@ -40,19 +39,16 @@ def forecast(run_lvlora, tiny_folder, tmp_path):
 
 
 def test_a_forecast_goes_on_with_dates(forecast, data, tmp_path):
-    out = [tmp_path / name for name in ("out.csv", "samples.csv", "samples.h5")]
+    out = [tmp_path / name for name in ("out.csv", "samples.csv")]
     few = (data, "--series", "s1", "--horizon", "3")
-    for samples in out[1:]:
-        ran = forecast(*few, "--output", out[0], "--samples-out", samples)
-        assert ran.exit_code == 0, ran.stderr
+    ran = forecast(*few, "--output", out[0], "--samples-out", out[1])
+    assert ran.exit_code == 0, ran.stderr
     assert "2012-03" in ran.stdout
     table = [line.split(",") for line in out[0].read_text().splitlines()]
     assert table[0][:2] == ["id", "month"]
     assert [row[1] for row in table[1:]] == ["2012-01", "2012-02", "2012-03"]
     samples = [line.split(",")[2] for line in out[1].read_text().splitlines()]
     assert samples == ["month", *["2012-01", "2012-02", "2012-03"] * 2]
-    with h5py.File(out[2]) as file:
-        assert file["time"][0].tolist() == [b"2012-01", b"2012-02", b"2012-03"]
     answer = forecast(*few, "--json").json
     assert answer["series"][0]["time"] == ["2012-01", "2012-02", "2012-03"]
 

@@ -3,7 +3,6 @@
 import csv
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 
@@ -34,21 +33,16 @@ def test_times_and_values_are_the_same_in_every_format(forecast, kind):
     values = 3 + np.sin(np.arange(12)) / 7
     rows = [f"{t!r},{x!r}" for t, x in zip(time.tolist(), values.tolist(), strict=True)]
     Path("data.csv").write_text("\n".join(["time,x", *rows]) + "\n")
-    answers = [
-        forecast("--output", "out.csv", "--samples-out", f"samples{suffix}")
-        for suffix in (".csv", ".h5")
-    ]
-    assert "uneven" not in answers[0].stderr
-    (series,) = answers[0].json["series"]
+    ran = forecast("--output", "out.csv", "--samples-out", "samples.csv")
+    assert "uneven" not in ran.stderr
+    (series,) = ran.json["series"]
     ahead = series["time"]
     step = (time[-1] - time[0]) / 11
     assert np.allclose(np.diff([time[-1], *ahead]), step, rtol=1e-6, atol=2 * np.spacing(time[-1]))
     table = list(csv.DictReader(Path("out.csv").read_text().splitlines()))
     assert [float(row["time"]) for row in table] == ahead
     assert [float(row["median"]) for row in table] == series["variables"]["x"]["median"]
-    with h5py.File("samples.h5") as file:
-        assert file["time"][0].tolist() == ahead
-        drawn = file["samples"][0]
     table = list(csv.DictReader(Path("samples.csv").read_text().splitlines()))
     assert [float(row["time"]) for row in table] == ahead * 3
-    assert [float(row["x"]) for row in table] == np.ravel(drawn).tolist()
+    drawn = np.array([float(row["x"]) for row in table]).reshape(3, 5)
+    assert np.median(drawn, axis=0).tolist() == series["variables"]["x"]["median"]

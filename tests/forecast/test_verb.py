@@ -106,12 +106,11 @@ def test_a_price_needs_no_weights(asked, tiny_folder, tmp_path):
 def test_a_command_checks_plans_and_prices_once(run_lvlora, tmp_path, tiny_folder, counted, more):
     data = tiny_runs.write_csv(tmp_path / "data.csv", DATA)
     words = ["--model", tiny_folder("qwen2"), "--horizon", 2, "--samples", 3, "--decimals", 1]
-    calls = [counted(verb, "check")]
-    calls += [counted(OutlinedModel, name) for name in ("views", "price_bound")]
+    calls = [counted(verb, "check"), counted(OutlinedModel, "price_bound")]
     run_lvlora(["forecast", data, *words, "--runs", tmp_path / "runs", *more], code=0)
     if not more == ["--dry-run"]:  # which times a few forecasts, planned by themselves
         n_plans = 1 if more else 2  # of the forecast, and of a hindcast
-        assert [len(of_one) for of_one in calls] == [1, n_plans, n_plans]
+        assert [len(of_one) for of_one in calls] == [1, n_plans]
     assert len(calls[0]) == 1
 
 

@@ -28,7 +28,7 @@ def test_a_forecast_goes_through_links_and_pipes_and_keeps_modes(run_lvlora, wor
     got = []
     reader = threading.Thread(target=lambda: got.append(Path("pipe").read_text()))
     reader.start()
-    more = ["-o", "pipe", "--samples-out", "drawn.h5", "--plot", "link.png"]
+    more = ["-o", "pipe", "--samples-out", "drawn.csv", "--plot", "link.png"]
     ran = run_lvlora([*words, *more])
     reader.join(20)
     assert ran.exit_code == 0, ran.stderr
@@ -36,11 +36,11 @@ def test_a_forecast_goes_through_links_and_pipes_and_keeps_modes(run_lvlora, wor
     assert stat.S_ISFIFO(os.stat("pipe").st_mode)
     assert Path("link.png").is_symlink()
     assert Path("kept/picture.png").read_bytes().startswith(b"\x89PNG")
-    for name in ("drawn.h5", "kept/picture.png"):
+    for name in ("drawn.csv", "kept/picture.png"):
         Path(name).chmod(0o600)
     # the same again replaces its own results, and nobody may read them who could not before
     ran = run_lvlora([*words, "-o", "table.csv", *more[2:]], code=0)
-    for name in ("drawn.h5", "kept/picture.png"):
+    for name in ("drawn.csv", "kept/picture.png"):
         assert stat.S_IMODE(Path(name).stat().st_mode) == 0o600
     assert not list(Path().rglob("*.part"))
 
@@ -51,23 +51,20 @@ def test_a_forecast_goes_through_links_and_pipes_and_keeps_modes(run_lvlora, wor
         ("-o", "data.csv", "is the input"),
         ("--plot", "same.png", "is not a PNG picture"),
         ("-o", "thesis.tex", "is not a table of forecasts"),
-        ("--samples-out", "mine.h5", "is not an HDF5 file of drawn futures"),
+        ("--samples-out", "mine.csv", "is not a table of drawn futures"),
         ("-o", "runs/ledger.sqlite", "is the ledger"),
         ("-o", "m.gguf", "is a model"),
         ("-o", "settings.toml", "is the configuration"),
     ],
 )
 def test_what_a_forecast_is_not_written_over(run_lvlora, words, option, name, said):
-    import h5py
-
     with Ledger.for_runs(Path("runs")):
         pass
     Path("same.png").write_text("no picture")
     Path("thesis.tex").write_text("years of work")
     Path("m.gguf").write_bytes(b"GGUF\3\0\0\0")
     Path("settings.toml").write_text("[forecast]\nsamples = 2\n")
-    with h5py.File("mine.h5", "w") as file:
-        file["trajectories"] = [1.0]
+    Path("mine.csv").write_text("time,x\n0,1\n")
     before = Path(name).read_bytes()
     ran = run_lvlora([*words, "--config", "settings.toml", option, name], code=2)
     assert said in ran.stderr
