@@ -23,7 +23,6 @@ from lvlora.forecast.ensemble import (
     KIND,
     NAME,
     Hindcasts,
-    before,
     by_origin,
     pooled,
     weights,
@@ -320,7 +319,7 @@ def learnable(task: Task, train: Dataset) -> list[Dataset]:
     datasets = []
     for of_one in by_origin(task.histories, task.protocol.horizon):
         ends = {origin.place: origin.n_before for origin in of_one}
-        seen = [before(h, ends.get(i, len(h))) for i, h in enumerate(task.histories)]
+        seen = [h.steps(0, ends.get(i, len(h))) for i, h in enumerate(task.histories)]
         datasets.append(replace(task, histories=seen).learnable(train))
     return datasets
 

@@ -31,10 +31,9 @@ _LEEWAY = 1.04
 
 
 class Backbone:
-    """Ids to hidden states, and those to logits of the alphabet.
+    """A model's layers, its head, and what a call of them needs.
 
     Attributes:
-        module: the layers: ids to hidden states.
         cache_keywords: from a cache to the arguments that pass it.
         window: positions that windowed layers see; None where there are none.
         token_ids: rows of the embedding, of the alphabet's tokens in order.

@@ -87,7 +87,7 @@ class Decoder:
         sampling: Sampling,
         trace: Trace,
     ) -> list[str]:
-        used = list(dict.fromkeys(p for p, _ in rows))
+        used = list(dict.fromkeys(prompt for prompt, _ in rows))
         batch = Rows(prompts, rows, horizon, sampling, self.base.alphabet)
         continued = self.continuation(trace)
         try:

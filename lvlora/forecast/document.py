@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import functools
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,6 @@ from lvlora.data.dates import text_of, written
 from lvlora.data.metrics.measures import METRICS
 from lvlora.forecast.answers import (
     EnsembleMember,
-    ForecastSeries,
     HindcastScores,
     HoldoutScores,
     ModelFacts,
@@ -21,9 +21,7 @@ from lvlora.forecast.answers import (
 from lvlora.report.document import Block, Document, Picture, Points, Section, Table
 
 if TYPE_CHECKING:
-    from lvlora.data.dataset import Series
     from lvlora.forecast.dataset_forecast import DatasetForecast
-    from lvlora.forecast.forecast import Forecast
 
 _TABLE_ROWS = 24
 _CHARTS = 3
@@ -59,76 +57,64 @@ def forecasts_document(result: DatasetForecast) -> Document:
 
 
 def _charts(result: DatasetForecast) -> Iterator[Picture]:
-    dataset = result.histories
-    pairs = zip(dataset, result, strict=True)
-    for history, forecast in list(pairs)[:_CHARTS]:
-        for v, name in enumerate(dataset.variables[:_CHARTED_VARIABLES]):
-            title = f"{forecast.series}: {name}" if len(result) > 1 else name
-            sketch = _sketch(history, forecast, v, title, result)
-            yield Picture(alt=title, draw=result.plot, sketch=sketch)
-
-
-def _sketch(
-    history: Series, forecast: Forecast, v: int, title: str, result: DatasetForecast
-) -> Callable[[], str]:
-    """The end of one variable's history, its forecast and widest band, in characters."""
+    """Return pictures of the first series; a terminal shows the end of the history."""
     from lvlora.report.drawing.text_chart import terminal_plot
 
-    bands = forecast.bands(result.levels)
-    _, band = max(bands.items(), key=lambda b: b[0][1] - b[0][0], default=(None, None))
-    recent = slice(-4 * len(forecast.time), None)
-    time = written(history.calendar, np.concatenate([history.time[recent], forecast.time]))
-    return lambda: terminal_plot(
-        history.values[recent, v],
-        forecast.median[:, v],
-        None if band is None else band[0][:, v],
-        None if band is None else band[1][:, v],
-        title=title,
-        height=8,
-        time=time,
-    )
+    histories = result.histories
+    for history, forecast in list(zip(histories, result, strict=True))[:_CHARTS]:
+        bands = forecast.bands(result.levels)
+        _, band = max(bands.items(), key=lambda b: b[0][1] - b[0][0], default=(None, None))
+        recent = slice(-4 * len(forecast.time), None)
+        time = written(history.calendar, np.concatenate([history.time[recent], forecast.time]))
+        for v, name in enumerate(histories.variables[:_CHARTED_VARIABLES]):
+            title = f"{forecast.series}: {name}" if len(result) > 1 else name
+            sketch = functools.partial(
+                terminal_plot,
+                history.values[recent, v],
+                forecast.median[:, v],
+                None if band is None else band[0][:, v],
+                None if band is None else band[1][:, v],
+                title=title,
+                height=8,
+                time=time,
+            )
+            yield Picture(alt=title, draw=result.plot, sketch=sketch)
 
 
 def _tables(result: DatasetForecast) -> Iterator[Block]:
     """Return a table for each series and block of variables; as many rows as people read."""
     answer, rows_left = result.record, _TABLE_ROWS
     levels = [f"{q:g}" for q in result.levels if q != 0.5 and answer.samples > 1]
-    columns = 1 + len(levels) + (answer.scores is not None)
-    size = max(1, _COLUMNS // columns)
-    names = list(answer.series[0].variables)
+    size = max(1, _COLUMNS // (1 + len(levels) + (answer.scores is not None)))
     for forecast, series in zip(result, answer.series, strict=True):
         times = [text_of(forecast.calendar, t) for t in forecast.time[: max(rows_left, 0)]]
         rows_left -= answer.horizon
-        for begin in range(0, len(names) if times else 0, size):
-            chosen = names[begin : begin + size]
-            head = [result.histories.time_name]
-            cells = [times]
-            for name in chosen:
-                head += [name, *levels, *(["truth"] if series.truth else [])]
-                cells += _columns(series, name, levels)
-            rows = [list(row) for row in zip(*cells, strict=False)]
+        names = list(series.variables) if times else []
+        for begin in range(0, len(names), size):
+            head, columns = [result.histories.time_name], [times]
+            for name in names[begin : begin + size]:
+                future = series.variables[name]
+                numbers_of = {name: future.median, **{q: future.quantiles[q] for q in levels}}
+                if series.truth is not None:
+                    numbers_of["truth"] = series.truth[name]
+                head += numbers_of
+                columns += [[numbers.plain(x) for x in column] for column in numbers_of.values()]
+            rows = [list(row) for row in zip(*columns, strict=False)]
             yield Table(series.id if len(result) > 1 else "", head, rows)
     n_rows = len(result) * answer.horizon
     if n_rows > _TABLE_ROWS:
         yield f"… {n_rows - _TABLE_ROWS} more rows: add --output FILE.csv"
 
 
-def _columns(series: ForecastSeries, name: str, levels: Sequence[str]) -> list[list[str]]:
-    future = series.variables[name]
-    truth = [] if series.truth is None else [series.truth[name]]
-    every = [future.median, *(future.quantiles[level] for level in levels), *truth]
-    return [[numbers.plain(x) for x in values] for values in every]
-
-
 def _members(members: Sequence[EnsembleMember]) -> Iterator[Block]:
     """Return the members of the ensemble, those left out, and the seconds of each."""
-    weighted = [m for m in members if m.weight is not None]
-    shown = [m for m in weighted if (m.weight or 0.0) >= _LEAST_WEIGHT][:_MOST_WEIGHTS]
-    rows = [[m.name, numbers.share(m.weight or 0.0), numbers.duration(m.seconds)] for m in shown]
-    others = [m for m in weighted if m not in shown]
+    weighted = [(m.name, m.weight, m.seconds) for m in members if m.weight is not None]
+    shown = [m for m in weighted if m[1] >= _LEAST_WEIGHT][:_MOST_WEIGHTS]
+    others = weighted[len(shown) :]
     if others:
-        weight, seconds = sum(m.weight or 0.0 for m in others), sum(m.seconds for m in others)
-        rows.append([f"{len(others)} others", numbers.share(weight), numbers.duration(seconds)])
+        of_others = (f"{len(others)} others", sum(m[1] for m in others), sum(m[2] for m in others))
+        shown.append(of_others)
+    rows = [[name, numbers.share(share), numbers.duration(s)] for name, share, s in shown]
     yield Table("Members, weighted by hindcasts", ["member", "weight", "time"], rows)
     slow = [f"{m.name} ({numbers.duration(m.seconds)})" for m in members if m.weight is None]
     if slow:
@@ -147,33 +133,20 @@ def _beside(name: str, scores: HoldoutScores) -> Table:
 
 
 def _sentence(scores: HoldoutScores) -> str:
+    """Say what the table of errors does not: the likelihood, and what the intervals cover."""
     words = [
-        f"MAE {numbers.plain(scores.mae, 3)}",
-        *([] if scores.mase is None else [f"{_mase(scores)} {numbers.plain(scores.mase, 3)}"]),
-        f"CRPS {numbers.plain(scores.crps, 3)}",
-    ]
-    if scores.nll_impossible is not None:
-        # infinite as soon as one value cannot be written; JSON has no number for that
-        nll = "inf" if scores.nll_impossible else numbers.plain(scores.nll, 3)
-        words.append(f"NLL/D {nll} nats")
-    words += [
         f"{100 * float(level):g} % intervals cover {numbers.share(share)}"
         for level, share in scores.coverage.items()
         if share is not None
     ]
-    sentence = f"Against the {scores.n_values} values held out: {', '.join(words)}."
-    if scores.nll_impossible:
-        sentence += (
-            f" {scores.nll_impossible} of them are beyond the grammar; without them NLL/D "
-            f"is {numbers.plain(scores.nll_possible, 3)}."
-        )
-    return sentence
-
-
-def _mase(scores: HoldoutScores) -> str:
-    """MASE with its denominator."""
-    season = scores.mase_season
-    return "MASE (no season)" if season == "none" else f"MASE (season {season})"
+    if scores.mase is not None:
+        season = scores.mase_season
+        words.append("MASE without a season" if season == "none" else f"MASE by season {season}")
+    if scores.nll_impossible is not None:
+        n = scores.nll_impossible
+        beyond = f" without {n} that the grammar cannot write" if n else ""
+        words.append(f"NLL/D {numbers.plain(scores.nll_possible, 3)} nats{beyond}")
+    return f"Against the {scores.n_values} values held out: {', '.join(words)}."
 
 
 def _nearer(scores: HoldoutScores) -> list[str]:
@@ -187,12 +160,12 @@ def _nearer(scores: HoldoutScores) -> list[str]:
 def _hindcast(scores: HindcastScores) -> str:
     """Say how near the model and the nearest plain rival came to the history's last steps."""
     metric = "mae" if scores.mase is None else "mase"
-    label = "MAE" if metric == "mae" else _mase(scores)
-    every = {rival.name: getattr(rival, metric) for rival in scores.rivals}
-    known = {name: error for name, error in every.items() if error is not None}
-    best = min(known, key=lambda name: known[name], default=None)
-    words = f"{label} {numbers.plain(getattr(scores, metric), 3)}"
-    words += "" if best is None else f"; {best} {numbers.plain(known[best], 3)}"
+    errors = [(getattr(rival, metric), rival.name) for rival in scores.rivals]
+    errors = [(error, name) for error, name in errors if error is not None]
+    words = f"{metric.upper()} {numbers.plain(getattr(scores, metric), 3)}"
+    if errors:
+        error, name = min(errors, key=lambda one: one[0])
+        words += f"; {name} {numbers.plain(error, 3)}"
     return f"Hindcast of the last {scores.steps} steps of the history: {words}."
 
 

@@ -7,7 +7,7 @@ H steps of horizon, V variables, S samples, W hindcasts.
 from __future__ import annotations
 
 import time
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -199,7 +199,7 @@ class Hindcasts:
         for forecaster, of_one in zip(forecasters, by_origin(histories, horizon), strict=True):
             origins = [origin for origin in of_one if origin not in finished]
             planned = forecaster.planned(
-                [before(histories[origin.place], origin.n_before) for origin in origins],
+                [histories[origin.place].steps(0, origin.n_before) for origin in origins],
                 [origin.n_ahead for origin in origins],
                 forecaster.for_points(sampling),
                 context=context,
@@ -218,29 +218,41 @@ class Hindcasts:
                 of_part = {}
                 for place, forecast in zip(part.places, part.forecasts, strict=True):
                     origin = origins[place]
-                    history = before(
-                        self._histories[origin.place], origin.n_before + origin.n_ahead
-                    )
-                    of_part[origin] = loss(history.values, forecast.median)
+                    values = self._histories[origin.place].values
+                    seen = values[: origin.n_before + origin.n_ahead]
+                    of_part[origin] = loss(seen, forecast.median)
                 yield part, of_part
 
 
-def before(history: Series, n_steps: int) -> Series:
-    """The first steps of a history; the times of the others stay known."""
-    return history.steps(0, n_steps)
-
-
 class _Member(NamedTuple):
+    """A forecaster, and what is planned for it."""
+
     forecaster: Forecaster
     hindcasts: Hindcasts
     forecasts: PlannedForecasts
 
+    def result(self, n: int, patience: float | None, progress: Progress) -> _Result:
+        """Make hindcasts and forecasts of n histories, as long as patience lasts."""
+        losses, seconds = np.full((n, N_HINDCASTS), np.nan), 0.0
+        is_rival = self.forecaster.kind == "rival"
+        limit = np.inf if patience is None or not is_rival else patience * n
+        for part, of_part in self.hindcasts.losses(progress):
+            for origin, its_loss in of_part.items():
+                losses[origin.place, origin.which] = its_loss
+            seconds += part.seconds
+            if seconds > limit:
+                return _Result(losses, {}, seconds)
+        forecasts: dict[int, Forecast] = {}
+        for part in self.forecasts.parts(progress):
+            forecasts |= zip(part.places, part.forecasts, strict=True)
+            seconds += part.seconds
+            if seconds > limit and len(forecasts) < n:
+                return _Result(losses, {}, seconds)
+        return _Result(losses, forecasts, seconds)
+
 
 class _Result(NamedTuple):
-    """Losses (n, W) of a member's hindcasts, its forecasts, and the seconds that both took.
-
-    Out of patience there are no forecasts.
-    """
+    """Losses (n, W) of a member's hindcasts, its forecasts (none out of patience), and seconds."""
 
     losses: FloatArray
     forecasts: dict[int, Forecast]
@@ -300,8 +312,8 @@ class Ensemble(Forecaster):
     ) -> Iterator[Part]:
         if not histories:
             return
-        begin = time.perf_counter()
-        results = {m.forecaster.name: self._result(m, len(histories), progress) for m in members}
+        begin, n = time.perf_counter(), len(histories)
+        results = {m.forecaster.name: m.result(n, self.patience, progress) for m in members}
         usable = {name: result for name, result in results.items() if result.forecasts}
         losses = np.stack([result.losses for result in usable.values()])
         shares = np.array([weights(losses[:, i], n) for i, n in enumerate(n_steps)])
@@ -313,44 +325,18 @@ class Ensemble(Forecaster):
             ],
             key=lambda member: -(member.weight or 0.0),
         )
-        mixed = [
-            _mixed(history, {name: r.forecasts[i] for name, r in usable.items()}, of_one, n_samples)
-            for i, (history, of_one) in enumerate(zip(histories, shares, strict=True))
-        ]
-        seconds = time.perf_counter() - begin
-        yield Part(range(len(mixed)), mixed, seconds, members=by_weight)
-
-    def _result(self, member: _Member, n: int, progress: Progress) -> _Result:
-        """Hindcasts and forecasts of a member, as long as patience lasts."""
-        losses, seconds = np.full((n, N_HINDCASTS), np.nan), 0.0
-        is_rival = member.forecaster.kind == "rival"
-        limit = np.inf if self.patience is None or not is_rival else self.patience * n
-        for part, of_part in member.hindcasts.losses(progress):
-            for origin, its_loss in of_part.items():
-                losses[origin.place, origin.which] = its_loss
-            seconds += part.seconds
-            if seconds > limit:
-                return _Result(losses, {}, seconds)
-        forecasts: dict[int, Forecast] = {}
-        for part in member.forecasts.parts(progress):
-            forecasts |= zip(part.places, part.forecasts, strict=True)
-            seconds += part.seconds
-            if seconds > limit and len(forecasts) < n:
-                return _Result(losses, {}, seconds)
-        return _Result(losses, forecasts, seconds)
-
-
-def _mixed(
-    history: Series, forecasts: Mapping[str, Forecast], shares: FloatArray, n_samples: int
-) -> Forecast:
-    """The ensemble's forecast of one history."""
-    predictions = [
-        Prediction(f.median, f.samples if n_samples else None) for f in forecasts.values()
-    ]
-    mixed = pooled(predictions, shares, n_samples)
-    by_weight = sorted(zip(forecasts, shares.tolist(), strict=True), key=lambda both: -both[1])
-    first = next(iter(forecasts.values()))
-    return replace(mixed.of_series(history, first.time), weights=dict(by_weight))
+        mixed = []
+        for i, history in enumerate(histories):
+            forecasts = [result.forecasts[i] for result in usable.values()]
+            predictions = [
+                Prediction(f.median, f.samples if n_samples else None) for f in forecasts
+            ]
+            forecast = pooled(predictions, shares[i], n_samples).of_series(
+                history, forecasts[0].time
+            )
+            named = zip(usable, shares[i].tolist(), strict=True)
+            mixed.append(replace(forecast, weights=dict(sorted(named, key=lambda one: -one[1]))))
+        yield Part(range(n), mixed, time.perf_counter() - begin, members=by_weight)
 
 
 def members_for(dataset: Dataset, season: Season = "auto") -> list[Rival]:

@@ -140,7 +140,7 @@ class Forecaster(ABC):
             sampling: how many futures S, and how they are drawn; its seed and the ids of the
                 series alone decide the draws. Default: as ``lvlora forecast`` draws.
             context: use only this many last steps.
-            progress: called with the number of futures that were finished.
+            progress: called with the number of units of work that were finished.
 
         Returns:
             one `Forecast` a history, in order; samples (S, H, V).

@@ -72,26 +72,21 @@ class LanguageModel(OutlinedModel):
     def __repr__(self) -> str:
         return f"LanguageModel({self.name!r}, decimals={self.decimals})"
 
-    @property
-    def unlike_made(self) -> str:
-        """A sentence where the model was made for other decimals, or none."""
-        if self.made_for in (None, self.decimals):
-            return ""
-        return (
-            f"{self.name} was made for {self.made_for} decimals, and reads and writes "
-            f"{self.decimals}: expect larger errors. Leave --decimals out to write as it does."
-        )
-
-    def unlike_known(self, known: Sequence[str]) -> str:
-        """A sentence where the adapter was trained beside other known columns, or none."""
-        if self.made_beside is None or self.made_beside == tuple(known):
-            return ""
-        names = ", ".join(self.made_beside) or "no known columns"
-        option = f"--known {','.join(self.made_beside)}" if self.made_beside else "no --known"
-        return (
-            f"{self.name} was trained beside {names}, and is given "
-            f"{', '.join(known) or 'none'}: expect larger errors ({option} gives what it knows)."
-        )
+    def unlike_training(self, known: Sequence[str]) -> list[str]:
+        """Return warnings where the model was made for other decimals or known columns."""
+        warnings = []
+        if self.made_for not in (None, self.decimals):
+            warnings.append(
+                f"{self.name} was made for {self.made_for} decimals, and reads and writes "
+                f"{self.decimals}: expect larger errors. Leave --decimals out to write as it does."
+            )
+        if self.made_beside not in (None, tuple(known)):
+            names = ", ".join(self.made_beside or ()) or "no known columns"
+            warnings.append(
+                f"{self.name} was trained beside {names}, and is given "
+                f"{', '.join(known) or 'none'}: expect larger errors (--known)."
+            )
+        return warnings
 
     def facts(self) -> ModelFacts:
         """Return the facts about the model."""

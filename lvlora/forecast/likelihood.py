@@ -235,7 +235,7 @@ def _trace(model: OutlinedModel, batch: Sequence[_Passage]) -> Trace:
 
 
 def _log_probabilities(batch: Sequence[_Passage], forecaster: LanguageModel) -> list[FloatArray]:
-    """The log-probability of each token that counts, for each passage."""
+    """Return the log-probability of each token that counts, among the legal ones, by passage."""
     decoder, alphabet = forecaster.decoder, forecaster.base.alphabet
     start, backbone = np.array(alphabet.beginning, dtype=np.int64), decoder.backbone
     width = len(start) + max(p.n_tokens for p in batch)
@@ -254,21 +254,10 @@ def _log_probabilities(batch: Sequence[_Passage], forecaster: LanguageModel) -> 
         counted = passage.truth[passage.places]
         ways = spelling(passage.reading.grammar, alphabet.tokens)
         try:
-            log_p = log_probabilities(logits, ways.legal[passage.states])
+            masked = legal_logits(logits, ways.legal[passage.states])
         except NotFinite:
             raise decoder.broken(passage.reading.name) from None
+        masked = masked - masked.max(axis=1, keepdims=True)
+        log_p = masked - np.log(np.exp(masked).sum(axis=1, keepdims=True))
         by_passage.append(log_p[np.arange(len(counted)), counted])
     return by_passage
-
-
-def log_probabilities(logits: FloatArray, legal: NDArray[np.bool_]) -> FloatArray:
-    """(rows, tokens) log-probabilities, renormalised over the legal tokens; -inf for others.
-
-    Raises:
-        NotFinite: as `legal_logits`.
-    """
-    masked = legal_logits(logits, legal)
-    masked = masked - masked.max(axis=1, keepdims=True)
-    with np.errstate(divide="ignore"):
-        normalised: FloatArray = masked - np.log(np.exp(masked).sum(axis=1, keepdims=True))
-    return normalised

@@ -178,8 +178,7 @@ def warn_of_reading(
     """
     shown = set() if shown is None else shown
     warnings = (
-        model.unlike_made,
-        model.unlike_known(known),
+        *model.unlike_training(known),
         loss_of_text(histories, model.scale, model.decimals, variables, context),
         *how_cut(histories, readings, model.base.max_positions, context),
     )

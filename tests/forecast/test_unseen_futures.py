@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scored import score_model, score_rival
 
-from lvlora.data.histories import cut, learnable
+from lvlora.data.histories import learnable
 from lvlora.evaluation.protocol import Protocol, task
 from lvlora.evaluation.scores import rivals_of
 from lvlora.forecast.holdout import hold_out
@@ -146,11 +146,3 @@ def test_validation_during_training_sees_histories(tiny_base):
         for s in DATA
     )
     assert np.array_equal(forecast(DATA), forecast(replace(DATA, series=series)))
-
-
-def test_a_cut_shares_nothing_with_what_comes_next():
-    series = DATA.series[0]
-    one = cut(series, 5, 100)
-    assert (len(one.history), len(one.future)) == (5, len(series) - 5)
-    assert not np.shares_memory(one.history.values, series.values)
-    assert one.history.values.base is None
