@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lvlora.forecast.decoding import Decoder
-from lvlora.forecast.rows import Prompt
+from lvlora.forecast.decoding import Decoder, Prompt
 from lvlora.forecast.sampling import Draws, Sampling, choose
 from lvlora.model.head import NumericHead
 from lvlora.text.codec import Codec

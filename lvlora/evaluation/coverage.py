@@ -25,8 +25,7 @@ def calibration_for(
     """The calibration that --calibrated asks for, before anything is spent.
 
     Raises:
-        ModelError: there is none for this model.
-        SettingsError, DataError: it is for other formats or variables.
+        ModelError: there is none for this model and these data.
     """
     if not job.settings.calibrated:
         return None
@@ -67,8 +66,7 @@ def keep_calibration(
         }
     )
     calibration = own.calibrate(task.truth, samples, job.settings.quantiles, facts)
-    path = own.place_of(forecaster.base, info, job.settings.runs, task.variables)
-    calibration.save(path, own.weights_of(forecaster.base, info))
+    path = own.keep(calibration, forecaster, info, job.settings.runs)
     covered = ", ".join(
         f"{100 * float(level):g} % intervals covered {numbers.share(share)}"
         for level, share in entry.row.coverage.items()

@@ -51,7 +51,7 @@ def scores_panel(settings: EvaluateSettings, narrator: Narrator) -> Panel:
         of_part = settings.model_copy(update={"data": source, "out": None})
         return price_bound(of_part, lambda: read_data(of_part, Silent()), Silent())
 
-    return Panel.of(
+    return Panel(
         settings,
         choices,
         command=settings.command,

@@ -10,13 +10,13 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lvlora.forecast.pricing import Call, PackedCall, Trace
-from lvlora.forecast.rows import Chunk
 from lvlora.forecast.sampling import Floats, Ints
 from lvlora.model.cache import RowCache
 from lvlora.model.head import NumericHead
@@ -28,6 +28,24 @@ PREFILL_TOKENS = 1024
 """Positions of one call that reads: enough to fill the processor, small enough for its memory."""
 _LEEWAY = 1.04
 """Numbers may become longer; a future that outgrows its memory moves to another place."""
+
+
+@dataclass
+class Chunk:
+    """Input of one row in a call.
+
+    Attributes:
+        certain: tokens that are written.
+        guess: one that may follow them, and what is given then; empty where none is likely.
+    """
+
+    certain: list[int]
+    guess: list[int]
+
+    @property
+    def tokens(self) -> list[int]:
+        """All that is fed."""
+        return [*self.certain, *self.guess]
 
 
 class Backbone:

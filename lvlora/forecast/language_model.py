@@ -11,13 +11,12 @@ import numpy as np
 from lvlora.data.dataset import FloatArray
 from lvlora.forecast.answers import ModelFacts
 from lvlora.forecast.calibration.widths import Widths
-from lvlora.forecast.decoding import Decoder
+from lvlora.forecast.decoding import Decoder, Prompt
 from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.forecaster import Part, Progress
 from lvlora.forecast.plan import DEFAULT_DECIMALS, Group, OutlinedModel
 from lvlora.forecast.pricing import Trace, Usage, updates_in
 from lvlora.forecast.reading import Reading, joint_scale, last_steps
-from lvlora.forecast.rows import Prompt
 from lvlora.forecast.sampling import STREAM_SEPARATOR, Sampling
 from lvlora.model.head import NumericHead
 from lvlora.model.loading import BaseModel

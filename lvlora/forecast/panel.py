@@ -15,7 +15,6 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -64,29 +63,26 @@ class Made(NamedTuple):
     spent: Price
 
 
-@dataclass(frozen=True)
 class Panel:
     """A folder of Parquet files, and the work that is done with each.
 
-    Attributes:
+    Args:
         settings: of all parts; model and adapters have names that mean the same everywhere.
+        choices: models and adapters that do the work.
         target: folder of the results.
-        parts: in order.
+        result: the path of a result below a part's, or empty for the part's path itself.
         make: work on one part: a function of a module, of settings as JSON, source and result.
         price_bound: of a file -> the most that the work can spend, and its number of series.
+
+    Attributes:
+        parts: in order.
+
+    Raises:
+        DataError: there is no part.
     """
 
-    settings: Any
-    command: str
-    spender: Spender
-    target: Path
-    parts: list[Part]
-    make: Callable[[dict[str, Any], str, str], Made]
-    price_bound: Callable[[Path], tuple[Price, int]]
-
-    @classmethod
-    def of(
-        cls,
+    def __init__(
+        self,
         settings: Any,
         choices: Sequence[Choice],
         *,
@@ -95,42 +91,31 @@ class Panel:
         result: str,
         make: Callable[[dict[str, Any], str, str], Made],
         price_bound: Callable[[Path], tuple[Price, int]],
-    ) -> Panel:
-        """List the parts of a folder.
-
-        Args:
-            choices: models and adapters that do the work.
-            result: the path of a result below a part's, or empty for the part's path itself.
-
-        Raises:
-            DataError: there is no part.
-        """
+    ) -> None:
+        self.settings, self.command, self.target = settings, command, target
+        self.make, self.price_bound = make, price_bound
         hashes = [weights_sha256(choice.source) for choice in choices]
         for info in (choice.info for choice in choices):
             if info is not None:
                 hashes.append(durable.sha256_of(info.folder / "adapter_model.safetensors"))
         decided = settings.deciding("result", "model", "placement", "data")
         del decided["data"]
-        sources = sorted(settings.data.rglob("*.parquet"))
-        if not sources:
+        self.parts = []
+        for source in sorted(settings.data.rglob("*.parquet")):
+            name = source.relative_to(settings.data).as_posix()
+            place = (target / name).with_suffix("") / result if result else target / name
+            key = durable.sha256_of_json([__version__, decided, hashes, durable.sha256_of(source)])
+            self.parts.append(Part(name, source, place, key))
+        if not self.parts:
             raise DataError(
                 f"{settings.data}: no *.parquet file in the folder", "Name a file instead."
             )
-        parts = []
-        for source in sources:
-            name = source.relative_to(settings.data).as_posix()
-            place = target / name
-            key = durable.sha256_of_json([__version__, decided, hashes, durable.sha256_of(source)])
-            parts.append(
-                Part(name, source, place.with_suffix("") / result if result else place, key)
-            )
-        spender = Spender(
+        self.spender = Spender(
             command=command,
             settings_hash=durable.sha256_of_json(decided),
             model=choices[0].source.name if choices else "",
             model_hash=hashes[0] if choices else "",
         )
-        return cls(settings, command, spender, target, parts, make, price_bound)
 
     def run(self, narrator: Narrator, title: str, *, fresh: bool = False) -> PartsFacts:
         """Make all parts that are not there yet.
@@ -276,7 +261,7 @@ def forecasts_panel(settings: ForecastSettings, narrator: Narrator) -> Panel:
         )
         return plan.price_bound, len(plan.data)
 
-    return Panel.of(
+    return Panel(
         settings,
         choices,
         command="forecast",

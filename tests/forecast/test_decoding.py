@@ -14,10 +14,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from lvlora.forecast import continuation, rows
-from lvlora.forecast.decoding import Decoder
+from lvlora.forecast import continuation, decoding
+from lvlora.forecast.decoding import Decoder, Prompt
 from lvlora.forecast.pricing import Trace
-from lvlora.forecast.rows import Prompt
 from lvlora.forecast.sampling import Sampling, choose
 from lvlora.model.cache import RowCache
 from lvlora.text.alphabet import INDEX, SYMBOLS
@@ -141,7 +140,7 @@ def test_guessing_ahead_changes_no_draw(tiny_base, monkeypatch, family):
         ways = spelling(grammar, tokens)
         return replace(ways, guess=np.full_like(ways.guess, -1))
 
-    monkeypatch.setattr(rows, "spelling", functools.cache(without))
+    monkeypatch.setattr(decoding, "spelling", functools.cache(without))
     assert decoder_for(base).decode(prompts, 5, sampling, trace=plain) == futures
     assert plain.taken_back == 0
     assert pointed.taken_back > 0 or family in MERGING

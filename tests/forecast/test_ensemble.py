@@ -1,14 +1,11 @@
 """Rivals' forecasts, and the ensemble's, of futures that nobody knows."""
 
-from time import sleep
-
 import numpy as np
 import pytest
 
 from lvlora.answers import NOTHING
 from lvlora.data.dataset import Dataset, Series
 from lvlora.data.metrics.quantiles import of_samples
-from lvlora.errors import SettingsError
 from lvlora.forecast.ensemble import (
     Ensemble,
     Hindcasts,
@@ -40,12 +37,6 @@ def test_names_are_typed_with_hyphens() -> None:
     for rival in default_rivals():
         if not rival.refusal(dataset()):
             assert rival_for(option_name(rival.name), dataset(), "auto").name == rival.name
-
-
-def test_who_cannot_forecast_such_data_says_so() -> None:
-    negative = Dataset((Series("n", np.arange(9.0), -np.ones((9, 1))),), ("x",))
-    with pytest.raises(SettingsError, match="forecaster sindy-on-rates: cannot forecast"):
-        rival_for("sindy-on-rates", negative, "auto")
 
 
 def test_a_rivals_forecast_is_its_own_point_with_futures_around_it() -> None:
@@ -146,25 +137,6 @@ def test_a_prediction_without_samples_is_one_future() -> None:
     np.testing.assert_array_equal(found.quantile(0.9), point)
 
 
-def test_who_is_slower_than_patience_is_left_out_and_named() -> None:
-    class Slow(LastValue):
-        name = "slow"
-
-        def forecast(self, time: np.ndarray, history: np.ndarray) -> np.ndarray:
-            sleep(0.05)
-            return super().forecast(time, history)
-
-    members = [Oracle(), Slow(), LastValue()]
-    (part,) = Ensemble(members, patience=0.04).planned([wave()], [6], GREEDY).parts()
-    (forecast,) = part.forecasts
-    assert list(forecast.weights) == ["oracle", "last value"]
-    by_name = {member.name: member for member in part.members}
-    assert list(by_name) == ["oracle", "last value", "slow"]
-    assert by_name["slow"].weight is None
-    assert by_name["slow"].seconds >= 0.05
-    assert by_name["oracle"].weight == pytest.approx(forecast.weights["oracle"])
-
-
 def test_a_loss_has_no_units_and_sees_no_gaps() -> None:
     rng = np.random.default_rng(0)
     history = rng.normal(size=(40, 2))
@@ -235,7 +207,7 @@ def test_the_point_forecast_is_the_weighted_median() -> None:
         assert pooled(members, np.array(shares)).point[0, 0] == expected
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(5))
 def test_the_median_is_the_half_quantile_and_lies_in_its_own_band(seed: int) -> None:
     rng = np.random.default_rng(seed)
     n_members = int(rng.integers(1, 6))

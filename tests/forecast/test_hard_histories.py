@@ -11,9 +11,8 @@ from hypothesis.extra import numpy as hnp
 
 from lvlora.data.dataset import Series
 from lvlora.errors import NumericalError
-from lvlora.forecast.decoding import Decoder
+from lvlora.forecast.decoding import Decoder, Prompt
 from lvlora.forecast.language_model import LanguageModel
-from lvlora.forecast.rows import Prompt
 from lvlora.forecast.sampling import Sampling
 from lvlora.text.alphabet import SYMBOLS
 from lvlora.text.codec import Codec
@@ -45,8 +44,10 @@ def _series(name):
     return Series(name, np.arange(float(len(values))), values)
 
 
-@pytest.mark.parametrize("stored", [None, 1.0], ids=["own scale", "stored scale"])
-@pytest.mark.parametrize("name", HISTORIES)
+@pytest.mark.parametrize(
+    ("name", "stored"),
+    [*((name, None) for name in HISTORIES), *((n, 1.0) for n in ("beyond the scale", "signs"))],
+)
 def test_futures_are_valid_and_their_own(tiny_base, name, stored):
     history = _series(name)
     scale = None if stored is None else Scale((stored,), "dataset")

@@ -20,9 +20,10 @@ def _cut(series, n):
 @pytest.mark.parametrize(
     ("family", "n_variables", "options"),
     [
-        *((family, n, {}) for family in ("qwen2", "gemma3") for n in (1, 2, 4)),
+        *(("qwen2", n, {}) for n in (1, 4)),
+        ("gemma3", 2, {}),
         *((kind, 2, {"decimals": 2}) for kind in tiny_models.MERGING),
-        *((kind, 2, {"number_format": "digits"}) for kind in tiny_models.MERGING),
+        ("pairs", 2, {"number_format": "digits"}),
     ],
 )
 def test_equals_a_calculation_by_hand_at_its_price(tiny_base, family, n_variables, options):
@@ -67,7 +68,7 @@ def test_missing_truth_is_read_and_not_scored(tiny_base):
     assert Score.of([found]).n_values == 5
 
 
-@pytest.mark.parametrize("family", ["qwen2", *tiny_models.MERGING])
+@pytest.mark.parametrize("family", ["qwen2", "whole"])
 def test_what_the_grammar_cannot_write_is_impossible(tiny_base, family):
     forecaster = LanguageModel(tiny_base(family), decimals=1)
     (series,) = tiny_runs.dataset(1, n_steps=10)

@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 
 from lvlora.data.dataset import Series
 from lvlora.forecast import reading
-from lvlora.forecast.decoding import Decoder
+from lvlora.forecast.decoding import Decoder, Prompt
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.likelihood import negative_log_likelihood
 from lvlora.forecast.pricing import Trace
-from lvlora.forecast.rows import Prompt
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.loading import outline
 from lvlora.text.alphabet import SYMBOLS, TokenAlphabet

@@ -31,11 +31,9 @@ from lvlora.forecast.calibration.widths import Widths, checked
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.adapters.files import HEAD, WEIGHTS, AdapterInfo
-from lvlora.model.loading import BaseModel
 from lvlora.narrator import Narrator
 from lvlora.text.scaling import RULES
 
-NAME = "calibration.json"
 FOLDER = "calibrations"
 _LEAST = 0.01
 """Least factor: intervals do not shrink to nothing."""
@@ -69,27 +67,6 @@ class Facts(Shape):
         """The number of forecasts: "30 series", "8 windows of 1 series"."""
         series = f"{self.series} series"
         return series if self.windows is None else f"{self.windows} windows of {series}"
-
-    def check(self, model: LanguageModel, variables: Sequence[str]) -> None:
-        """Refuse numbers that are scaled or written otherwise, and other variables.
-
-        Raises:
-            SettingsError: the model scales or writes otherwise.
-            DataError: the series have other variables.
-        """
-        for name, value in form_of(model).items():
-            if getattr(self, name) != value:
-                raise SettingsError(
-                    f"--calibrated: the calibration is for {name.replace('_', ' ')} "
-                    f"{getattr(self, name)}, and this is {value}",
-                    _AGAIN,
-                )
-        if self.variables != list(variables):
-            raise DataError(
-                f"--calibrated: the calibration is for {', '.join(self.variables)} ({self.data}), "
-                f"not for {', '.join(variables)}",
-                _AGAIN,
-            )
 
     def note_to(self, narrator: Narrator, sampling: Sampling, n_steps: int) -> None:
         """Note the origin, and where the forecasts differ from those of the calibration."""
@@ -182,42 +159,41 @@ def order_statistic(scores: FloatArray, level: float) -> float:
     return float(np.partition(scores, place - 1)[place - 1])
 
 
-def place_of(
-    base: BaseModel, info: AdapterInfo | None, runs: Path, variables: Sequence[str]
-) -> Path:
-    """Where the calibration of a model for data with these variables is written."""
-    if info is not None:
-        return info.folder / NAME
-    names = durable.sha256_of_json(list(variables))
-    return runs / FOLDER / f"{base.sha256[:16]}-{names[:8]}.json"
+def keep(widths: Widths, model: LanguageModel, info: AdapterInfo | None, runs: Path) -> Path:
+    """Write a calibration for all that decides a model's forecasts, and return where it is."""
+    path, identity = _place_of(model, info, runs, widths.facts["variables"])
+    widths.save(path, identity)
+    return path
 
 
 def load(
     model: LanguageModel, info: AdapterInfo | None, runs: Path, variables: Sequence[str]
 ) -> tuple[Widths, Facts]:
-    """The calibration of a model, which serves data with these variables.
+    """Return the calibration of a model, which serves data with these variables.
 
     Raises:
-        ModelError: there is none, it is damaged, of another format, or for other weights.
-        SettingsError, DataError: it is for other formats or variables.
+        ModelError: there is none, or it is damaged.
     """
-    base = model.base
-    path = place_of(base, info, runs, variables)
+    path, identity = _place_of(model, info, runs, variables)
     if not path.is_file():
-        lacks = (
-            "the adapter has no calibration"
-            if info is not None
-            else f"{base.name} has no calibration for {', '.join(variables)}"
+        raise ModelError(
+            f"--calibrated: {model.name} has no calibration for {', '.join(variables)} with "
+            f"{model.decimals} decimals ({path})",
+            _AGAIN,
         )
-        raise ModelError(f"--calibrated: {lacks} ({path})", _AGAIN)
-    widths = Widths.load(path, weights_of(base, info), _AGAIN)
-    facts = checked(path, Facts, widths.facts, _AGAIN)
-    facts.check(model, variables)
-    return widths, facts
+    widths = Widths.load(path, identity, _AGAIN)
+    return widths, checked(path, Facts, widths.facts, _AGAIN)
 
 
-def weights_of(base: BaseModel, info: AdapterInfo | None) -> dict[str, str]:
-    """Hashes of all files that decide a model's forecasts."""
-    files = {} if info is None else {n: info.folder / n for n in (WEIGHTS, HEAD)}
-    hashes = {name: durable.sha256_of(file) for name, file in files.items() if file.is_file()}
-    return {"base": base.sha256, **hashes}
+def _place_of(
+    model: LanguageModel, info: AdapterInfo | None, runs: Path, variables: Sequence[str]
+) -> tuple[Path, dict[str, str]]:
+    """Return the file of a calibration, and what it is for: weights, form and variables."""
+    files = {} if info is None else {name: info.folder / name for name in (WEIGHTS, HEAD)}
+    identity = {
+        "base": model.base.sha256,
+        **{name: durable.sha256_of(file) for name, file in files.items() if file.is_file()},
+        **{name: str(value) for name, value in form_of(model).items()},
+        "variables": durable.sha256_of_json(list(variables)),
+    }
+    return runs / FOLDER / f"{durable.sha256_of_json(identity)[:24]}.json", identity
