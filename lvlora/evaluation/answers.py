@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError
 
 from lvlora import durable
 from lvlora.answers import Answer, Number, Price, Shape
-from lvlora.data.metrics.measures import (
-    METRICS,
-    Difference,
-    Interval,
-    Metric,
-    Scores,
-    metrics_of,
-)
+from lvlora.data.metrics.measures import Difference, Interval, Metric, Scores
 from lvlora.errors import DataError, SettingsError, meant
 from lvlora.evaluation.disturbance import Disturbance
 from lvlora.forecast.answers import PartsFacts
@@ -31,9 +23,6 @@ if TYPE_CHECKING:
 
 _LARGEST = 2**28
 """Bytes of a record."""
-_LARGEST_ERROR = 1e300
-"""Values of data are smaller than 1e100, and so their squares than 1e200; no axis has room for
-more than this."""
 AGAIN = "lvlora evaluate with the same settings and --fresh writes it again."
 
 
@@ -126,12 +115,6 @@ class ForecasterScores(Scores, _Forecaster):
         value: float | None = getattr(self, metric)
         return math.inf if value is None else value
 
-    @model_validator(mode="before")
-    @classmethod
-    def _with_every_metric(cls, values: object) -> object:
-        """Leave a metric open that was added after the record was written."""
-        return {**dict.fromkeys(metrics_of(cls)), **values} if isinstance(values, dict) else values
-
 
 class DrawnSeries(Shape):
     """Forecasts of one series to look at."""
@@ -158,13 +141,12 @@ class Drawn(Shape):
     """How times are dates; absent where they are numbers."""
 
 
-def _check_table(name: str, table: Sequence[Sequence[object]], n_rows: int, n_columns: int) -> None:
-    if len(table) != n_rows or any(len(row) != n_columns for row in table):
-        raise ValueError(f"{name}: should have {n_rows} x {n_columns} numbers")
+class Evaluation(Answer):
+    """`lvlora evaluate --json` and `lvlora baseline --json`
 
-
-class EvaluationRecord(Answer):
-    """evaluation.json: all that the page of an evaluation shows."""
+    The record evaluation.json is the same without folder and files: all that a page shows. For
+    programs it is a sequence of the rows of its forecasters.
+    """
 
     lvlora_version: str
     command: Literal["evaluate", "baseline"]
@@ -184,34 +166,8 @@ class EvaluationRecord(Answer):
     drawn: Drawn | None
     key: str
     """A hash of what was forecast from what."""
-
-    @model_validator(mode="after")
-    def _shapes_agree(self) -> Self:
-        """Refuse numbers that do not go together, which a page could not show."""
-        n_variables, n_steps = len(self.variables), self.protocol.horizon
-        for row in self.forecasters:
-            _check_table(f"{row.name}: mae_by_step", row.mae_by_step, n_steps, n_variables)
-            per_variable = list(row.per_variable.values())
-            _check_table(f"{row.name}: per_variable", per_variable, len(per_variable), n_variables)
-            if any(abs(getattr(row, name) or 0.0) > _LARGEST_ERROR for name in METRICS):
-                raise ValueError(f"{row.name}: an error that no data have")
-            levels = {*row.coverage, *row.calibrated_coverage}
-            if not all(re.fullmatch(r"0\.\d+", level) for level in levels):
-                raise ValueError(f"{row.name}: coverage of something that is no share")
-        if self.drawn is None:
-            return self
-        from lvlora.data.dates import Calendar  # answers can be read without numpy
-
-        try:
-            Calendar.from_dict(self.drawn.calendar)
-        except TypeError:
-            raise ValueError("drawn: calendar is none") from None
-        for series in self.drawn.series:
-            _check_table(series.id, series.history, len(series.history_time), n_variables)
-            bands = (quantiles for _, _, *both in series.bands for quantiles in both)
-            for table in (series.truth, series.median, *bands):
-                _check_table(series.id, table, len(series.time), n_variables)
-        return self
+    folder: str | None = None
+    files: list[str] = Field(default_factory=list)
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -226,20 +182,8 @@ class EvaluationRecord(Answer):
             return cls.model_validate_json(json.dumps(content))
         except ValidationError as error:
             wrong = error.errors(include_url=False, include_input=False)[0]
-            place = ".".join(map(str, wrong["loc"])) or "its numbers"
+            place = ".".join(map(str, wrong["loc"]))
             raise DataError(f"{file}: damaged at {place} ({wrong['msg']})", AGAIN) from None
-
-
-class Evaluation(EvaluationRecord):
-    """`lvlora evaluate --json` and `lvlora baseline --json`
-
-    For programs it is a sequence of the rows of its forecasters.
-    """
-
-    folder: str | None
-    files: list[str]
-    drawn: Drawn | None = Field(None, exclude=True)
-    key: str = Field("", exclude=True)
 
     def __iter__(self) -> Iterator[ForecasterScores]:  # type: ignore[override]
         return iter(self.forecasters)
@@ -265,8 +209,7 @@ class Evaluation(EvaluationRecord):
         from lvlora.evaluation.figures import bars
         from lvlora.report.drawing.errors import errors_figure
 
-        row = self.forecasters[0].model_dump(mode="json")
-        known = [name for name, value in row.items() if isinstance(value, float)]
+        known = [name for name, value in self.forecasters[0] if isinstance(value, float)]
         if metric not in known:
             raise SettingsError(
                 f"metric: {metric!r} is none of these scores",

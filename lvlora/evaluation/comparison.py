@@ -50,8 +50,6 @@ def compare(entries: Sequence[Entry], seed: int = 0, series: Sequence[str] | Non
         }
         entry.add(mae_minus=gaps)
     ranked = [e for e in entries if e.row.kind != "floor"]
-    if not ranked:
-        return
     errors = np.stack([e.series_mase for e in ranked], axis=1)
     if series is not None:
         errors = by_series(errors, series)
@@ -123,7 +121,6 @@ LEAST_RATIO, MOST_RATIO = 1e-2, 100.0
 """Errors relative to the baseline's are clipped to these: no single series decides."""
 
 _RANK_RESAMPLES = 1000
-_AT_A_TIME = 2_000_000  # counts of series in resamples
 
 
 def by_series(errors: FloatArray, series: Sequence[str]) -> FloatArray:
@@ -183,18 +180,14 @@ def _intervals(
     values: FloatArray, finish: Callable[[FloatArray], FloatArray], seed: int
 ) -> list[Interval]:
     """Bootstrap a function of the means over series of (n, M) values; percentiles of resamples."""
-    n, n_columns = values.shape
+    n = len(values)
     estimate = finish(values.mean(axis=0))
     if n < 2:
         return [Interval(value=x, low=None, high=None) for x in estimate.tolist()]
     rng = np.random.default_rng(seed)
-    resampled = np.empty((_RANK_RESAMPLES, n_columns))
-    step = max(1, _AT_A_TIME // n)
-    for start in range(0, _RANK_RESAMPLES, step):
-        part = resampled[start : start + step]
-        picks = rng.integers(0, n, (len(part), n)) + n * np.arange(len(part))[:, None]
-        counts = np.bincount(picks.ravel(), minlength=len(part) * n).reshape(len(part), n)
-        part[:] = finish(counts @ values / n)
+    picks = rng.integers(0, n, (_RANK_RESAMPLES, n))
+    counts = np.stack([np.bincount(row, minlength=n) for row in picks])
+    resampled = finish(counts @ values / n)
     low, high = np.quantile(resampled, [0.025, 0.975], axis=0)
     ends = zip(estimate.tolist(), low.tolist(), high.tolist(), strict=True)
     return [Interval(value=value, low=low, high=high) for value, low, high in ends]

@@ -1,4 +1,4 @@
-"""Poorer histories: what a forecaster would have seen of noisier or less complete data."""
+"""Poorer histories: noisier or less complete data than those that are scored."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from lvlora.answers import Shape
 
 if TYPE_CHECKING:
     from lvlora.data.dataset import Dataset, Series
-    from lvlora.evaluation.settings import EvaluateSettings
 
 
 class Disturbance(Shape):
@@ -23,20 +22,11 @@ class Disturbance(Shape):
     seed: int
     """Seed of noise and gaps; each series draws its own, by its name."""
 
-    @classmethod
-    def of_settings(cls, settings: EvaluateSettings) -> Disturbance:
-        """Return the disturbance that the options of an evaluation describe."""
-        return cls(
-            noise=settings.history_noise,
-            gaps=settings.history_gaps,
-            seed=settings.seed,
-        )
-
     def __bool__(self) -> bool:
         return bool(self.noise or self.gaps)
 
     def of(self, history: Series) -> Series:
-        """A history as it is seen; a variable that would lose all its values keeps the last."""
+        """Return a disturbed history; a variable never loses all of its values."""
         import numpy as np
 
         noisy, gappy = self._observed(history)
@@ -48,11 +38,11 @@ class Disturbance(Shape):
         return replace(gappy, values=values)
 
     def of_training(self, train: Dataset) -> Dataset:
-        """Training series made as noisy and incomplete, at their full length."""
+        """Return training series made as noisy and incomplete, at their full length."""
         return replace(train, series=tuple(self._observed(s)[1] for s in train))
 
     def _observed(self, series: Series) -> tuple[Series, Series]:
-        """The values with noise, and the same with gaps as well."""
+        """Return the series with noise, and the same with gaps as well."""
         import numpy as np
 
         from lvlora.data.simulate import observe
@@ -64,13 +54,9 @@ class Disturbance(Shape):
         return replace(series, values=noisy), replace(series, values=gappy)
 
     def __str__(self) -> str:
-        """In words, for a table: ``5 % noise, the last 20 steps``."""
-        words = []
-        if self.noise:
-            words.append(f"{100 * self.noise:g} % noise")
-        if self.gaps:
-            words.append(f"{100 * self.gaps:g} % of the values missing")
-        return ", ".join(words)
+        noise = f"{100 * self.noise:g} % noise" if self.noise else ""
+        gaps = f"{100 * self.gaps:g} % of the values missing" if self.gaps else ""
+        return ", ".join(filter(None, (noise, gaps)))
 
 
 NO_DISTURBANCE = Disturbance(noise=0.0, gaps=0.0, seed=0)

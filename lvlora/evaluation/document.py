@@ -15,7 +15,7 @@ from lvlora.data.metrics.measures import (
     metrics_of,
 )
 from lvlora.evaluation.answers import (
-    EvaluationRecord,
+    Evaluation,
     EvaluationReport,
     PanelEvaluation,
 )
@@ -36,7 +36,7 @@ def rebuild(folder: Path) -> EvaluationReport:
         DataError: the record is missing or damaged.
         LvloraError: a file cannot be written.
     """
-    record = EvaluationRecord.read(folder)
+    record = Evaluation.read(folder)
     files = draw_evaluation(folder, record)
     return EvaluationReport(
         evaluation=folder.resolve().name,
@@ -48,7 +48,7 @@ def rebuild(folder: Path) -> EvaluationReport:
     )
 
 
-def draw_evaluation(folder: Path, record: EvaluationRecord) -> list[Path]:
+def draw_evaluation(folder: Path, record: Evaluation) -> list[Path]:
     """Write an evaluation's figures and its page; return their files.
 
     Raises:
@@ -68,7 +68,7 @@ def panel_table(record: PanelEvaluation) -> Table:
     )
 
 
-def document(record: EvaluationRecord) -> Document:
+def document(record: Evaluation) -> Document:
     """Return the document of an evaluation; its pictures are drawn where they are shown."""
     protocol, led_by, pictures = record.protocol, record.led_by, pictures_of(record)
     rows = sorted(record.forecasters, key=lambda f: f.error(led_by))
@@ -111,7 +111,7 @@ def _models(rows: Iterable[Row]) -> list[Row]:
     return [f for f in rows if f.kind == "model"]
 
 
-def _rivals(record: EvaluationRecord) -> list[tuple[float, Row]]:
+def _rivals(record: Evaluation) -> list[tuple[float, Row]]:
     """Rivals and other programs with the error that leads, where they have it."""
     pairs = [
         (getattr(f, record.led_by), f) for f in record.forecasters if f.kind in ("rival", "foreign")
@@ -119,7 +119,7 @@ def _rivals(record: EvaluationRecord) -> list[tuple[float, Row]]:
     return [(error, f) for error, f in pairs if error is not None]
 
 
-def _lead(record: EvaluationRecord) -> str:
+def _lead(record: Evaluation) -> str:
     models, protocol, metric = _models(record.forecasters), record.protocol, record.led_by
     parts = []
     if models and getattr(models[0], metric) is not None:
@@ -153,7 +153,7 @@ def _values(rows: Sequence[Row], names: Iterable[str]) -> dict[str, list[Cell]]:
     return {_HEADS[name]: [getattr(f, name) for f in rows] for name in names}
 
 
-def _errors(record: EvaluationRecord, rows: Sequence[Row]) -> list[Block]:
+def _errors(record: Evaluation, rows: Sequence[Row]) -> list[Block]:
     names = [name for name in Errors.model_fields if name != "crps" and not _METRICS[name].wide]
     names.sort(key=lambda name: name != record.led_by)
     columns = _values(rows, names)
@@ -238,7 +238,7 @@ def _dynamics(rows: Sequence[Row]) -> list[Block]:
     return [_table(caption, rows, _values(rows, names))]
 
 
-def _clusters(record: EvaluationRecord, rows: Sequence[Row]) -> list[Block]:
+def _clusters(record: Evaluation, rows: Sequence[Row]) -> list[Block]:
     if len(record.clusters) < 2:
         return []
     columns = {
@@ -249,7 +249,7 @@ def _clusters(record: EvaluationRecord, rows: Sequence[Row]) -> list[Block]:
     return [_table(caption, rows, columns)]
 
 
-def _by_variable(record: EvaluationRecord, rows: Sequence[Row]) -> Table:
+def _by_variable(record: Evaluation, rows: Sequence[Row]) -> Table:
     few = len(record.variables) <= 4
     empty: list[float | None] = [None] * len(record.variables)
     columns = {
@@ -274,7 +274,7 @@ def _cost(rows: Sequence[Row], n_series: int) -> Table:
     return _table("What the forecasts cost", rows, columns)
 
 
-def _remarks(record: EvaluationRecord) -> list[Block]:
+def _remarks(record: Evaluation) -> list[Block]:
     lines = []
     if record.data.known:
         users = [f.name for f in record.forecasters if f.uses_known]
@@ -293,7 +293,7 @@ def _remarks(record: EvaluationRecord) -> list[Block]:
     return [Points(lines)] if lines else []
 
 
-def _limits(record: EvaluationRecord) -> list[str]:
+def _limits(record: Evaluation) -> list[str]:
     """Return a sentence or two for each limit that holds for this evaluation."""
     protocol = record.protocol
     limits = {

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from lvlora import output_files
+from lvlora import durable, output_files
 from lvlora.answers import NOTHING, Price
 from lvlora.data.dataset import Dataset
 from lvlora.evaluation import comparison, coverage
 from lvlora.evaluation.answers import Evaluation
 from lvlora.evaluation.document import draw_evaluation
-from lvlora.evaluation.folder import SERIES, TABLE
 from lvlora.evaluation.foreign import score_foreign
 from lvlora.evaluation.job import Candidate, Job, begin, prepare
 from lvlora.evaluation.record import record_of, table_of, table_of_series
@@ -39,6 +38,7 @@ from lvlora.forecast.estimate import (
     ledger_rate,
     price_answer,
 )
+from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.open_model import warn_of_reading
 from lvlora.forecast.plan import DEFAULT_DECIMALS
@@ -48,8 +48,9 @@ from lvlora.forecast.workers import WORTH_SECONDS, processes
 from lvlora.model.devices import cores
 from lvlora.narrator import Narrator, Silent
 from lvlora.output_files import STANDARD_OUTPUT
-from lvlora.text.scaling import Scale
+from lvlora.runs import EVALUATION
 
+TABLE = "table.csv"
 _TIMED_SERIES = 4
 """Series on which rivals are timed; a slow rival's time differs by series."""
 _TIMED_SECONDS = 1.0
@@ -87,16 +88,8 @@ def evaluate(
     with job.folder.held():
         try:
             foreign = score_foreign(job, narrator)
-            entries, decimals, scale = _score_models(job, chosen, narrator, stage)
-            if settings.rivals:
-                entries += _score_rivals(job, narrator)
-            if settings.ensemble:
-                n_samples = job.rival_samples
-                entries.append(score_ensemble(entries, job.task, settings.quantiles, n_samples))
-            entries += foreign
-            if settings.rivals:
-                entries.append(score_floor(job.task, decimals, settings.quantiles, scale))
-            return _finish(job, entries, has_page=has_page)
+            models, floor = _score_models(job, chosen, narrator, stage)
+            return _finish(job, [*models, *_score_rivals(job, narrator)], foreign, floor, has_page)
         except KeyboardInterrupt:
             if job.folder.path is not None:
                 narrator.hint("The same command goes on from the series that are finished.")
@@ -115,12 +108,14 @@ def evaluate_open(
         DataError: no series is long enough.
     """
     job = prepare(settings, data, narrator, has_folder=False)
-    levels, first = settings.quantiles, forecasters[0]
-    entries = [Scoring(one, job.task, job.sampling).run(levels) for one in forecasters]
-    if settings.rivals:
-        entries += _score_rivals(job, narrator)
-        entries.append(score_floor(job.task, first.decimals, levels, first.scale))
-    return _finish(job, entries)
+    foreign = score_foreign(job, narrator)
+    models = [
+        _scoring(job, one, one.name, {}, [one] * N_HINDCASTS).run(settings.quantiles)
+        for one in forecasters
+    ]
+    first = forecasters[0]
+    floor = score_floor(job.task, first.decimals, settings.quantiles, first.scale)
+    return _finish(job, [*models, *_score_rivals(job, narrator)], foreign, floor)
 
 
 def price(
@@ -173,10 +168,7 @@ def price_bound(
 
 
 def _price_bound(job: Job, forecaster: LanguageModel) -> Price:
-    bound = Scoring(forecaster, job.task, job.sampling).price_bound
-    if job.settings.ensemble:
-        bound += Hindsight([forecaster] * N_HINDCASTS, job.task, job.sampling).price_bound
-    return bound
+    return _scoring(job, forecaster, "", {}, [forecaster] * N_HINDCASTS).price_bound
 
 
 def _rivals_seconds(job: Job) -> float:
@@ -203,21 +195,41 @@ def _rivals_seconds(job: Job) -> float:
     return seconds
 
 
+def _scoring(
+    job: Job,
+    forecaster: Forecaster,
+    name: str,
+    identity: dict[str, Any],
+    members: Sequence[Forecaster],
+) -> Scoring:
+    """Plan a forecaster's row, from what the folder has of it.
+
+    Args:
+        identity: what decides its forecasts.
+        members: makers of the hindcasts from each origin, for the ensemble; none takes no part.
+    """
+    past = None
+    if job.settings.ensemble and members:
+        finished = job.folder.pieces(f"{name}, past", identity)
+        past = Hindsight(members, job.task, job.sampling, finished)
+    return Scoring(forecaster, job.task, job.sampling, job.folder.pieces(name, identity), past)
+
+
 def _score_models(
     job: Job, chosen: Sequence[Candidate], narrator: Narrator, stage: str
-) -> tuple[list[Entry], int, Scale | None]:
-    """Entries, and the first model's decimals and scale, by which the floor is rounded."""
-    settings, task, sampling = job.settings, job.task, job.sampling
+) -> tuple[list[Entry], Entry]:
+    """Return the models' entries, and the floor: the truth rounded as the first model does."""
+    settings, task, levels = job.settings, job.task, job.settings.quantiles
     decimals = DEFAULT_DECIMALS if settings.decimals is None else settings.decimals
-    scale: Scale | None = None
-    entries: list[Entry] = []
-    spent: dict[str, Price] = {}
+    floor = None
+    entries: dict[str, Entry] = {}
+    spent = NOTHING
     notes: set[str] = set()
-    for i, candidate in enumerate(chosen):
+    for candidate in chosen:
         forecaster = candidate.open(settings)
-        name = candidate.name(forecaster, (*spent, *settings.forecast_files))
-        identity = candidate.identity(forecaster, sampling)
-        scoring = Scoring(forecaster, task, sampling, job.folder.pieces(name, identity))
+        name = candidate.name(forecaster, (*entries, *settings.forecast_files))
+        identity = candidate.identity(forecaster, job.sampling)
+        scoring = _scoring(job, forecaster, name, identity, [forecaster] * N_HINDCASTS)
         warn_of_reading(
             forecaster,
             [task.histories[i] for i in scoring.unfinished],
@@ -231,112 +243,84 @@ def _score_models(
         if len(scoring.unfinished) < len(task.ids):
             n_finished = len(task.ids) - len(scoring.unfinished)
             narrator.note(f"{name}: {n_finished} series were finished before.")
-        if i == 0:
-            decimals, scale = forecaster.decimals, forecaster.scale
+        floor = floor or score_floor(task, forecaster.decimals, levels, forecaster.scale)
         calibration = coverage.calibration_for(candidate, forecaster, job, narrator)
-        before = forecaster.usage.price
-        with _reserved(job, forecaster, scoring, name, spent, narrator, stage) as advance:
-            entry = scoring.run(settings.quantiles, advance, name=name)
-        spent[name] = forecaster.usage.price - before
+        limited = settings
+        if settings.max_flops is not None:  # the limit of all models together
+            rest = settings.max_flops - spent.of(settings.convention)
+            limited = settings.model_copy(update={"max_flops": rest})
+        with contextlib.ExitStack() as work:
+            advance = None
+            if scoring.n_units:
+                bound, command = scoring.price_bound, settings.command
+                work.enter_context(
+                    reserved(limited, forecaster, bound, command=command, stage=stage)
+                )
+                advance = work.enter_context(narrator.counted(name, scoring.n_units))
+            entry = scoring.run(levels, advance, name=name)
+        spent += forecaster.usage.price
         entry.add(training_flops=candidate.training_price)
-        if settings.ensemble:
-            pieces = job.folder.pieces(f"{name}, past", {**identity, "past": N_HINDCASTS})
-            hindsight = Hindsight([forecaster] * N_HINDCASTS, task, sampling, pieces)
-            title = f"{name}, past"
-            with _reserved(job, forecaster, hindsight, title, spent, narrator, stage) as advance:
-                entry.past = hindsight.run(advance)
-            spent[name] = forecaster.usage.price - before
         if calibration is not None:
-            covered = coverage.coverage(entry, task, calibration, settings.quantiles)
+            covered = coverage.coverage(entry, task, calibration, levels)
             entry.add(calibrated_coverage=covered)
         if settings.calibrate:
             coverage.keep_calibration(entry, candidate, forecaster, job, narrator)
-        entries.append(entry)
-    return entries, decimals, scale
-
-
-@contextlib.contextmanager
-def _reserved(
-    job: Job,
-    forecaster: LanguageModel,
-    work: Scoring | Hindsight,
-    title: str,
-    spent: Mapping[str, Price],
-    narrator: Narrator,
-    stage: str,
-) -> Iterator[Callable[[int], None] | None]:
-    """Reserve what a model's work costs at most and count it; neither where all is finished.
-
-    Args:
-        spent: by all models so far, out of one --max-flops.
-    """
-    if not work.n_units:
-        yield None
-        return
-    settings = job.settings
-    if settings.max_flops is not None:  # the limit of all models together
-        already = sum(spent.values(), NOTHING).of(settings.convention)
-        settings = settings.model_copy(update={"max_flops": settings.max_flops - already})
-    with (
-        reserved(settings, forecaster, work.price_bound, command=settings.command, stage=stage),
-        narrator.counted(title, work.n_units) as advance,
-    ):
-        yield advance
+        entries[name] = entry
+    return list(entries.values()), floor or score_floor(task, decimals, levels)
 
 
 def _score_rivals(job: Job, narrator: Narrator) -> list[Entry]:
     """Score all rivals that apply; processes share the slow ones."""
     task, settings = job.task, job.settings
+    if not settings.rivals:
+        return []
     rivals, others = rivals_of(task, job.train)
     if others:
         narrator.note(others)
-    if not rivals:
-        return []
     all_seen = task.learnable(job.train)
     seen = learnable(task, job.train) if settings.ensemble else []
+    identity = {"season": settings.season, "samples": job.rival_samples}
     with processes(settings.workers or cores()):
-        work: list[tuple[Scoring, Hindsight | None]] = []
+        work = []
         for rival in rivals:
-            name, hindsight = rival.name, None
-            identity: dict[str, Any] = {"rival": name}
-            if rival.uses_season and rival.season != "auto":
-                identity["season"] = rival.season
-            pieces = job.folder.pieces(name, {**identity, "samples": job.rival_samples})
+            members = [rival.learning_from(data) for data in seen if rival.takes_part]
             forecaster = rival.learning_from(all_seen)
-            scoring = Scoring(forecaster, task, job.sampling, pieces)
-            if settings.ensemble and rival.takes_part:
-                pieces = job.folder.pieces(f"{name}, past", {**identity, "past": N_HINDCASTS})
-                forecasters = [rival.learning_from(data) for data in seen]
-                hindsight = Hindsight(forecasters, task, job.sampling, pieces)
-            work.append((scoring, hindsight))
-        n_units = sum(one.n_units for both in work for one in both if one is not None)
-        entries = []
-        with narrator.counted("Rivals", n_units) as advance:
-            for scoring, hindsight in work:
-                entry = scoring.run(settings.quantiles, advance)
-                entry.past = None if hindsight is None else hindsight.run(advance)
-                entries.append(entry)
-    return entries
+            work.append(_scoring(job, forecaster, rival.name, identity, members))
+        with narrator.counted("Rivals", sum(one.n_units for one in work)) as advance:
+            return [one.run(settings.quantiles, advance) for one in work]
 
 
-def _finish(job: Job, entries: Sequence[Entry], *, has_page: bool = True) -> Evaluation:
-    """Compare the forecasters, and write the folder and the table."""
-    settings, task, folder = job.settings, job.task, job.folder
+def _finish(
+    job: Job, entries: list[Entry], foreign: list[Entry], floor: Entry, has_page: bool = True
+) -> Evaluation:
+    """Compare the forecasters, and write the folder and the table.
+
+    Args:
+        entries: models and rivals; foreign: of other programs.
+    """
+    settings, task, folder = job.settings, job.task, job.folder.path
+    if settings.ensemble:
+        entries.append(score_ensemble(entries, task, settings.quantiles, job.rival_samples))
+    entries += foreign
+    if settings.rivals:
+        entries.append(floor)
     comparison.compare(entries, settings.seed, task.of_series)
     record = record_of(entries, job, comparison.by_cluster(entries, task, job.clusters))
-    table = table_of(record)
-    files: list[Path] = []
-    if folder.path is not None:
-        each = table_of_series(entries, task)
-        files += folder.write(
-            record, {TABLE: table, SERIES: each, "split.json": job.split.to_json()}
-        )
-        files += draw_evaluation(folder.path, record) if has_page else []
+    table, files = table_of(record), []
+    if folder is not None:
+        contents = {
+            TABLE: table,
+            "series.csv": table_of_series(entries, task),
+            "split.json": job.split.to_json(),
+            # the last: where it is, the others are
+            EVALUATION: json.dumps(record.model_dump(mode="json"), indent=1, allow_nan=False),
+        }
+        for name, content in contents.items():
+            durable.write_text(folder / name, content)
+            files.append(folder / name)
+        files += draw_evaluation(folder, record) if has_page else []
     if settings.output is not None and settings.output != STANDARD_OUTPUT:
         output_files.write_text(settings.output, table)
         files.append(settings.output)
-    return Evaluation(
-        **dict(record),
-        folder=None if folder.path is None else str(folder.path),
-        files=[str(path) for path in files],
-    )
+    place = None if folder is None else str(folder)
+    return record.model_copy(update={"folder": place, "files": [str(path) for path in files]})

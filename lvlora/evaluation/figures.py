@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lvlora.data.dates import Calendar
-from lvlora.evaluation.answers import Drawn, DrawnSeries, EvaluationRecord
+from lvlora.evaluation.answers import Drawn, DrawnSeries, Evaluation
 from lvlora.evaluation.answers import ForecasterScores as Row
 from lvlora.report.document import Picture
 from lvlora.report.drawing.errors import (
@@ -24,7 +24,7 @@ from lvlora.report.forecast import ForecastPicture, forecast_figure
 _RIVALS_BY_STEP = 5  # beside the models: more lines than that nobody tells apart
 
 
-def pictures_of(record: EvaluationRecord) -> dict[str, Picture]:
+def pictures_of(record: Evaluation) -> dict[str, Picture]:
     """Every picture of the page, by its name; nothing is drawn yet."""
     rows, metric = record.forecasters, record.led_by
     models = [f for f in rows if f.kind == "model"]
@@ -88,7 +88,7 @@ def _costs(rows: Sequence[Row], metric: str) -> Iterator[Picture]:
         )
 
 
-def _forecasts(record: EvaluationRecord, drawn: Drawn) -> Picture:
+def _forecasts(record: Evaluation, drawn: Drawn) -> Picture:
     panels = [_panel(series, record, drawn) for series in drawn.series]
     return Picture(
         f"Forecasts of {drawn.forecaster} against the truth",
@@ -99,7 +99,7 @@ def _forecasts(record: EvaluationRecord, drawn: Drawn) -> Picture:
     )
 
 
-def _panel(series: DrawnSeries, record: EvaluationRecord, drawn: Drawn) -> ForecastPicture:
+def _panel(series: DrawnSeries, record: Evaluation, drawn: Drawn) -> ForecastPicture:
     why = f": {series.why}, " if series.why else ": "
     return ForecastPicture(
         variables=tuple(record.variables),

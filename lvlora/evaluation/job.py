@@ -12,10 +12,10 @@ from lvlora.answers import NOTHING, Price
 from lvlora.data.analysis.dynamics import cluster, measure
 from lvlora.data.dataset import Dataset
 from lvlora.data.splits import STRATA, Split, split_of
-from lvlora.durable import sha256_of
+from lvlora.durable import sha256_of, sha256_of_json
 from lvlora.errors import SettingsError
 from lvlora.evaluation.disturbance import Disturbance
-from lvlora.evaluation.folder import EvaluationFolder, key_of
+from lvlora.evaluation.folder import EvaluationFolder
 from lvlora.evaluation.protocol import Protocol, Task, task, with_steps_that_fit
 from lvlora.evaluation.settings import EvaluateSettings
 from lvlora.forecast.ensemble import NAME
@@ -29,8 +29,8 @@ from lvlora.model.choice import Choice, choose
 from lvlora.model.devices import set_threads
 from lvlora.narrator import Narrator
 
-_ABSURD = 10**30
-"""FLOPs that no training has spent."""
+_FEW = 20
+"""Series; with fewer the figures are rough."""
 
 
 @dataclass(frozen=True)
@@ -66,16 +66,12 @@ class Candidate:
         if self.choice.info is None:
             return NOTHING
         try:
-            price = TypeAdapter(Price).validate_python(self.choice.info.facts.get("flops"))
+            return TypeAdapter(Price).validate_python(self.choice.info.facts.get("flops"))
         except ValidationError:
             return None
-        return price if max(price.executed, price.coursework) < _ABSURD else None
 
     def open(self, settings: EvaluateSettings) -> LanguageModel:
-        """Load it, as ``lvlora forecast`` does: without its own scale it has each history's.
-
-        The same histories then have the same forecasts in both commands.
-        """
+        """Load it as ``lvlora forecast`` does, so that the same histories have its forecasts."""
         return open_forecaster(
             self.choice,
             settings,
@@ -85,7 +81,7 @@ class Candidate:
         )
 
     def identity(self, forecaster: LanguageModel, sampling: Sampling) -> dict[str, Any]:
-        """Facts that decide its forecasts of a history, as JSON."""
+        """Return what decides its forecasts of a history, as JSON."""
         info, base = self.choice.info, forecaster.base
         files = [] if info is None else sorted(info.folder.glob("adapter_*"))
         return {
@@ -93,10 +89,9 @@ class Candidate:
             "adapter": {f.name: sha256_of(f) for f in files if f.is_file()},
             "device": [base.placement.device.type, str(base.placement.dtype)],
             "decimals": forecaster.decimals,
-            **({} if forecaster.number_format == "point" else {"number_format": "digits"}),
-            "gaps": "filled",  # as version 0.1.0 did not
+            "number_format": forecaster.number_format,
             "scale": None if forecaster.scale is None else forecaster.scale.to_dict(),
-            **({} if forecaster.widths is None else {"widths": forecaster.widths.sha256}),
+            "widths": None if forecaster.widths is None else forecaster.widths.sha256,
             "sampling": asdict(sampling),
         }
 
@@ -110,16 +105,9 @@ def candidates(settings: EvaluateSettings, data: Dataset, narrator: Narrator) ->
     Raises:
         ModelError: what was named is not there.
     """
-    notes: set[str] = set()
-
-    def note(message: str) -> None:
-        if message not in notes:
-            notes.add(message)
-            narrator.note(message)
-
     models: dict[tuple[object, ...], Candidate] = {}
     chosen = [
-        choose(settings.with_adapter(name), settings.runs, data, note)
+        choose(settings.with_adapter(name), settings.runs, data, narrator.note)
         for name in settings.adapter or (None,)
     ]
     for choice in chosen:
@@ -134,10 +122,6 @@ def candidates(settings: EvaluateSettings, data: Dataset, narrator: Narrator) ->
             candidate = Candidate(Choice(choice.source, None), decimals)
             models.setdefault(candidate.key, candidate)
     return list(models.values())
-
-
-_FEW = 20
-"""Series; with fewer the figures are rough."""
 
 
 @dataclass(frozen=True)
@@ -181,12 +165,7 @@ def begin(
     *,
     has_folder: bool = True,
 ) -> tuple[Job, list[Candidate]]:
-    """All that is before the first forecast: the job, and the models that will be scored.
-
-    Args:
-        read: gives all of the data.
-        has_folder: see `prepare`.
-    """
+    """Return the job, and the models that will be scored; arguments as of `prepare`."""
     data = read()
     chosen = candidates(settings, data, narrator) if settings.with_model else []
     job = prepare(settings, data, narrator, has_folder=has_folder)
@@ -207,11 +186,12 @@ def prepare(
     """Cut the data by the settings; note what a reader of the table should know.
 
     Args:
+        data: all of it.
         has_folder: without --out, an evaluation has a folder of its own among the runs.
 
     Raises:
         DataError: no series is long enough.
-        SettingsError: the folder holds something else; a name of --forecasts is another row's.
+        SettingsError: a name of --forecasts is another row's.
     """
     names = {*(rival.name for rival in default_rivals()), NAME, RoundingFloor.name}
     for name in names.intersection(settings.forecast_files):
@@ -223,17 +203,26 @@ def prepare(
     protocol = Protocol(settings.split, context, horizon)
     if settings.from_the_end:
         stride = settings.stride or horizon
-        windows = settings.windows or 1
-        protocol = Protocol(settings.split, settings.context, horizon, windows, stride)
-    scored = task(part, protocol, Disturbance.of_settings(settings), settings.season)
-    _say_what_is_scored(scored, split, settings.rivals, narrator)
+        protocol = Protocol(
+            settings.split, settings.context, horizon, settings.windows or 1, stride
+        )
+    disturbance = Disturbance(
+        noise=settings.history_noise, gaps=settings.history_gaps, seed=settings.seed
+    )
+    scored = task(part, protocol, disturbance, settings.season)
+    _note_what_is_scored(scored, split, settings.rivals, narrator)
     clustering = cluster(data, measure(data), min(STRATA, len(data)), settings.split_seed)
     clusters = {
         s.id: clustering.clusters[label].name
         for s, label in zip(data, clustering.labels, strict=True)
     }
     data_sha256 = data.sha256()
-    key = key_of(scored, data_sha256, split.sha256)
+    decided: list[Any] = [data_sha256, split.sha256, scored.ids, protocol.context, horizon]
+    if protocol.windows is not None:
+        decided.append([protocol.windows, protocol.stride])
+    if disturbance:
+        decided.append(disturbance.model_dump())
+    key = sha256_of_json(decided)
     folder = settings.out
     if folder is None and has_folder and settings.command == "evaluate":
         folder = settings.runs / f"evaluation-{settings.protocol_name}-{settings.split}-{key[:8]}"
@@ -245,29 +234,24 @@ def prepare(
         data.select(split.train),
         scored,
         clusters,
-        EvaluationFolder(folder, key, fresh=settings.fresh),
+        EvaluationFolder(folder, key, settings.fresh),
         Sampling.of(settings),
     )
 
 
-def _say_what_is_scored(task: Task, split: Split, rivals: bool, narrator: Narrator) -> None:
-    if task.disturbance:
-        narrator.note(
-            f"Forecasters see: {task.disturbance}; what is scored is as the data have it."
-        )
-    if task.left_out:
-        narrator.note(f"{_series_are(task.left_out)} too short for this protocol and left out.")
-    if task.n_series < _FEW:
-        narrator.note(f"Only {_series_are(task.n_series)} scored: the figures are rough.")
-    if task.protocol.part == "test":
-        narrator.note("This is the test part: choose nothing by what you see.")
+def _note_what_is_scored(task: Task, split: Split, rivals: bool, narrator: Narrator) -> None:
     n_learnt = len(set(split.train).intersection(task.of_series))
-    if n_learnt and rivals:
-        narrator.note(
-            f"{_series_are(n_learnt)} scored that rivals learn from: of those they see the "
-            "histories alone."
-        )
-
-
-def _series_are(n: int) -> str:
-    return f"{n} series {'is' if n == 1 else 'are'}"
+    notes = {
+        f"Forecasters see: {task.disturbance}; what is scored is as the data have it.": bool(
+            task.disturbance
+        ),
+        f"{task.left_out} series too short for this protocol: left out.": task.left_out > 0,
+        f"Only {task.n_series} series scored: the figures are rough.": task.n_series < _FEW,
+        "This is the test part: choose nothing by what you see.": task.protocol.part == "test",
+        f"Of {n_learnt} scored series, rivals learn from the histories alone.": (
+            n_learnt > 0 and rivals
+        ),
+    }
+    for sentence, holds in notes.items():
+        if holds:
+            narrator.note(sentence)

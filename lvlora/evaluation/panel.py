@@ -14,9 +14,8 @@ from lvlora import durable
 from lvlora.answers import NOTHING, Price
 from lvlora.data.files.csv import csv_text
 from lvlora.data.known import read_data
-from lvlora.evaluation.answers import EvaluationRecord, PanelEvaluation, PanelScores
-from lvlora.evaluation.evaluate import evaluate, price_bound
-from lvlora.evaluation.folder import TABLE
+from lvlora.evaluation.answers import Evaluation, PanelEvaluation, PanelScores
+from lvlora.evaluation.evaluate import TABLE, evaluate, price_bound
 from lvlora.evaluation.settings import EvaluateSettings
 from lvlora.forecast.panel import Made, Panel, check_panel, portable
 from lvlora.model.choice import choose
@@ -70,7 +69,7 @@ def evaluate_panel(settings: EvaluateSettings, narrator: Narrator) -> PanelEvalu
     """
     panel = scores_panel(settings, narrator)
     facts = panel.run(narrator, "Scoring parts", fresh=settings.fresh)
-    rows = _means([EvaluationRecord.read(part.result.parent) for part in panel.parts])
+    rows = _means([Evaluation.read(part.result.parent) for part in panel.parts])
     table = csv_text(list(PanelScores.model_fields), [list(dict(row).values()) for row in rows])
     durable.write_text(panel.target / TABLE, table)
     return PanelEvaluation(**dict(facts), forecasters=rows)
@@ -93,7 +92,7 @@ def evaluate_part(
     return Made(evaluation.protocol.series, sum(spent, NOTHING))
 
 
-def _means(records: list[EvaluationRecord]) -> list[PanelScores]:
+def _means(records: list[Evaluation]) -> list[PanelScores]:
     """Return the means over the parts of each forecaster, each part as heavy as its series."""
     rows: dict[str, list[tuple[int, Any]]] = {}
     for record in records:

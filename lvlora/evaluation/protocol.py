@@ -28,7 +28,6 @@ class Protocol:
     """Steps of history and horizon, the same for every forecaster.
 
     Attributes:
-        part: train, validation, test or all.
         context: steps of history; None, with windows only, for all that came before.
         horizon: steps to forecast.
         windows: forecasts of each series, the last of which ends with it; None for one forecast of
@@ -178,37 +177,33 @@ def _too_short(part: Dataset, protocol: Protocol) -> DataError:
 
 
 def with_steps_that_fit(
-    settings: EvaluateSettings,
-    dataset: Dataset,
-    split: Split,
-    narrator: Narrator,
+    settings: EvaluateSettings, dataset: Dataset, split: Split, narrator: Narrator
 ) -> EvaluateSettings:
     """Replace defaults that the data do not allow, and note it; explicit options stay.
 
     One series is all there is to score, though it counts as the train part. Where every series
     is shorter than the default protocol, half of the shortest is history and half is forecast.
     """
-    defaults = {"split", "protocol", "context", "horizon"} - settings.model_fields_set
-    if "split" in defaults and len(dataset) == 1 and not split.part(settings.split):
+    explicit = settings.model_fields_set
+    if "split" not in explicit and len(dataset) == 1:
         narrator.note(
             f"{dataset.source} has one series: it is scored itself, as --split train does."
         )
         settings = settings.model_copy(update={"split": "train"})
     names = set(split.part(settings.split)[: settings.limit])
     lengths = [len(series) for series in dataset if series.id in names]
-    if settings.from_the_end or not lengths or "protocol" not in defaults:
-        return settings
-    if max(lengths) >= sum(settings.steps):
+    context, horizon = settings.context, settings.horizon
+    if (
+        (settings.from_the_end or "protocol" in explicit or (context and horizon))
+        or not lengths
+        or max(lengths) >= sum(settings.steps)
+    ):
         return settings
     length = min(lengths)
-    if "context" not in defaults:
-        context, horizon = settings.steps[0], length - settings.steps[0]
-        horizon = horizon if "horizon" in defaults else settings.steps[1]
-    elif "horizon" not in defaults:
-        context, horizon = length - settings.steps[1], settings.steps[1]
-    else:
-        context, horizon = length - length // 2, length // 2
-    if context < 1 or horizon < 1 or (context, horizon) == settings.steps:
+    if horizon is None:
+        horizon = length // 2 if context is None else length - context
+    context = length - horizon
+    if context < 1 or horizon < 1:
         return settings
     narrator.note(
         f"The longest series has {max(lengths):,} steps, too few for "

@@ -22,7 +22,7 @@ from lvlora.evaluation.answers import (
     Drawn,
     DrawnSeries,
     EvaluatedData,
-    EvaluationRecord,
+    Evaluation,
     ForecasterScores,
     TaskFacts,
 )
@@ -37,7 +37,7 @@ largest alone, and scaled errors lead the table."""
 _DRAWN_STEPS = 10_000  # of a history, its last; a figure shows fewer
 
 
-def record_of(entries: Sequence[Entry], job: Job, clusters: Mapping[str, int]) -> EvaluationRecord:
+def record_of(entries: Sequence[Entry], job: Job, clusters: Mapping[str, int]) -> Evaluation:
     """Make the record of an evaluation.
 
     Args:
@@ -53,7 +53,7 @@ def record_of(entries: Sequence[Entry], job: Job, clusters: Mapping[str, int]) -
             "stride": protocol.stride,
             "all_before": protocol.context is None,
         }
-    return EvaluationRecord(
+    return Evaluation(
         schema_version=1,
         lvlora_version=__version__,
         command=settings.command,
@@ -151,13 +151,13 @@ def _chosen(errors: FloatArray) -> list[tuple[int, Literal["best", "middle", "wo
     return [(best, "best"), *between, (worst, "worst")]
 
 
-def table_of(record: EvaluationRecord) -> str:
+def table_of(record: Evaluation) -> str:
     """The table of forecasters as CSV; empty where something is not defined."""
     rows = [_cells(row, record) for row in record.forecasters]
     return csv_text(list(rows[0]), [list(row.values()) for row in rows])
 
 
-def _cells(row: ForecasterScores, record: EvaluationRecord) -> dict[str, Any]:
+def _cells(row: ForecasterScores, record: Evaluation) -> dict[str, Any]:
     """Return a row of the table: name of a column -> its value."""
     rows = record.forecasters
     cells: dict[str, Any] = {

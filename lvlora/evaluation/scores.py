@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from lvlora.forecast.ensemble import (
     pooled,
     weights,
 )
-from lvlora.forecast.forecaster import Forecaster, Progress
+from lvlora.forecast.forecaster import Forecaster, Part, Progress
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.plan import OutlinedModel
 from lvlora.forecast.rivals import default_rivals, rivals_for
@@ -42,18 +42,13 @@ _SERIES_AT_A_TIME = 32
 """A killed evaluation repeats at most so much of a model's work; less would decode slower."""
 
 
-@dataclass(frozen=True)
-class Past:
-    """Hindcasts of a forecaster.
-
-    Attributes:
-        losses: (n, W) `ensemble.loss` of W hindcasts, NaN where a history is too short.
-        seconds: that it took; price: FLOPs where they are counted.
-    """
+class Past(NamedTuple):
+    """Hindcasts of a forecaster, for the ensemble."""
 
     losses: FloatArray
-    seconds: float = 0.0
-    price: Price | None = None
+    """(n, W) `ensemble.loss` of W hindcasts, NaN where a history is too short."""
+    seconds: float
+    price: Price | None
 
 
 @dataclass
@@ -65,7 +60,7 @@ class Entry:
         series_mae, series_mase: (n,) of each history.
         point: (n, H, V); samples: (n, S, H, V) or None.
         are_quantiles: the samples are no draws but a quantile function at even levels.
-        past: its hindcasts, for the ensemble.
+        past: its hindcasts, where it takes part in an ensemble.
     """
 
     row: ForecasterScores
@@ -108,157 +103,22 @@ class Entry:
             fair=not are_quantiles,
         )
         row = {
+            **dict.fromkeys(ForecasterScores.model_fields),
+            **{key: {} for key in ("calibrated_coverage", "per_cluster", "mae_minus", "weights")},
+            **{"uses_known": False, "season": "", "seconds": 0.0},
             **scores.model_dump(),
-            "uses_known": False,
-            "season": "",
-            "weights": {},
-            "nll": None if nll is None else nll.per_dimension,
-            "nll_possible": None if nll is None else nll.possible,
-            "nll_impossible": None if nll is None else nll.n_impossible,
-            "seconds": 0.0,
-            **dict.fromkeys(("flops", "training_flops", "skill", "win_rate")),
-            **{key: {} for key in ("calibrated_coverage", "per_cluster", "mae_minus")},
             **facts,
+            **{"name": name, "kind": kind},
         }
-        of_series = series_errors(task.truth, point, history, task.periods)
-        return cls(
-            ForecasterScores(name=name, kind=kind, **row), *of_series, point, samples, are_quantiles
-        )
+        if nll is not None:
+            row["nll"], row["nll_possible"] = nll.per_dimension, nll.possible
+            row["nll_impossible"] = nll.n_impossible
+        errors = series_errors(task.truth, point, history, task.periods)
+        return cls(ForecasterScores(**row), *errors, point, samples, are_quantiles)
 
     def add(self, **facts: Any) -> None:
         """Change keys of the row."""
         self.row = ForecasterScores(**{**dict(self.row), **facts})
-
-
-def group_size(n_futures: int) -> int:
-    """Series that are forecast together, with so many futures each."""
-    return max(1, min(_SERIES_AT_A_TIME, _FUTURES_AT_A_TIME // n_futures))
-
-
-class Scoring:
-    """The forecasts of a task that one forecaster has yet to make.
-
-    What is finished does not change how the others are grouped, so that an interrupted evaluation
-    ends with the very numbers of one that was not: sums in a larger batch are rounded otherwise.
-
-    Attributes:
-        unfinished: positions of the histories without a forecast.
-        planned: their forecasts.
-    """
-
-    def __init__(
-        self,
-        forecaster: Forecaster,
-        task: Task,
-        sampling: Sampling,
-        pieces: Pieces | None = None,
-    ) -> None:
-        """Plan them.
-
-        Args:
-            pieces: what is finished already, and where to keep what will be.
-        """
-        self.forecaster, self._task, self._sampling = forecaster, task, sampling
-        self._pieces = Pieces() if pieces is None else pieces
-        self.unfinished = [i for i, name in enumerate(task.ids) if name not in self._pieces]
-        self.planned = forecaster.planned(
-            [task.histories[i] for i in self.unfinished],
-            [task.protocol.horizon] * len(self.unfinished),
-            sampling,
-            at_a_time=group_size(sampling.n_futures),
-        )
-        self.n_units = self.planned.n_units
-
-    @property
-    def price_bound(self) -> Price:
-        """The most FLOPs that they can cost, likelihoods included."""
-        price, forecaster = self.planned.price_bound, self.forecaster
-        if isinstance(forecaster, OutlinedModel):
-            for places in self.planned.places:
-                price += likelihood.price(forecaster, *self._at(places))
-        return price
-
-    def run(
-        self, levels: Sequence[float], progress: Progress | None = None, *, name: str = ""
-    ) -> Entry:
-        """Make them; return the forecaster's row.
-
-        Args:
-            progress: called with the number of units that were finished.
-            name: for the table, if not the forecaster's own.
-        """
-        task, forecaster = self._task, self.forecaster
-        if self.unfinished:
-            self._pieces.begin()
-        for part in self.planned.parts(progress):
-            begin, nll, price = time.perf_counter(), None, part.price
-            if isinstance(forecaster, LanguageModel):
-                before = forecaster.usage.price
-                nll = np.stack(
-                    likelihood.negative_log_likelihood(forecaster, *self._at(part.places))
-                )
-                price = (price or NOTHING) + (forecaster.usage.price - before)
-            forecasts, is_greedy = part.forecasts, self._sampling.greedy or not part.forecasts
-            self._pieces.add(
-                Piece(
-                    series=tuple(task.ids[self.unfinished[place]] for place in part.places),
-                    point=np.stack([f.median for f in forecasts]) if forecasts else np.empty(0),
-                    samples=None if is_greedy else np.stack([f.samples for f in forecasts]),
-                    seconds=part.seconds + time.perf_counter() - begin,
-                    price=price,
-                    nll=nll,
-                )
-            )
-        point, samples, likelihoods = (
-            self._pieces.stacked(name, task.ids) for name in ("point", "samples", "nll")
-        )
-        assert point is not None  # every piece has it
-        return Entry.of(
-            name or forecaster.name,
-            forecaster.kind,
-            task,
-            point,
-            samples,
-            levels,
-            nll=None if likelihoods is None else likelihood.Score.of(list(likelihoods)),
-            seconds=self._pieces.seconds,
-            flops=self._pieces.price,
-            uses_known=task.has_known and forecaster.uses_known,
-            season=forecaster.seasons_used(task.histories),
-        )
-
-    def _at(self, places: Sequence[int]) -> tuple[list[Series], list[Series]]:
-        """Histories and futures at places among the unfinished."""
-        task, chosen = self._task, [self.unfinished[place] for place in places]
-        return [task.histories[i] for i in chosen], [task.futures[i] for i in chosen]
-
-
-def rivals_of(task: Task, train: Dataset | None = None) -> tuple[list[Rival], str]:
-    """Return new rivals that can forecast the histories, and a sentence about the others.
-
-    Args:
-        train: the training part, from which some learn.
-    """
-    seen = Dataset(tuple(task.histories), task.variables)
-    learnt = None if train is None else task.learnable(train)
-    return rivals_for(seen, every=default_rivals(task.season), learns_from=learnt)
-
-
-def score_floor(
-    task: Task, decimals: int, levels: Sequence[float], stored: Scale | None = None
-) -> Entry:
-    """Score the truth written with so many decimals.
-
-    Args:
-        stored: a model's scale; each history is read at it where it fits, else at its own.
-    """
-    point = task.truth.copy()
-    for truth, history in zip(point, task.histories, strict=True):
-        if np.isfinite(history.values).any():
-            scale = scale_for(history, stored)
-            floor = RoundingFloor(decimals, np.array(scale.divisors), np.array(scale.offsets))
-            truth[:] = floor.of(truth)
-    return Entry.of(RoundingFloor.name, "floor", task, point, None, levels)
 
 
 class Hindsight(Hindcasts):
@@ -289,7 +149,7 @@ class Hindsight(Hindcasts):
             histories,
             horizon,
             sampling,
-            at_a_time=group_size(sampling.n_futures),
+            at_a_time=_group_size(sampling),
             finished={origin for origin, name in self._names.items() if name in self._pieces},
         )
 
@@ -302,12 +162,149 @@ class Hindsight(Hindcasts):
         pieces = self._pieces
         for part, of_part in self.losses(progress):
             names = tuple(self._names[origin] for origin in of_part)
-            losses = np.array(list(of_part.values()))[:, None, None]
-            pieces.add(Piece(names, losses, seconds=part.seconds, price=part.price))
+            values = np.array(list(of_part.values()))
+            pieces.add(Piece(names, values, seconds=part.seconds, price=part.price))
         losses = np.full((len(self._histories), N_HINDCASTS), np.nan)
         for origin, name in self._names.items():
             losses[origin.place, origin.which] = pieces.number(name)
         return Past(losses, pieces.seconds, pieces.price)
+
+
+class Scoring:
+    """The forecasts of a task that one forecaster has yet to make.
+
+    What is finished does not change how the others are grouped, so that an interrupted evaluation
+    ends with the very numbers of one that was not: sums in a larger batch are rounded otherwise.
+
+    Attributes:
+        unfinished: positions of the histories without a forecast.
+        planned: their forecasts.
+        n_units: to count progress by, hindcasts included.
+    """
+
+    def __init__(
+        self,
+        forecaster: Forecaster,
+        task: Task,
+        sampling: Sampling,
+        pieces: Pieces | None = None,
+        past: Hindsight | None = None,
+    ) -> None:
+        """Plan them.
+
+        Args:
+            pieces: what is finished already, and where to keep what will be.
+            past: hindcasts for the ensemble.
+        """
+        self.forecaster, self._task, self._sampling, self._past = forecaster, task, sampling, past
+        self._pieces = Pieces() if pieces is None else pieces
+        self.unfinished = [i for i, name in enumerate(task.ids) if name not in self._pieces]
+        self.planned = forecaster.planned(
+            [task.histories[i] for i in self.unfinished],
+            [task.protocol.horizon] * len(self.unfinished),
+            sampling,
+            at_a_time=_group_size(sampling),
+        )
+        self.n_units = self.planned.n_units + (past.n_units if past else 0)
+
+    @property
+    def price_bound(self) -> Price:
+        """The most FLOPs that they can cost, likelihoods and hindcasts included."""
+        price, forecaster = self.planned.price_bound, self.forecaster
+        if isinstance(forecaster, OutlinedModel):
+            for places in self.planned.places:
+                price += likelihood.price(forecaster, *self._at(places))
+        return price + self._past.price_bound if self._past else price
+
+    def run(
+        self, levels: Sequence[float], progress: Progress | None = None, *, name: str = ""
+    ) -> Entry:
+        """Make them; return the forecaster's row.
+
+        Args:
+            progress: called with the number of units that were finished.
+            name: for the table, if not the forecaster's own.
+        """
+        task, forecaster = self._task, self.forecaster
+        for part in self.planned.parts(progress):
+            self._pieces.add(self._piece(part))
+        point, samples, likelihoods = (
+            self._pieces.stacked(array, task.ids) for array in ("point", "samples", "nll")
+        )
+        assert point is not None  # every piece has it
+        entry = Entry.of(
+            name or forecaster.name,
+            forecaster.kind,
+            task,
+            point,
+            samples,
+            levels,
+            nll=None if likelihoods is None else likelihood.Score.of(list(likelihoods)),
+            seconds=self._pieces.seconds,
+            flops=self._pieces.price,
+            uses_known=task.has_known and forecaster.uses_known,
+            season=forecaster.seasons_used(task.histories),
+        )
+        entry.past = self._past.run(progress) if self._past else None
+        return entry
+
+    def _piece(self, part: Part) -> Piece:
+        """Return what is kept of finished forecasts; a model's likelihoods are worked out here."""
+        begin, nll, price = time.perf_counter(), None, part.price
+        if isinstance(self.forecaster, LanguageModel):
+            before = self.forecaster.usage.price
+            nll = np.stack(
+                likelihood.negative_log_likelihood(self.forecaster, *self._at(part.places))
+            )
+            price = (price or NOTHING) + (self.forecaster.usage.price - before)
+        forecasts = part.forecasts
+        is_greedy = self._sampling.greedy or not forecasts
+        return Piece(
+            series=tuple(self._task.ids[self.unfinished[place]] for place in part.places),
+            point=np.stack([f.median for f in forecasts]) if forecasts else np.empty(0),
+            samples=None if is_greedy else np.stack([f.samples for f in forecasts]),
+            seconds=part.seconds + time.perf_counter() - begin,
+            price=price,
+            nll=nll,
+        )
+
+    def _at(self, places: Sequence[int]) -> tuple[list[Series], list[Series]]:
+        """Histories and futures at places among the unfinished."""
+        task, chosen = self._task, [self.unfinished[place] for place in places]
+        return [task.histories[i] for i in chosen], [task.futures[i] for i in chosen]
+
+
+def _group_size(sampling: Sampling) -> int:
+    """Return how many series are forecast together."""
+    return max(1, min(_SERIES_AT_A_TIME, _FUTURES_AT_A_TIME // sampling.n_futures))
+
+
+def rivals_of(task: Task, train: Dataset | None = None) -> tuple[list[Rival], str]:
+    """Return new rivals that can forecast the histories, and a sentence about the others.
+
+    Args:
+        train: the training part, from which some learn.
+    """
+    seen = Dataset(tuple(task.histories), task.variables)
+    learnt = None if train is None else task.learnable(train)
+    return rivals_for(seen, every=default_rivals(task.season), learns_from=learnt)
+
+
+def score_floor(
+    task: Task, decimals: int, levels: Sequence[float], stored: Scale | None = None
+) -> Entry:
+    """Score the truth written with so many decimals.
+
+    Args:
+        stored: a model's scale; each history is read at it where it fits, else at its own.
+    """
+    point = task.truth.copy()
+    for truth, history in zip(point, task.histories, strict=True):
+        if np.isfinite(history.values).any():
+            scale = scale_for(history, stored)
+            floor = RoundingFloor(decimals, np.array(scale.divisors), np.array(scale.offsets))
+            truth[:] = floor.of(truth)
+    return Entry.of(RoundingFloor.name, "floor", task, point, None, levels)
 
 
 def learnable(task: Task, train: Dataset) -> list[Dataset]:

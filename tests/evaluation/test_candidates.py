@@ -22,6 +22,6 @@ def test_models_are_different_by_what_they_read() -> None:
 def test_a_training_whose_price_is_no_count_has_no_known_price() -> None:
     facts = {"decimals": 2, "flops": {"executed": 5, "coursework": 7}}
     assert priced(facts) == Price(5, 7)
-    counts = (True, 10**400, -1, 1.5, "9", None)
+    counts = (True, -1, 1.5, "9", None)
     for odd in (None, 3, {}, {"executed": 5}, *({"executed": n, "coursework": 1} for n in counts)):
         assert priced({**facts, "flops": odd}) is None

@@ -42,12 +42,12 @@ def test_the_past_is_what_a_rival_makes_of_a_historys_end() -> None:
 
 def test_finished_parts_are_not_done_again(tmp_path) -> None:
     data = waves()
-    asked, identity = given(data), {"rival": "last value"}
+    asked = given(data)
     steps: list[int] = []
-    kept = Pieces(tmp_path / "past.jsonl", identity)
+    kept = Pieces(tmp_path / "past.jsonl")
     first = hindsight(LastValue(), asked, data, kept).run(steps.append)
     assert sum(steps) == 6
-    again = Pieces(tmp_path / "past.jsonl", identity)
+    again = Pieces(tmp_path / "past.jsonl")
     assert hindsight(LastValue(), asked, data, again).n_units == 0
 
     class Broken(LastValue):

@@ -79,7 +79,7 @@ def test_a_model_s_pieces_are_not_done_again(tiny_base, tmp_path) -> None:
     assert Scoring(forecaster, given, sampling).planned.places == [[0], [1], [2], [3]]
     whole = score_model(forecaster, given, sampling, LEVELS)
     file, told = tmp_path / "pieces.jsonl", []
-    pieces = Pieces(file, {"by": "me"})
+    pieces = Pieces(file)
 
     def stop(n: int) -> None:
         told.append(n)
@@ -89,7 +89,7 @@ def test_a_model_s_pieces_are_not_done_again(tiny_base, tmp_path) -> None:
     with pytest.raises(KeyboardInterrupt):
         score_model(forecaster, given, sampling, LEVELS, pieces, stop)
     before = forecaster.usage.price
-    again = Pieces(file, {"by": "me"})
+    again = Pieces(file)
     assert "s0" in again
     assert "s3" not in again
     entry = score_model(forecaster, given, sampling, LEVELS, again)
@@ -98,9 +98,7 @@ def test_a_model_s_pieces_are_not_done_again(tiny_base, tmp_path) -> None:
     assert entry.row.flops == whole.row.flops
     assert 0 < (forecaster.usage.price - before).executed < whole.row.flops.executed
     spent = forecaster.usage.price
-    assert (
-        score_model(forecaster, given, sampling, LEVELS, Pieces(file, {"by": "me"})).row.seconds > 0
-    )
+    assert score_model(forecaster, given, sampling, LEVELS, Pieces(file)).row.seconds > 0
     assert forecaster.usage.price == spent
 
 
@@ -119,16 +117,16 @@ def test_a_rival_s_series_are_not_done_again(tmp_path) -> None:
     data = waves()
     given = task(data, Protocol("all", 8, 3))
     file = tmp_path / "pieces.jsonl"
-    first = Pieces(file, {})
+    first = Pieces(file)
     whole = score_rival(Counting(), given, data, LEVELS, first)
     lines = file.read_text().splitlines(keepends=True)
-    # after head, fitting and two series; killed in the middle of a line
+    # after an empty line, fitting and two series; killed in the middle of a line
     file.write_text("".join(lines[:4]) + lines[4][:20])
     rival = Counting()
-    entry = score_rival(rival, given, data, LEVELS, Pieces(file, {}))
+    entry = score_rival(rival, given, data, LEVELS, Pieces(file))
     assert len(rival.asked) == 2
     np.testing.assert_array_equal(entry.point, whole.point)
-    assert all(name in Pieces(file, {}) for name in given.ids)
+    assert all(name in Pieces(file) for name in given.ids)
 
 
 def test_the_paired_interval_holds_the_difference() -> None:

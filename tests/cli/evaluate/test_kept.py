@@ -1,4 +1,4 @@
-"""What an evaluation keeps: damaged forecasts are made again, one process works at a time."""
+"""What an evaluation keeps: torn forecasts are made again, one process works at a time."""
 
 import json
 from pathlib import Path
@@ -14,15 +14,14 @@ def scores(answer: dict) -> list:
     return [(row["name"], row["mae"], row["crps"]) for row in answer["forecasters"]]
 
 
-def test_altered_forecasts_are_made_again(run_lvlora, data, tiny_folder) -> None:
+def test_torn_forecasts_are_made_again(run_lvlora, data, tiny_folder) -> None:
     args = ["evaluate", data, "--model", tiny_folder("qwen2"), "--adapter", "none"]
     args += ["--context", "15", "--horizon", "5", "--samples", "3", "--workers", "1"]
     args += ["--out", "here", "--json"]
     first = run_lvlora(args, code=0)
     for file in Path("here/forecasts").iterdir():
-        head, *lines = file.read_text().splitlines()
-        changed = [line.replace("0.", "7.", 1) for line in lines]
-        file.write_text("\n".join([head, changed[0], *lines[1:-1], changed[-1], '{"to']))
+        text = file.read_text()
+        file.write_text(text[: -len(text) // 3])
     again = run_lvlora(args, code=0)
     assert scores(again.json) == scores(first.json)
     assert json.loads(Path("here/evaluation.json").read_text())["key"]
