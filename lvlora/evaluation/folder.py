@@ -82,7 +82,10 @@ class Pieces:
         try:
             lines = path.read_text("utf-8", errors="replace").splitlines()
         except OSError as error:
-            raise LvloraError(f"{path}: cannot be read: {error.strerror or error}") from None
+            raise LvloraError(
+                f"{path}: cannot be read: {error.strerror or error}",
+                "Check its permissions, or choose another --out.",
+            ) from None
         for line in lines:
             with contextlib.suppress(ValueError):
                 self._take(Piece.from_json(line))
