@@ -16,7 +16,6 @@ is compared step by step: after a step of another rounding the next loss differs
 from __future__ import annotations
 
 import argparse
-import contextlib
 import itertools
 import json
 import os
@@ -24,7 +23,6 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -170,8 +168,8 @@ def by_peft(plan: Any, args: argparse.Namespace) -> tuple[list[float], list[floa
     from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
 
     peak = plan.settings.learning_rate
-    with model_folder(plan, args.model) as folder:
-        base: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=plan.model.placement.dtype)
+    folder = model_folder(plan, args.model)
+    base: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=plan.model.placement.dtype)
     model = PeftModel.from_pretrained(base, str(args.work / "start"), is_trainable=True)
     optimizer = torch.optim.AdamW(
         [p for p in model.parameters() if p.requires_grad],
@@ -236,18 +234,11 @@ def examples(plan: Any) -> list[dict[str, Any]]:
     return rows
 
 
-@contextlib.contextmanager
-def model_folder(plan: Any, model: str) -> Iterator[str]:
+def model_folder(plan: Any, model: str) -> str:
     """A folder that transformers loads."""
-    from lvlora.model.gguf import conversion
-    from lvlora.model.loading import weights_sha256
+    from lvlora.model.gguf import converted
 
-    if plan.source.kind != "gguf":
-        yield model
-        return
-    sha256, dtype = weights_sha256(plan.source), plan.model.placement.dtype
-    with conversion.converted(Path(model), sha256, dtype) as folder:
-        yield str(folder)
+    return str(converted(Path(model))) if plan.source.kind == "gguf" else model
 
 
 def table(found: dict[str, dict[str, Any]]) -> str:

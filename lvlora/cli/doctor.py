@@ -197,16 +197,16 @@ def _ledger(runs: Path) -> _Finding:
 def _models(runs: Path) -> _Finding:
     from huggingface_hub import constants
 
+    from lvlora.model import gguf
     from lvlora.model.catalogue import BUNDLED, DEFAULT_HUB_MODEL, SHORT_NAMES, cached_snapshot
-    from lvlora.model.gguf import conversion
 
     if not (BUNDLED / "config.json").is_file() or not list(BUNDLED.glob("*.safetensors")):
         return "problem", "the bundled model is not there", _REINSTALL
     cached = [name for name, hub_id in SHORT_NAMES.items() if cached_snapshot(hub_id)]
     state = f"{', '.join(['bundled', *cached])} (in {constants.HF_HUB_CACHE})"
-    converted = list(conversion.root().glob("*/config.json"))
+    converted = list(gguf.root().glob("*/config.json"))
     if converted:
-        state += f"; {len(converted)} made of .gguf files (in {conversion.root()})"
+        state += f"; {len(converted)} made of .gguf files (in {gguf.root()})"
     if cached_snapshot(DEFAULT_HUB_MODEL) or constants.HF_HUB_OFFLINE:
         return "ok", state, ""
     return "ok", state, "--model qwen2.5-0.5b downloads Qwen2.5-0.5B-Instruct (about 1 GB) once."

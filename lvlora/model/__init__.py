@@ -4,7 +4,8 @@ Begin with `loading`, which opens a model that `catalogue` has found; `choice` s
 which adapter belong together, `shapes` knows sizes without weights. The verbs are `export`,
 `tokenizing`.
 
-- `files/` and `gguf/` check and read what is on disk; `adapters/` does so in PEFT's layout
+- `files/` checks and reads model folders, `adapters/` those in PEFT's layout; `gguf` makes a folder
+  of a .gguf file
 - `llama` has our own modules, with `attention`, `elementwise` and `cache`; what they don't cover is
   transformers' (`transformers_cache`). The families are listed in `flops.families`
 - `native/` is the same decoder in C, for forecasts on a processor

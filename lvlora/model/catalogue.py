@@ -5,11 +5,10 @@ Imports no torch, so that the light commands can resolve a model.
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os.path import lexists
 from pathlib import Path
 from typing import Any, Literal
@@ -196,10 +195,6 @@ def _cached_file(hub_id: str, name: str, revision: str | None) -> Path | None:
 
 def read_config(source: ModelSource) -> dict[str, Any] | None:
     """The model's config.json where it can be read without loading weights, else None."""
-    if source.kind == "gguf":
-        from lvlora.model.gguf.header import config_of, read_header
-
-        return config_of(read_header(Path(source.location)))
     file: Path | None = Path(source.location) / "config.json"
     if source.kind == "hub":
         file = _cached_file(source.location, "config.json", source.revision)
@@ -215,19 +210,16 @@ def shape_of(model: str) -> ModelShape:
         ModelError: it is not known, and there is no such folder.
     """
     if Path(model).suffix.lower() == ".gguf":
+        from lvlora.model.gguf import converted
+
         source = resolve(model)
-        config = read_config(source)
-        if config is None:
-            raise ModelError(
-                f"{model}: the shape of this kind of .gguf file is not read here",
-                "Give the model's short name, or a folder with its config.json.",
-            )
-        return ModelShape.from_config(config, name=source.name)
+        folder = converted(Path(source.location))
+        return _with_tokens(replace(find_shape(str(folder)), name=source.name), folder)
     # the catalogue looks into caches and files; a shape that is known by name needs none of it
     if model in ("auto", "bundled"):
         source = resolve(model)
         if source.kind == "bundled":
-            shape = dataclasses.replace(find_shape(source.location), name=source.name)
+            shape = replace(find_shape(source.location), name=source.name)
             return _with_tokens(shape, Path(source.location))
         model = source.name
     try:
@@ -254,4 +246,4 @@ def _with_tokens(shape: ModelShape, folder: Path) -> ModelShape:
 
         source = ModelSource("folder", shape.name, str(folder))
         alphabet = alphabet_of(load_tokenizer(source), shape.name)
-    return dataclasses.replace(shape, alphabet_rows=len(alphabet.tokens))
+    return replace(shape, alphabet_rows=len(alphabet.tokens))

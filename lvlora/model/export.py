@@ -23,7 +23,7 @@ from lvlora.model.adapters.files import FACTS, HEAD, AdapterInfo
 from lvlora.model.catalogue import ModelSource, cached_snapshot
 from lvlora.model.choice import choose
 from lvlora.model.head import NumericHead
-from lvlora.model.loading import BaseModel, load, load_tokenizer, quiet
+from lvlora.model.loading import BaseModel, load, quiet, unpacked
 from lvlora.model.lora import where_it_breaks
 from lvlora.model.parts import config_of, decoder_of, head_of, is_tied
 from lvlora.model.settings import ExportSettings
@@ -201,16 +201,12 @@ def _save(source: ModelSource, base: BaseModel, folder: Path, dtype: torch.dtype
     config = config_of(module)
     # a hub's repetition penalty would be applied to digits
     module.generation_config = GenerationConfig.from_model_config(config)
-    if getattr(module, "hf_quantizer", None) is not None:  # what a GGUF file leaves behind
-        module.hf_quantizer = None
-        del config.quantization_config
     rope = getattr(config, "rope_parameters", None) or {}
     if "rope_theta" in rope:
         # where transformers 4 and llama.cpp look for it; they would take 10,000 instead
         config.rope_theta = rope["rope_theta"]
     try:
         with quiet():
-            # the weights are as transformers has them, whatever a GGUF file's were
             module.save_pretrained(str(folder), save_original_format=False)
             _save_tokenizer(source, folder)
     except SafetensorError as error:  # a full disk is not an OSError there
@@ -220,16 +216,13 @@ def _save(source: ModelSource, base: BaseModel, folder: Path, dtype: torch.dtype
 
 
 def _save_tokenizer(source: ModelSource, folder: Path) -> None:
-    """The base's own files, or, from a GGUF file, what transformers made of them."""
-    place: Path | None = Path(source.location)
+    place: Path | None = Path(unpacked(source).location)
     if source.kind == "hub":
         place = cached_snapshot(source.location, source.revision)
-    if source.kind == "gguf" or place is None:
-        load_tokenizer(source).save_pretrained(str(folder))
-    else:
-        for name in _TOKENIZER_FILES:
-            if (place / name).is_file():
-                shutil.copyfile(place / name, folder / name)
+    assert place is not None  # the weights were loaded from it
+    for name in _TOKENIZER_FILES:
+        if (place / name).is_file():
+            shutil.copyfile(place / name, folder / name)
     file = folder / "tokenizer_config.json"
     if file.is_file():
         config = durable.read_json_object(file, wrong=ModelError)

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import os
-import tempfile
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -21,7 +19,7 @@ import torch
 from torch import nn
 
 from lvlora import durable
-from lvlora.errors import LvloraError, ModelError, SettingsError, reason
+from lvlora.errors import LvloraError, ModelError, reason
 from lvlora.flops.shape import ModelShape
 from lvlora.model import attention, elementwise
 from lvlora.model.catalogue import ModelSource, cached_snapshot, hub_cache, read_config
@@ -29,7 +27,7 @@ from lvlora.model.devices import Placement, give_back_freed_memory, keep_freed_m
 from lvlora.model.files import llama as llama_files
 from lvlora.model.files import tokenizer as tokenizer_files
 from lvlora.model.files.folder import check_files, check_sizes
-from lvlora.model.gguf import conversion
+from lvlora.model.gguf import converted
 from lvlora.settings.base import NumberFormat
 from lvlora.text.alphabet import TokenAlphabet
 
@@ -90,27 +88,22 @@ def load_tokenizer(source: ModelSource) -> Any:
     """Only the tokenizer; ModelError if it can't be had."""
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-    with _with_tokenizer(source) as read:
-        folder, kind = Path(_where(read)), cast(Any, AutoTokenizer)
-        if read.kind != "gguf" and folder.is_dir():
-            check_files(folder, trusted=read.kind == "bundled")
-            if tokenizer_files.is_as_it_is(folder):  # of Qwen2 the other would split all digits
-                kind = PreTrainedTokenizerFast
-        with quiet(), _model_errors(source):
-            _ask_hub(read)
-            return kind.from_pretrained(_where(read), **_keywords(read))
+    source = unpacked(source)
+    folder, kind = Path(_where(source)), cast(Any, AutoTokenizer)
+    if folder.is_dir():
+        check_files(folder, trusted=source.kind == "bundled")
+        if tokenizer_files.is_as_it_is(folder):  # of Qwen2 the other would split all digits
+            kind = PreTrainedTokenizerFast
+    with quiet(), _model_errors(source):
+        _ask_hub(source)
+        return kind.from_pretrained(_where(source), **_keywords(source))
 
 
-@contextlib.contextmanager
-def _with_tokenizer(source: ModelSource) -> Iterator[ModelSource]:
-    """The source itself; of a .gguf file a folder that has its tokenizer inside the block."""
-    if source.kind != "gguf" or read_config(source) is None:
-        yield source
-        return
-    with tempfile.TemporaryDirectory(prefix="lvlora-gguf-") as folder:
-        with _model_errors(source):
-            conversion.write_tokenizer(Path(source.location), Path(folder))
-        yield ModelSource("folder", source.name, folder)
+def unpacked(source: ModelSource) -> ModelSource:
+    """Return the source itself; of a .gguf file the folder that is made of it, once."""
+    if source.kind != "gguf":
+        return source
+    return ModelSource("folder", source.name, str(converted(Path(source.location))))
 
 
 def has_weights(source: ModelSource) -> bool:
@@ -127,19 +120,19 @@ def outline(source: ModelSource, placement: Placement) -> Outline:
         ModelError: missing, broken or unsuitable configuration or tokenizer.
         SettingsError: a missing extra.
     """
+    source = unpacked(source)
     config, alphabet = read_config(source), None
-    if config is not None:
+    if config is None:  # not downloaded yet
+        config = _config_through_transformers(source)
+    else:
         ModelShape.from_config(config, name=source.name)  # refuses what is not supported
-    with _with_tokenizer(source) as read:
-        folder = Path(_where(read))
-        if read.kind != "gguf" and config is not None and folder.is_dir():
-            check_files(folder, trusted=read.kind == "bundled")
-            if llama_files.is_plain(config):
-                alphabet = tokenizer_files.read_alphabet(folder, source.name)
-        if config is None:  # not downloaded yet, or of a kind that only transformers reads
-            config = _config_through_transformers(source)
-        if alphabet is None:
-            alphabet = alphabet_of(load_tokenizer(read), source.name)
+        folder = Path(_where(source))
+        if folder.is_dir():
+            check_files(folder, trusted=source.kind == "bundled")
+        if folder.is_dir() and llama_files.is_plain(config):
+            alphabet = tokenizer_files.read_alphabet(folder, source.name)
+    if alphabet is None:
+        alphabet = alphabet_of(load_tokenizer(source), source.name)
     shape = replace(
         ModelShape.from_config(config, name=source.name), alphabet_rows=len(alphabet.tokens)
     )
@@ -175,20 +168,10 @@ def load(
             "Only safetensors are read; pickled weights (.bin, .pt) could run a program.",
         )
     keep_freed_memory()
-    sha256 = None
-    with contextlib.ExitStack() as stack:
-        read, config = source, read_config(source)
-        if source.kind == "gguf":
-            stack.enter_context(_model_errors(source))
-            sha256 = weights_sha256(source)
-            if config is not None:
-                folder = stack.enter_context(
-                    conversion.converted(Path(source.location), sha256, placement.dtype)
-                )
-                read = ModelSource("folder", source.name, str(folder))
-        known = outlined or outline(read, placement)
-        give_back_freed_memory()  # reading 150,000 words takes some 250 MB
-        module = _load(read, config, known, through_transformers)
+    folder = unpacked(source)
+    known = outlined or outline(folder, placement)
+    give_back_freed_memory()  # reading 150,000 words takes some 250 MB
+    module = _load(folder, read_config(folder), known, through_transformers)
     module.train(False)
     module.to(placement.device)
     # nothing of a hub's generation config (repetition penalty, top-k, …) is ever used
@@ -199,7 +182,7 @@ def load(
         placement=placement,
         max_positions=known.max_positions,
         module=module,
-        sha256=weights_sha256(source) if sha256 is None else sha256,
+        sha256=weights_sha256(source),
     )
 
 
@@ -211,7 +194,7 @@ def _load(
 ) -> nn.Module:
     """By our own modules where they can, else through transformers; frozen."""
     folder = Path(_where(source))
-    if source.kind != "gguf" and folder.is_dir() and config is not None:
+    if folder.is_dir() and config is not None:
         check_sizes(folder, known.shape)
         if llama_files.is_plain(config) and not through_transformers:
             own = llama_files.read_model(folder, config, known.shape, known.placement.dtype)
@@ -239,12 +222,12 @@ def _load_through_transformers(source: ModelSource, placement: Placement) -> nn.
     """By transformers' own class; frozen."""
     from transformers import AutoModelForCausalLM
 
-    with quiet(), _without_bars(source), _model_errors(source):
+    with quiet(), _model_errors(source):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             _where(source),
             dtype=placement.dtype,
             attn_implementation=attention.register(),
-            use_safetensors=None if source.kind == "gguf" else True,
+            use_safetensors=True,
             output_loading_info=True,
             **_keywords(source),
         )
@@ -290,8 +273,6 @@ def weights_sha256(source: ModelSource) -> str:
 
 def _where(source: ModelSource) -> str:
     """Return what transformers loads: a folder where there is one, without asking a network."""
-    if source.kind == "gguf":
-        return str(Path(source.location).parent)
     if source.kind == "hub":
         snapshot = cached_snapshot(source.location, source.revision)
         return source.location if snapshot is None else str(snapshot)
@@ -300,8 +281,6 @@ def _where(source: ModelSource) -> str:
 
 def _keywords(source: ModelSource) -> dict[str, Any]:
     keywords: dict[str, Any] = {"trust_remote_code": False}
-    if source.kind == "gguf":
-        keywords["gguf_file"] = Path(source.location).name
     if source.kind == "hub" and cached_snapshot(source.location, source.revision) is None:
         return {**keywords, "revision": source.revision or "main", "cache_dir": str(hub_cache())}
     return {**keywords, "local_files_only": True}
@@ -322,13 +301,6 @@ def _ask_hub(source: ModelSource) -> None:
 @contextlib.contextmanager
 def _model_errors(source: ModelSource) -> Iterator[None]:
     """transformers' many exceptions as one sentence and a hint."""
-    if source.kind == "gguf":
-        try:
-            import gguf  # noqa: F401
-        except ImportError:
-            raise SettingsError(
-                "reading a .gguf file needs the gguf package", "pip install 'lvlora[gguf]'"
-            ) from None
     try:
         yield
     except (LvloraError, MemoryError):
@@ -337,7 +309,6 @@ def _model_errors(source: ModelSource) -> Iterator[None]:
         hint = {
             "hub": "Check the name and the network, or set HF_HOME to a cache that has it; "
             "--model bundled needs neither.",
-            "gguf": "Is the file complete? Llama, Qwen2, Qwen3 and Gemma files can be read.",
         }.get(source.kind, "The folder needs config.json, *.safetensors and tokenizer.json.")
         raise ModelError(
             f"{source.location}: the model cannot be loaded: {reason(error)}", hint
@@ -363,16 +334,6 @@ def quiet() -> Iterator[None]:
         hf_logging.set_verbosity(level)
         if bars:
             hf_logging.enable_progress_bar()
-
-
-@contextlib.contextmanager
-def _without_bars(source: ModelSource) -> Iterator[None]:
-    """The bar of de-quantizing a GGUF file obeys no setting; a hub download keeps its own."""
-    if source.kind != "gguf":
-        yield
-        return
-    with contextlib.redirect_stderr(io.StringIO()):
-        yield
 
 
 def read_safetensors(path: Path, device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:

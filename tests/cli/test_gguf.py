@@ -29,23 +29,6 @@ def test_a_gguf_file_is_converted_once(run_lvlora, tmp_path):
     assert ("1 made of .gguf files" in found["models"]) is True
 
 
-@pytest.mark.parametrize("harm", ["gone", "added", "no mark"])
-def test_a_damaged_folder_is_made_again(run_lvlora, tmp_path, harm):
-    line = ["forecast", EXAMPLE, "--model", TINY, "--adapter", "none", "--horizon", "1"]
-    first = run_lvlora([*line, "--samples", "1", "--json"], code=0)
-    (folder,) = (tmp_path / "hf/lvlora-gguf").iterdir()
-    content = {file.name: file.read_bytes() for file in folder.iterdir()}
-    if harm == "gone":
-        (folder / "tokenizer.json").unlink()
-    elif harm == "added":
-        (folder / "generation_config.json").write_text("{}")
-    else:
-        (folder / ".lvlora.json").unlink()
-    again = run_lvlora([*line, "--samples", "1", "--json"], code=0)
-    assert again.json["series"] == first.json["series"]
-    assert {file.name: file.read_bytes() for file in folder.iterdir()} == content
-
-
 def test_its_shape_is_priced_without_its_weights(run_lvlora, tmp_path):
     ran = run_lvlora(["flops", "--model", TINY, "--json"], code=0)
     assert ran.json["trainable_parameters"] > 0

@@ -18,7 +18,7 @@ from lvlora.model.catalogue import (
     resolve,
 )
 from lvlora.model.devices import Placement
-from lvlora.model.loading import load, load_tokenizer
+from lvlora.model.loading import load, load_tokenizer, unpacked
 
 CPU = Placement(torch.device("cpu"), torch.float32, "for tests")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -144,7 +144,7 @@ def test_hub_ids_folders_and_files(cache, tiny_folder, tmp_path, monkeypatch):
     source = resolve(str(file))
     assert (source.kind, source.name, source.location) == ("gguf", "SmolLM2.Q4", str(file))
     with pytest.raises(ModelError, match="no whole GGUF file"):
-        read_config(source)
+        unpacked(source)
     # a folder here goes before a name of the hub, and ~ is the home
     monkeypatch.chdir(tiny_folder("llama").parent.parent)
     here = f"{tiny_folder('llama').parent.name}/llama"
