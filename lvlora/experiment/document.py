@@ -30,13 +30,12 @@ def document(record: Experiment) -> Document:
         done.append([stage.name, stage.command, *spent, best, page])
     blocks: list[Block] = []
     if done:
-        for name, flops in (("others", record.others), ("all", record.flops)):
-            done.append([name, "", flops.executed, flops.coursework, "", None, ""])
+        done.append(["all", "", record.flops.executed, record.flops.coursework, "", None, ""])
         head = ["stage", "command", "executed", "coursework", "time", "MAE", "page"]
         blocks += [
             Table("Stages that are done", head, done, [len(done) - 1]),
             "MAE: of a training or a sweep on the validation series, which chose the adapter; of "
-            "an evaluation that of its best model. Others: commands that are no stage here.",
+            "an evaluation that of its best model. All: with other commands in this folder.",
         ]
     if left:
         head = ["stage", "command", "what", "executed at most", "coursework at most", "time"]

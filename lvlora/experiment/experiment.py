@@ -146,13 +146,11 @@ def _make(
         settings, lambda _: dataset, sources=stage.sources, observer=observer(), narrator=narrator
     )
     assert trained is not None  # there is one process
-    run, before, after = trained[0], trained[0].zero_shot, trained[0].validation
+    run, best = trained[0], trained[0].validation
     return Result(
         folder=run.folder,
-        mae_before=None if before is None else before.mae,
-        mae=None if after is None else after.mae,
-        loss_before=None if before is None else before.loss,
-        loss=None if after is None else after.loss,
+        mae=best and best.mae,
+        loss=best and best.loss,
         steps=run.steps,
         adapter=run.folder,
     )
@@ -199,7 +197,6 @@ def _record(
         model=settings.model,
         scale=settings.scale,
         stages=stages,
-        others=charged - sum((stage.flops for stage in stages), NOTHING),
         flops=charged,
         flops_at_most=charged + sum(rest, NOTHING),
         budget=None if budget is None else budget.flops,

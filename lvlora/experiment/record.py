@@ -21,11 +21,8 @@ class Result(Shape):
     """The result of a stage."""
 
     folder: str
-    mae_before: Number = None
-    """On the validation series, before training."""
     mae: Number = None
-    """After training, of the best adapter."""
-    loss_before: Number = None
+    """On the validation series, of the best adapter."""
     loss: Number = None
     steps: int | None = None
     adapter: str | None = None
@@ -58,10 +55,8 @@ class Experiment(Answer):
     model: str
     scale: str | None
     stages: list[StageRecord]
-    others: Price
-    """Charged by the ledger of the folder to no stage here."""
     flops: Price
-    """All that the ledger of the folder charges: the stages and ``others``."""
+    """All that the ledger of the folder charges, to the stages and to other commands."""
     flops_at_most: Price
     """What is charged, and the price bound of what is left."""
     budget: int | None

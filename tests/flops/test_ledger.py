@@ -84,14 +84,6 @@ def test_phases_are_promised_together_or_not_at_all(ledger):
     assert [r.unit for r in ledger.rows()] == [None, Price(5, 1)]
 
 
-def test_nothing_may_always_be_reserved(ledger):
-    reserve(ledger, 10, 10)
-    ledger.set_budget(5, "executed")
-    reserve(ledger, 0, 0)
-    with pytest.raises(BudgetError, match="1 FLOPs wanted, 0 spent, 10 reserved"):
-        reserve(ledger, 1, 1)
-
-
 def test_a_runs_own_limit_counts_all_its_phases(ledger):
     settle(ledger, reserve(ledger, 50, 1, run="x"), 50, 1)
     reserve(ledger, 1000, 1, run="other")
@@ -117,14 +109,6 @@ def test_settling_more_than_reserved_is_recorded_and_less_than_progress_is_not_b
     ledger.record(held, Price(80, 90))
     settle(ledger, held, 10, 10)
     assert ledger.charged() == Price(230, 260)
-
-
-def test_a_settled_reservation_cannot_be_settled_again(ledger):
-    held = reserve(ledger)
-    settle(ledger, held, 60, 180)
-    with pytest.raises(LvloraError, match="no longer held"):
-        settle(ledger, held, 60, 180)
-    assert ledger.charged() == Price(60, 180)
 
 
 @pytest.mark.parametrize("amount", [-1, -(10**20)])
@@ -362,12 +346,6 @@ def test_what_is_no_ledger_of_ours_is_refused_by_path_and_left_alone(tmp_path, w
     with pytest.raises(error, match=r"ledger\.sqlite"):
         Ledger(path)
     assert (path.read_bytes() if path.is_file() else None) == before
-
-
-def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
-    (tmp_path / "runs").write_text("")
-    with pytest.raises(LvloraError):
-        Ledger.for_runs(tmp_path / "runs")
 
 
 @pytest.mark.parametrize("position", [20, 100, 4096 + 8, 8192 + 8, 12288 + 8])

@@ -73,15 +73,14 @@ def weightless(tmp_path_factory):
     return folder
 
 
-def test_a_search_is_laid_out_and_refused_without_weights(small, tmp_path, weightless):
+def test_a_search_is_refused_without_weights_when_the_first_trial_opens_them(
+    small, tmp_path, weightless
+):
     given = {**small, "model": str(weightless), "space": {"rank": [2, 3], "layers": ["0", "0-1"]}}
     data, listener = tiny_runs.dataset(n_series=24), Listener()
-    with pytest.raises(lvlora.BudgetError, match="the sweep may cost"):
-        lvlora.search(data, **given, max_flops=1000)
-    assert not (tmp_path / "runs").exists()
     with pytest.raises(lvlora.ModelError, match=r"no \*\.safetensors"):
         lvlora.search(data, narrator=listener, **given)
-    assert [note[:7] for note in listener.notes[1:]] == ["Trial 0"]  # the first trial opens them
+    assert [note[:7] for note in listener.notes[1:]] == ["Trial 0"]
 
 
 def test_a_dry_run_without_weights_tells_the_plan(small, tmp_path, weightless, run_lvlora):
