@@ -146,11 +146,11 @@ def _make(
         settings, lambda _: dataset, sources=stage.sources, observer=observer(), narrator=narrator
     )
     assert trained is not None  # there is one process
-    run, best = trained[0], trained[0].validation
+    run, validation = trained[0], trained[0].validation
     return Result(
         folder=run.folder,
-        mae=best and best.mae,
-        loss=best and best.loss,
+        mae=None if validation is None else validation.mae,
+        loss=None if validation is None else validation.loss,
         steps=run.steps,
         adapter=run.folder,
     )

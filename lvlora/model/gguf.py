@@ -81,10 +81,10 @@ def _convert(path: Path, folder: Path) -> None:
     # the bar of unpacking weights obeys no setting
     with quiet(), contextlib.redirect_stderr(io.StringIO()):
         tokenizer = AutoTokenizer.from_pretrained(str(path.parent), **file)
-        model: Any
-        model, report = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             str(path.parent), dtype=torch.float32, output_loading_info=True, **file
         )
+        model, report = loaded
         if report["missing_keys"]:  # transformers would go on with random numbers in their place
             raise ValueError(f"it has no {sorted(report['missing_keys'])[0]}")
         model.hf_quantizer = None

@@ -73,9 +73,7 @@ def weightless(tmp_path_factory):
     return folder
 
 
-def test_a_search_is_refused_without_weights_when_the_first_trial_opens_them(
-    small, tmp_path, weightless
-):
+def test_the_first_trial_opens_the_weights(small, tmp_path, weightless):
     given = {**small, "model": str(weightless), "space": {"rank": [2, 3], "layers": ["0", "0-1"]}}
     data, listener = tiny_runs.dataset(n_series=24), Listener()
     with pytest.raises(lvlora.ModelError, match=r"no \*\.safetensors"):
