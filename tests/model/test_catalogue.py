@@ -30,8 +30,8 @@ def cache(tmp_path, monkeypatch) -> Path:
     folder = tmp_path / "hub"
     folder.mkdir()
     monkeypatch.setenv("HF_HUB_CACHE", str(folder))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # after the import that reads it
     return folder
 
 
