@@ -48,7 +48,7 @@ def _find(name: str | None, runs: Path, what: str, marks: tuple[str, ...]) -> Pa
                 f"{what}: there is no {kind} in {runs}",
                 "lvlora train makes a run; --runs looks elsewhere.",
             )
-        return max(folders, key=_last_sign_of_life)
+        return max(folders, key=last_sign_of_life)
     for path in (Path(os.path.expanduser(name)), runs / name):
         if _holds(path, marks):
             return path
@@ -66,7 +66,7 @@ def _holds(path: Path, marks: tuple[str, ...]) -> bool:
         return False
 
 
-def _last_sign_of_life(folder: Path) -> tuple[int, str]:
-    """Names need not begin with the time: --out gives any."""
+def last_sign_of_life(folder: Path) -> tuple[int, str]:
+    """Return when a run or evaluation was worked on: --out gives any name, so by time."""
     files = (folder / "metrics.jsonl", folder / CONFIG, folder / EVALUATION)
     return next(file.stat().st_mtime_ns for file in files if file.is_file()), folder.name

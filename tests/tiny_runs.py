@@ -77,7 +77,7 @@ def loaded(model: Path | str, runs: Path, data: Dataset | None = None, **changes
 def folder(runs: Path, name: str = "") -> RunFolder:
     """A new run's folder."""
     out = runs / name if name else None
-    return create(TrainSettings(runs=runs, out=out), "tiny")[0]
+    return create(TrainSettings(runs=runs, out=out), "tiny")
 
 
 def flags(model: Path | str, runs: Path, **changes: Any) -> list[str]:

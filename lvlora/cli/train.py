@@ -45,6 +45,7 @@ def train(settings: TrainSettings, context: CommandContext) -> None:
     from lvlora.train.fine_tune import plan_training, run_training
     from lvlora.train.process import FailedElsewhere, joined
 
+    sources = context.sources
     try:
         with joined(settings.device) as ranks:
             # where several processes make a run, the first one speaks
@@ -53,30 +54,24 @@ def train(settings: TrainSettings, context: CommandContext) -> None:
             def read(chosen: TrainSettings) -> Dataset:
                 return read_data(chosen, output)
 
-            if context.dry_run:
-                planned = plan_training(
+            if not context.dry_run:
+                result = run_training(
                     settings,
                     read,
-                    sources=context.sources,
+                    sources=sources,
+                    observer=observer(output),
                     narrator=output,
                     ranks=ranks,
-                    began=context.began,
                 )
-                if planned is not None:
-                    output.report(planned, lambda: plan_document(planned))
-                return
-            result = run_training(
-                settings,
-                read,
-                sources=context.sources,
-                observer=observer(output),
-                narrator=output,
-                ranks=ranks,
-            )
+                if result is not None:
+                    _show(*result, output)
+            elif ranks.is_first:
+                plan = plan_training(
+                    settings, read, sources=sources, narrator=output, began=context.began
+                )
+                output.report(plan, lambda: plan_document(plan))
     except FailedElsewhere as error:
         raise SystemExit(error.exit_code) from None
-    if result is not None:
-        _show(*result, output)
 
 
 def _show(result: Train, plan: Plan, output: Output) -> None:

@@ -359,35 +359,25 @@ class _Search:
         state = checkpoint.latest(folder.state)[0] if folder.config.is_file() else None
         # only its weights tell whether it is of this very run
         resumes = state is not None and not loaded.changes_since(state.facts.get("identity", {}))
-        if not resumes:
-            folder.clear()
-            sources = {
-                name: "sweep"
-                if name in trial.params or getattr(settings, name, value) != value
-                else self.sources.get(name, "default")
-                for name, value in plan.settings
-            }
-            folder.write_settings(plan, sources)
-        run = Run(
-            loaded,
-            folder,
-            tracked(self.observer(), loaded, folder),
-            resume=resumes,
-            held=ExitStack(),  # the lock is the attempt's
-            within=Limits(
-                limit_of(study, settings),
-                settings.budget,
-                settings.convention,
-                settings.study,
-                study.facts.first_entry,
-            ),
+        limits = Limits(
+            limit_of(study, settings),
+            settings.budget,
+            settings.convention,
+            settings.study,
+            study.facts.first_entry,
         )
-        try:
-            result = run.train()
-        except BudgetError:  # the ledger refuses before a run begins
+        with ExitStack() as begun:
             if not resumes:
-                folder.remove_if_nothing_was_done()
-            raise
+                folder.clear()
+                sources = {
+                    name: "sweep"
+                    if name in trial.params or getattr(settings, name, value) != value
+                    else self.sources.get(name, "default")
+                    for name, value in plan.settings
+                }
+                begun.enter_context(folder.begun(plan, sources))
+            watcher = tracked(self.observer(), loaded, folder)
+            result = Run(loaded, folder, watcher, resume=resumes, limits=limits).train()
         draw_run(folder.path)
         return result
 

@@ -128,7 +128,6 @@ class TrialFolder(RunFolder):
                 shutil.rmtree(entry)
             elif entry.name not in (folders.LOCK, folders.MARK):
                 entry.unlink()
-        self.mark()
 
 
 def trial_folder(settings: SweepSettings, slot: int) -> TrialFolder:

@@ -18,8 +18,8 @@ import torch
 from lvlora import durable
 from lvlora.data.dataset import Dataset
 from lvlora.data.known import read_known
-from lvlora.errors import BudgetError, DataError, SettingsError
-from lvlora.flops.ledger import check_limits, entries
+from lvlora.errors import DataError, SettingsError
+from lvlora.flops.ledger import Limits, check_limits, entries
 from lvlora.forecast.estimate import benchmark, estimate, ledger_rate
 from lvlora.model import devices
 from lvlora.model.loading import has_weights
@@ -112,33 +112,36 @@ def run_training(
         LvloraError: anything else that can be foreseen; the message says whether it can go on.
     """
     narrator = narrator if narrator is not None and ranks.is_first else Silent()
-    settings, stopped, limit = _request(settings, sources, ranks)
+    limit = settings.max_flops
+    settings, stopped = _request(settings, sources, ranks)
+    limit = max(limit or 0, settings.max_flops or 0) or None  # a stopped run's can be raised
     loaded = _load_together(settings, read, ranks, narrator, is_new=stopped is None)
     if not ranks.is_first:
         follow(loaded, ranks)
         return None
-    with ranks.together():
-        if stopped is None:
-            run = _new_run(loaded, sources, observer, ranks)
-        else:
-            watcher = tracked(observer, loaded, stopped)
-            run = Run(loaded, stopped, watcher, resume=True, limit=limit, ranks=ranks)
-    plan, folder = run.plan, run.folder
-    try:
-        answer = run.train()
-    except BudgetError:
-        if stopped is None:
-            folder.remove_if_nothing_was_done()
-        raise
-    return _finish(answer, plan, folder, narrator), plan
+    plan = loaded.plan
+    with ExitStack() as held:
+        with ranks.together():
+            folder = stopped or create(plan.settings, f"{plan.source.name}-r{plan.settings.rank}")
+            held.enter_context(folder.held())
+            if stopped is None:
+                held.enter_context(folder.begun(plan, sources))
+            run = Run(
+                loaded,
+                folder,
+                tracked(observer, loaded, folder),
+                resume=stopped is not None,
+                limits=Limits(limit, settings.budget, settings.convention),
+                ranks=ranks,
+            )
+        return _finish(run.train(), plan, folder, narrator), plan
 
 
 def _finish(answer: Train, plan: Plan, folder: RunFolder, narrator: Narrator) -> Train:
-    """Draw the page, give the run its place, and keep its answer."""
-    settings, target = plan.settings, folder
+    """Draw the page, keep the answer, and give the run its place."""
     files = draw_run(folder.path)
-    if not answer.stopped_by_limit:
-        target = folder.target(settings, narrator)
+    replaced = None if answer.stopped_by_limit else folder.replaced_by_this(plan.settings)
+    target = replaced or folder
     answer = answer.model_copy(
         update={
             "adapter": str(target.adapter),
@@ -148,15 +151,15 @@ def _finish(answer: Train, plan: Plan, folder: RunFolder, narrator: Narrator) ->
     )
     if answer.stopped_by_limit:
         narrator.note(
-            f"--max-flops is reached after step {answer.steps} of {answer.planned_steps}; lvlora "
-            f"train --resume {folder.resume_name(settings.runs)} with a larger one goes on."
+            f"--max-flops is reached after step {answer.steps} of {answer.planned_steps}; "
+            f"{folder.resume_command} with a larger one goes on."
         )
     else:
         facts = answer.model_dump(mode="json", exclude={"schema_version"})
         durable.write_text(folder.result, json.dumps(facts, indent=1) + "\n")
-        if target is not folder:
-            folder.take_place_of(target)
-    target.make_latest(settings.runs)
+    if replaced is not None:
+        folder.take_place_of(replaced)
+    target.make_latest(plan.settings.runs)
     return answer
 
 
@@ -165,36 +168,29 @@ def plan_training(
     read: Read,
     *,
     sources: Mapping[str, str],
-    narrator: Narrator | None = None,
-    ranks: Ranks = ALONE,
-    began: float | None = None,
-) -> TrainPlan | None:
+    narrator: Narrator,
+    began: float,
+) -> TrainPlan:
     """Return the plan of `run_training`, its price bound, and an estimate of its time.
 
-    No weights are needed. Where they are there, and one process would make the run, a few steps are
-    made to measure it; nothing is charged, and nothing left.
+    No weights are needed. Where they are there, a few steps are made to measure one process;
+    nothing is charged, and nothing left.
 
     Args:
-        began: when the command did, by `time.perf_counter`; default: now.
-
-    Returns:
-        the plan; None in all but the first of several processes.
+        began: when the command did, by `time.perf_counter`.
 
     Raises:
         LvloraError: as `run_training`, before its first step.
     """
-    narrator, began = narrator or Silent(), time.perf_counter() if began is None else began
-    settings, _, _ = _request(settings, sources, ranks)
-    if not ranks.is_first:
-        return None
-    plan = _plan(settings, read, ranks, narrator)
+    settings, _ = _request(settings, sources, ALONE)
+    plan = _plan(settings, read, ALONE, narrator)
     estimate = None
-    if ranks.size == 1 and has_weights(plan.source):
+    if has_weights(plan.source):
         loaded = load_run(plan)
         started = time.perf_counter() - began
         narrator.detail("Measuring a few steps and forecasts …")
         estimate = estimate_run(loaded, started)
-    elif ranks.size == 1:
+    else:
         narrator.note("The weights are not here, so time and memory were not measured.")
     limit, at_most = settings.max_flops or settings.budget_flops, plan.at_most()
     return TrainPlan(
@@ -240,13 +236,13 @@ def estimate_run(loaded: Loaded, started: float = 0.0) -> RunEstimate:
 
 def _request(
     settings: TrainSettings, sources: Mapping[str, str], ranks: Ranks
-) -> tuple[TrainSettings, RunFolder | None, int | None]:
+) -> tuple[TrainSettings, RunFolder | None]:
     """Refuse what can be refused without data; the first process decides for all.
 
     Returns:
-        the settings of the run, its folder if it goes on, and FLOPs that it may spend.
+        the settings of the run, and its folder if it goes on.
     """
-    folder, limit, content = None, settings.max_flops, b""
+    folder, content = None, b""
     with ranks.together():
         if ranks.is_first:
             if settings.resume is None:
@@ -254,7 +250,6 @@ def _request(
             else:
                 folder = stopped_run(settings)
                 settings = folder.stored_settings(settings, sources)
-                limit = max(limit or 0, settings.max_flops or 0) or None
             check_installed(settings.tracker)
         if ranks.is_first and ranks.size > 1:
             if settings.data == Path("-"):
@@ -266,9 +261,7 @@ def _request(
             dtype = devices.choose(settings.device, settings.dtype).dtype_name
             content = settings.model_copy(update={"dtype": dtype}).model_dump_json().encode()
     content = ranks.broadcast(content)
-    if not ranks.is_first:
-        settings = TrainSettings(**json.loads(content))
-    return settings, folder, limit
+    return settings if ranks.is_first else TrainSettings(**json.loads(content)), folder
 
 
 def _load_together(
@@ -309,24 +302,3 @@ def _plan(settings: TrainSettings, read: Read, ranks: Ranks, narrator: Narrator)
         narrator.warning(warning)
     narrator.detail(f"{plan.model.name}: {plan.model.placement.reason}")
     return plan
-
-
-def _new_run(loaded: Loaded, sources: Mapping[str, str], observer: Observer, ranks: Ranks) -> Run:
-    """Return a run in a new folder, which is this process's before anything is written into it.
-
-    Raises:
-        SettingsError: the folder is taken.
-        LvloraError: it cannot be written, or another process works on it; nothing is left.
-    """
-    plan = loaded.plan
-    folder, replaces = create(plan.settings, f"{plan.source.name}-r{plan.settings.rank}")
-    with ExitStack() as held:
-        held.enter_context(folder.held())
-        folder.check_unused()
-        try:
-            folder.begin(plan, sources, replaces)
-            watcher = tracked(observer, loaded, folder)
-            return Run(loaded, folder, watcher, ranks=ranks, held=held.pop_all())
-        except BaseException:
-            folder.remove_if_nothing_was_done()
-            raise

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,6 +24,7 @@ from lvlora.model.catalogue import BUNDLED_DECIMALS, ModelSource, resolve
 from lvlora.model.devices import memory_limit
 from lvlora.model.loading import Outline, outline
 from lvlora.model.lora import parse_layers
+from lvlora.settings.configuration import to_toml
 from lvlora.text.codec import Codec
 from lvlora.text.scaling import of_dataset, rounding_losses
 from lvlora.text.windows import Windows
@@ -196,7 +196,13 @@ def plan_run(settings: TrainSettings, dataset: Dataset) -> Plan:
         BudgetError: the run would pass ``max_flops``, or not even a step fits.
         DataError, ModelError, SettingsError: as the parts do.
     """
-    _check_names(settings)
+    try:
+        to_toml("train", settings).encode()
+    except UnicodeEncodeError:
+        raise SettingsError(
+            "a file's name is not UTF-8, so the run could not write its settings down",
+            "Rename it, or make a link with another name to it.",
+        ) from None
     # before the dtype is chosen: that is a matter of timing, which threads decide
     devices.set_threads(settings.threads)
     source = resolve(settings.model, settings.revision)
@@ -287,20 +293,6 @@ def _simulated(settings: TrainSettings, train: Dataset) -> Callable[[int], Serie
     read = replace(train, series=tuple(map(without_short, train)))
     likeness = replace(Likeness.to(train), gaps=Likeness.to(read).gaps)
     return partial(likeness.series, settings.seed)
-
-
-def _check_names(settings: TrainSettings) -> None:
-    """A run writes down what it was made of, in files that are UTF-8 throughout."""
-    for name, value in settings:
-        if isinstance(value, str | Path):
-            try:
-                str(value).encode()
-            except UnicodeEncodeError:
-                raise SettingsError(
-                    f"{name}: {str(value)!a} is not UTF-8, so the run could not say what it "
-                    "was made of",
-                    "Rename it, or make a link with another name to it.",
-                ) from None
 
 
 def _check_memory(settings: TrainSettings, model: Outline, width: int) -> None:

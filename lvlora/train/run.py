@@ -5,7 +5,6 @@ from __future__ import annotations
 import bisect
 import contextlib
 from collections.abc import Iterator
-from contextlib import ExitStack
 
 import safetensors.torch
 import torch
@@ -31,20 +30,17 @@ from lvlora.train.validation import gain_of, keep_forecasts
 
 
 class Run:
-    """A loaded run and its folder, which is this process's until the run is over.
+    """A loaded run and its folder, which the caller holds until the run is over.
 
     Args:
         resume: go on from the folder's newest valid checkpoint.
-        limit: FLOPs that the run may spend, over all its processes; default: the settings'.
+        limits: in the ledger, the run's own over all its processes; default: the settings'.
         ranks: the processes that make it together, of which this is the first.
-        held: the lock on the folder where it was taken already, and what else ends with the run.
-        within: limits in the ledger, where they are not those of the settings.
 
     Attributes:
         progress: how far the run is.
 
     Raises:
-        LvloraError: another process works on it.
         DataError: it belongs to other data, settings or weights.
     """
 
@@ -55,10 +51,8 @@ class Run:
         observer: Observer,
         *,
         resume: bool = False,
-        limit: int | None = None,
+        limits: Limits | None = None,
         ranks: Ranks = ALONE,
-        held: ExitStack | None = None,
-        within: Limits | None = None,
     ) -> None:
         self.loaded = loaded
         self.plan = loaded.plan
@@ -66,20 +60,15 @@ class Run:
         self.observer = observer
         self.ranks = ranks
         settings = self.plan.settings
-        self.limit = settings.max_flops if limit is None else limit
-        self.limits = within or Limits(self.limit, settings.budget, settings.convention)
-        self.progress = Progress()
-        with held or ExitStack() as resources:
-            if held is None:
-                resources.enter_context(folder.held())
-            if resume:
-                self.progress = checkpoint.restore_run(loaded, folder, observer)
-                step, n_steps = self.progress.step, self.plan.n_steps
-                if self._is_over:
-                    observer.note(f"{folder.path}: the run is finished already.")
-                elif step:
-                    observer.note(f"Going on after step {step} of {n_steps}.")
-            self._held = resources.pop_all()
+        self.limits = limits or Limits(settings.max_flops, settings.budget, settings.convention)
+        # the limit of a study is not that of each trial
+        self.limit = None if self.limits.study else self.limits.max_flops
+        self.progress = checkpoint.restore_run(loaded, folder, observer) if resume else Progress()
+        if resume and self._is_over:
+            observer.note(f"{folder.path}: the run is finished already.")
+        elif self.progress.step:
+            step, n_steps = self.progress.step, self.plan.n_steps
+            observer.note(f"Going on after step {step} of {n_steps}.")
         self._entries: dict[str, Row] = {}
         self._before = dict(self.progress.spending)
         self._charged: dict[str, Spending] = {}
@@ -96,7 +85,6 @@ class Run:
         plan, loaded, progress = self.plan, self.loaded, self.progress
         save_every = plan.settings.save_every
         with (
-            self._held,
             Ledger.for_runs(plan.settings.runs) as ledger,
             StopRequest(self.observer.note) as stop,
         ):
@@ -221,10 +209,9 @@ class Run:
         if is_stopped and not is_done:
             self._save()
             self.ranks.wait()
-            name = self.folder.resume_name(self.plan.settings.runs)
             raise RunStopped(
                 f"stopped after step {progress.step} of {self.plan.n_steps}; everything is saved",
-                f"Go on with: lvlora train --resume {name}",
+                f"Go on with: {self.folder.resume_command}",
             )
         return not is_done
 

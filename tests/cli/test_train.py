@@ -377,7 +377,6 @@ def _bad_files(folder):
         (["data.csv", "--layers", "7"], 2, "layers 0 to 1"),
         (["long.csv", "--seq-len", "4000"], 2, "--seq-len 4000"),
         (["data.csv", "--out", "data.csv"], 2, "is there already"),
-        (["data.csv", "--out", "nowhere/inside/run"], 2, "the folder nowhere/inside is not there"),
         (["data.csv", "--out", "runs/a b"], 2, "made of letters"),
         (["data.csv", "--loss", "full", "--train-head", "numeric"], 2, "train_head"),
     ],

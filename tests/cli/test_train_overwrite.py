@@ -102,69 +102,49 @@ def test_the_old_run_is_whole_until_the_new_one_is(run_lvlora, place, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("make", "out", "said"),
+    ("make", "out", "code"),
     [
-        (lambda: Path("config.toml").write_text(""), ".", "the working folder"),
-        (lambda: None, "runs", "the runs folder"),
-        (lambda: None, "..", "the working folder"),
-        (lambda: Path("web/config.toml").write_text(""), "web", "no run that lvlora made"),
-        (lambda: Path("mine/notes.txt").write_text("years"), "mine", "did not write its notes.txt"),
-        (
-            lambda: Path("mine/adapter/README.md").write_text("years"),
-            "mine",
-            "did not write its adapter/README.md",
-        ),
-        (lambda: Path("mine/figures/a.png").symlink_to("b"), "mine", "its figures/a.png"),
+        (lambda: Path("config.toml").write_text(""), ".", 2),
+        (lambda: None, "runs", 2),
+        (lambda: None, "..", 2),
+        (lambda: Path("web/config.toml").write_text(""), "web", 2),
+        (lambda: Path("mine/notes.txt").write_text("years"), "mine", 2),
+        (lambda: shutil.copy("data.csv", "mine/data.csv"), "mine", 2),
+        (lambda: Path("mine/adapter/README.md").write_text("years"), "mine", 2),
+        (lambda: Path("mine/figures/a.png").symlink_to("b"), "mine", 2),
+        (lambda: Path("link").symlink_to("mine"), "link", 2),
     ],
 )
-def test_what_is_not_wholly_a_run_is_never_replaced(run_lvlora, place, make, out, said):
+def test_what_is_not_wholly_a_run_is_never_replaced(run_lvlora, place, make, out, code):
     Path("web").mkdir()
+    Path("runs").mkdir()
     assert run_lvlora(["train", "data.csv", *place, "--out", "mine"]).exit_code == 0
     make()
     before = _names(Path.cwd())
-    ran = run_lvlora(["train", "data.csv", *place, "--out", out, "--overwrite"], code=2)
-    assert said in ran.stderr
+    ran = run_lvlora(["train", "data.csv", *place, "--out", out, "--overwrite"], code=code)
+    assert f"--out {out}" in ran.stderr
     assert _names(Path.cwd()) == before
 
 
-def test_a_run_that_holds_the_runs_or_the_data_is_not_replaced(run_lvlora, place):
-    words = ["train", "data.csv", *place, "--out", "proj"]
-    assert run_lvlora(words).exit_code == 0
-    ran = run_lvlora([*words, "--overwrite", "--runs", "proj/runs"], code=2)
-    assert "is or holds the runs folder" in ran.stderr
-    shutil.copy("data.csv", "proj/data.csv")
-    ran = run_lvlora(["train", "proj/data.csv", *place, "--out", "proj", "--overwrite"], code=2)
-    assert "is or holds the data" in ran.stderr
-    assert Path("proj/result.json").is_file()
-
-
-def test_through_a_link_the_run_that_it_leads_to_is_replaced_and_no_namesake(run_lvlora, place):
-    words = ["train", "data.csv", *place]
-    Path("other").mkdir()
-    for out in ("runs/same", "other/same"):
-        assert run_lvlora([*words, "--out", out]).exit_code == 0
-    Path("runs/link").symlink_to("../other/same")
-    before = _content(Path("runs/same"))
-    run_lvlora([*words, "--out", "runs/link", "--overwrite", "--seed", 7], code=0)
-    assert _content(Path("runs/same")) == before
-    assert "seed = 7" in Path("other/same/config.toml").read_text()
-    assert _names(Path("other")) == sorted(f"same{n}" for n in ["", *_below(Path("other/same"))])
-
-
-def test_a_run_that_came_later_is_not_the_one_to_be_replaced(run_lvlora, place, monkeypatch):
-    """One that was stopped goes on when another has taken the place that it was to take."""
+def test_a_place_that_cannot_be_taken_any_more_leaves_both(run_lvlora, place, monkeypatch):
     words = ["train", "data.csv", *place, "--out", "keep"]
     assert run_lvlora(words).exit_code == 0
-    real = Objective.loss_sum
-    with monkeypatch.context() as patched:
-        patched.setattr(Objective, "loss_sum", lambda self, batch: math.nan * real(self, batch))
-        assert run_lvlora([*words, "--overwrite"]).exit_code == NumericalError.exit_code
-    assert run_lvlora([*words, "--overwrite", "--seed", 7]).exit_code == 0
     before = _content(Path("keep"))
+    draw = fine_tune.draw_run
+
+    def drawn(folder):
+        Path("keep/notes.txt").write_text("years")  # while the new one trains
+        return draw(folder)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fine_tune, "draw_run", drawn)
+        run_lvlora([*words, "--overwrite", "--seed", 7], code=1)
+    assert _content(Path("keep")) == {**before, "notes.txt": b"years"}
+    Path("keep/notes.txt").unlink()
     ran = run_lvlora(["train", "--resume", "keep+new", "--json"], code=0)
-    assert "keep: is another run by now; the new run stays in keep+new" in ran.stderr
-    assert ran.json["folder"] == "keep+new"
-    assert _content(Path("keep")) == before
+    assert ran.json["folder"] == "keep"
+    assert "seed = 7" in Path("keep/config.toml").read_text()
+    assert not Path("keep+new").exists()
 
 
 def test_two_at_once_make_one_run(run_lvlora, place, monkeypatch):

@@ -137,7 +137,7 @@ def test_a_disk_that_fills_up_ends_the_run_with_a_sentence_and_it_goes_on(
     # the ledger stands elsewhere: it has to record what was spent
     loaded = tiny_runs.loaded(model, tmp_path / "r")
     elsewhere = TrainSettings(runs=tmp_path / "r", out=small_disk / "run")
-    folder, _ = run_folder.create(elsewhere, "")
+    folder = run_folder.create(elsewhere, "")
     with pytest.raises(LvloraError) as caught:
         Run(loaded, folder, Filler()).train()
     assert caught.value.exit_code == 1
