@@ -7,11 +7,11 @@ they are installed.
 
 import importlib.machinery
 import importlib.util
-import json
 import re
 import shutil
 import sys
 import types
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -19,7 +19,6 @@ import pytest
 import tiny_runs
 
 from lvlora.settings.base import Tracker
-from lvlora.train import loop
 
 ROOT = Path(__file__).parents[2]
 VARIABLES = (
@@ -29,6 +28,7 @@ VARIABLES = (
     "MLFLOW_EXPERIMENT_NAME",
     "TRACKIO_PROJECT",
 )
+"""Trackers' own variables; each test begins without them."""
 
 
 @pytest.fixture
@@ -67,19 +67,22 @@ class Fakes:
             modules[name] = types.ModuleType(name)
             modules[name].__spec__ = importlib.machinery.ModuleSpec(name, None)
             monkeypatch.setitem(sys.modules, name, modules[name])
-        trackio, said = modules["trackio"], self.calls["trackio"]
-        run = types.SimpleNamespace(
-            log=lambda values, step: said.append((step, values)),
-            finish=lambda: said.append("finish"),
-        )
-        trackio.init = lambda **given: said.append(given) or run
-        modules["wandb"].init = self._wandb
-        modules["wandb"].Settings = lambda **given: given
-        self._mlflow(modules["mlflow"])
+        modules["trackio"].init = partial(self._init, "trackio")
+        modules["wandb"].init = partial(self._init, "wandb")
+        mlflow, calls = modules["mlflow"], self.calls["mlflow"]
+        limits = types.SimpleNamespace(MAX_PARAM_VAL_LENGTH=6000, MAX_PARAMS_TAGS_PER_BATCH=100)
+        mlflow.utils = types.SimpleNamespace(validation=limits)
+        mlflow.set_tracking_uri = calls.append
+        mlflow.search_experiments = lambda filter_string: []
+        mlflow.create_experiment = lambda name, **given: f"the experiment {name}"
+        mlflow.start_run = lambda **given: calls.append(given)
+        mlflow.log_params = calls.append
+        mlflow.log_metrics = lambda values, step: calls.append((step, values))
+        mlflow.end_run = lambda: calls.append("end")
 
-    def _wandb(self, **given):
+    def _init(self, name, **given):
         print("chatter that would spoil the JSON")
-        calls = self.calls["wandb"]
+        calls = self.calls[name]
         calls.append(given)
 
         def log(values, step):
@@ -87,31 +90,7 @@ class Fakes:
             if step == self.broken_at:
                 raise RuntimeError("the disk of the tracker is full")
 
-        return types.SimpleNamespace(
-            id="id1",
-            url="https://example.org/run",
-            log=log,
-            finish=lambda exit_code: calls.append(exit_code),
-        )
-
-    def _mlflow(self, mlflow):
-        calls = self.calls["mlflow"]
-        run = types.SimpleNamespace(info=types.SimpleNamespace(run_id="abc"))
-
-        def begun(experiment_id, run_name, run_id, **given):
-            calls.append((experiment_id, run_name, run_id))
-            return run
-
-        limits = types.SimpleNamespace(MAX_PARAM_VAL_LENGTH=6000, MAX_PARAMS_TAGS_PER_BATCH=100)
-        mlflow.utils = types.SimpleNamespace(validation=limits)
-        mlflow.set_tracking_uri = calls.append
-        mlflow.search_experiments = lambda filter_string: []
-        mlflow.create_experiment = lambda name, **given: f"the experiment {name}"
-        mlflow.start_run = begun
-        mlflow.log_params = calls.append
-        mlflow.log_metrics = lambda values, step, synchronous: calls.append((step, values))
-        mlflow.flush_async_logging = lambda: calls.append("flushed")
-        mlflow.end_run = calls.append
+        return types.SimpleNamespace(log=log, finish=lambda: calls.append("end"))
 
 
 def test_every_tracker_has_every_number_and_the_adapter_is_the_same(run_lvlora, place, monkeypatch):
@@ -122,39 +101,28 @@ def test_every_tracker_has_every_number_and_the_adapter_is_the_same(run_lvlora, 
     ran = run_lvlora([*place, "--out", "runs/told", *trackers, "--json"], code=0)
     assert ran.json["steps"] == 6  # nothing but the one object is on stdout
     assert tiny_runs.weights(Path("plain")) == tiny_runs.weights(Path("runs/told"))
-    _check_tensorboard(Path("runs/told"), ran.stderr)
-    _check_the_others(fakes.calls, ran.stderr)
+    _check_tensorboard(Path("runs/told"))
+    _check_the_others(fakes.calls)
 
-    # again from the checkpoint after step 4, now with a loss that is no number
+    # again from the checkpoint after step 4: a new run of each
     shutil.rmtree("runs/told/state/step-00000006")
     Path("runs/told/result.json").unlink()
     for calls in fakes.calls.values():
         calls.clear()
     monkeypatch.setenv("WANDB_MODE", "online")
     monkeypatch.setenv("TRACKIO_PROJECT", "hares")
-    clip, seen = loop.nn.utils.clip_grad_norm_, []
-
-    def not_finite(*given):
-        seen.append(1)
-        return clip(*given) * (float("nan") if len(seen) == 2 else 1)
-
-    monkeypatch.setattr(loop.nn.utils, "clip_grad_norm_", not_finite)
-    ran = run_lvlora(["train", "--resume", "told", "--max-flops", "1e12"], code=3)
-    assert "Going on after step 4" in ran.stderr
-    assert "https://example.org/run" in ran.stderr
-    assert "trackio show --project hares" in ran.stderr
+    ran = run_lvlora(["train", "--resume", "told"], code=0)
     trackio, wandb, mlflow = fakes.calls.values()
-    assert trackio[0]["resume"] == "allow"
-    assert (wandb[0]["id"], wandb[0]["mode"], wandb[1][0], wandb[-1]) == ("id1", "online", 5, 1)
-    assert mlflow[1] == ("the experiment lvlora", "told", "abc")  # no new run
-    assert mlflow[-1] == "FAILED"
-    found, _ = scalars(Path("runs/told/tensorboard"))
-    assert sorted(found["train/loss"]) == [1, 2, 3, 4, 5]  # step 6 of the first time is taken back
+    assert trackio[0]["project"] == "hares"
+    assert wandb[0]["mode"] == "online"
+    names = {trackio[0]["name"], wandb[0]["name"], mlflow[1]["run_name"]}
+    assert names == {"told-from-step-5"}
+    found, _ = scalars(Path("runs/told/tensorboard/events-from-step-5"))
+    assert sorted(found["train/loss"]) == [5, 6]
 
 
-def _check_tensorboard(run, said):
-    assert "tensorboard --logdir runs" in said
-    found, _ = scalars(run / "tensorboard")
+def _check_tensorboard(run):
+    found, _ = scalars(run / "tensorboard" / "events")
     assert set(found) == documented_names()
     assert len(found) == 12
     rows = tiny_runs.metrics(run)
@@ -164,14 +132,12 @@ def _check_tensorboard(run, said):
     speeds = {r["step"]: r["tokens"] / r["seconds"] for r in steps}
     assert found["train/tokens_per_second"] == pytest.approx(speeds, rel=0.05)
     validations = [row["validation"] for row in rows if "validation" in row]
-    assert [v["step"] for v in validations] == [0, 3, 6]
     assert found["validation/mae"] == pytest.approx({v["step"]: v["mae"] for v in validations})
     assert found["validation/best"] == {v["step"]: float(v["best"]) for v in validations}
     from tensorboard.plugins.hparams import metadata as hparams
 
-    (events,) = (run / "tensorboard").glob("*/events.*")
+    (events,) = (run / "tensorboard" / "events").glob("*/events.*")
     _, metadata = scalars(events.parent)
-
     start = hparams.parse_session_start_info_plugin_data(
         metadata["_hparams_/session_start_info"].plugin_data.content
     )
@@ -181,30 +147,21 @@ def _check_tensorboard(run, said):
     assert "budget" not in start.hparams  # it is not set
 
 
-def _check_the_others(calls, said):
-    order = [0, 1, 2, 3, 3, 4, 5, 6, 6]  # a validation before the first step, then two more
-    begin, *logs, end = calls["trackio"]
-    assert (begin["name"], begin["project"], begin["resume"]) == ("told", "lvlora", "allow")
-    assert [step for step, _ in logs] == order
-    assert {name for _, values in logs for name in values} == documented_names()
-    assert end == "finish"
-
-    begin, *logs, end = calls["wandb"]
-    assert (begin["mode"], begin["project"], begin["name"]) == ("offline", "lvlora", "told")
-    assert (begin["dir"], begin["id"], begin["config"]["rank"]) == ("runs/told", None, 2)
-    assert [step for step, _ in logs] == order
-    assert end == 0
-    assert "wandb sync runs/told/wandb/offline-run-*" in said
-
-    store, begin, params, *logs, flushed, end = calls["mlflow"]
+def _check_the_others(calls):
+    store = calls["mlflow"].pop(0)
     assert store == f"sqlite:///{Path('runs').resolve() / 'mlflow.db'}"
-    assert begin == ("the experiment lvlora", "told", None)
-    assert params["rank"] == 2
-    assert [step for step, _ in logs] == order
-    assert {name for _, values in logs for name in values} == documented_names()
-    assert (flushed, end) == ("flushed", "FINISHED")
-    ids = {"wandb": "id1", "mlflow": "abc"}
-    assert json.loads(Path("runs/told/trackers.json").read_text()) == ids
+    facts = {"trackio": calls["trackio"][0]["config"], "mlflow": calls["mlflow"].pop(1)}
+    facts["wandb"] = calls["wandb"][0]["config"]
+    for name, (begin, *logs, end) in calls.items():
+        assert begin.get("name", begin.get("run_name")) == "told"
+        assert begin.get("project", begin.get("experiment_id")).endswith("lvlora")
+        assert facts[name]["rank"] == 2
+        # a validation before the first step, then two more
+        assert [step for step, _ in logs] == [0, 1, 2, 3, 3, 4, 5, 6, 6]
+        assert {key for _, values in logs for key in values} == documented_names()
+        assert end == "end"
+    assert (calls["wandb"][0]["mode"], calls["wandb"][0]["dir"]) == ("offline", "runs/told")
+    assert not any(calls["trackio"][0][key] for key in ("embed", "auto_log_gpu", "auto_log_cpu"))
 
 
 def test_a_tracker_that_fails_is_left_behind_and_the_run_is_whole(run_lvlora, place, monkeypatch):
@@ -218,8 +175,8 @@ def test_a_tracker_that_fails_is_left_behind_and_the_run_is_whole(run_lvlora, pl
     ran = run_lvlora([*place, "--out", "w", "--tracker", "trackio,wandb"], code=0)
     words = " ".join(ran.stderr.split())
     for name, why in (("trackio", "no such space"), ("wandb", "the disk of the tracker is full")):
-        failed = f"--tracker {name} failed and is left out from here on: {why}"
-        assert words.count(failed) == 1
+        assert words.count(f"--tracker {name} failed") == 1
+        assert why in words
     assert fakes.calls["wandb"][-1][0] == 2
     assert tiny_runs.steps_of(Path("w")) == [1, 2, 3, 4, 5, 6]
     assert Path("w/result.json").is_file()
@@ -247,13 +204,6 @@ def test_each_has_an_extra_of_its_name():
         assert re.match(rf"{name}(-skinny)?>=", needed)
 
 
-def test_a_name_that_is_none(run_lvlora, place):
-    ran = run_lvlora([*place, "--tracker", "tensorbord"], code=2)
-    words = " ".join(ran.stderr.split())
-    assert "should be tensorboard, trackio, wandb or mlflow, got 'tensorbord'" in words
-    assert "did you mean tensorboard?" in words
-
-
 @pytest.mark.slow
 def test_each_trial_of_a_sweep_is_told(run_lvlora, place):
     pytest.importorskip("tensorboard")
@@ -263,7 +213,7 @@ def test_each_trial_of_a_sweep_is_told(run_lvlora, place):
         at = words.index(searched)
         del words[at : at + 2]
     run_lvlora(["sweep", *words, "--space", "space.toml", "--tracker", "tensorboard"], code=0)
-    folders = list(Path("runs").glob("sweep/trial-*/tensorboard"))
+    folders = list(Path("runs").glob("sweep/trial-*/tensorboard/events"))
     assert [sorted(scalars(f)[0]["train/loss"]) for f in folders] == [[1, 2, 3, 4, 5, 6]] * 2
 
 
