@@ -88,7 +88,7 @@ def run_search(
         most = numbers.flops(study.plan.flops_at_most.of(settings.convention))
         narrator.note(f"{study.plan.trials} trials, at most {most} FLOPs ({settings.convention}).")
         try:
-            _Search(settings, study, dataset, sources, narrator, observer).run()
+            _Search(settings, study, dataset, narrator, observer).run()
         except BudgetError as refusal:
             stopped_by = refusal.message
     else:
@@ -281,14 +281,12 @@ class _Search:
     """The work of one process on a study.
 
     Attributes:
-        sources: setting → where its value came from, for the trials' folders.
         observer: gives who watches the run of a trial.
     """
 
     settings: SweepSettings
     study: SharedStudy
     dataset: Dataset
-    sources: Mapping[str, str]
     narrator: Narrator
     observer: Callable[[], Observer]
     stop: StopRequest = field(default_factory=StopRequest)
@@ -369,13 +367,7 @@ class _Search:
         with ExitStack() as begun:
             if not resumes:
                 folder.clear()
-                sources = {
-                    name: "sweep"
-                    if name in trial.params or getattr(settings, name, value) != value
-                    else self.sources.get(name, "default")
-                    for name, value in plan.settings
-                }
-                begun.enter_context(folder.begun(plan, sources))
+                begun.enter_context(folder.begun(plan))
             watcher = tracked(self.observer(), loaded, folder)
             result = Run(loaded, folder, watcher, resume=resumes, limits=limits).train()
         draw_run(folder.path)

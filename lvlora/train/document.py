@@ -304,9 +304,8 @@ def _array(values: object) -> FloatArray:
 
 def comparison(result: Train) -> str:
     """Compare forecasts with and without the kept adapter; "" where there are none."""
-    before = None if result.zero_shot is None else result.zero_shot.mae
-    after = None if result.validation is None else result.validation.mae
-    if before is None or after is None:
+    before, after = ((errors and errors.mae) for errors in (result.zero_shot, result.validation))
+    if before is None or after is None or result.gain is None:
         return ""
     if after >= before:
         return (
@@ -315,8 +314,6 @@ def comparison(result: Train) -> str:
             "--adapter none."
         )
     gain = result.gain
-    if gain is None:
-        return ""
     units, option = {
         "series": ("validation series", "--validation-series"),
         "windows": ("windows of steps that were not trained on", "--validation-steps"),

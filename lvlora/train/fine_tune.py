@@ -70,15 +70,12 @@ def fine_tune(
     if isinstance(data, str | Path):
         values["data"] = data
     chosen = checked(TrainSettings, values, refused=("resume",))
-    sources = {
-        name: "python" if name in values else "default" for name in TrainSettings.model_fields
-    }
 
     def read(settings: TrainSettings) -> Dataset:
         return read_known(data if isinstance(data, Dataset) else Path(data), settings)
 
     with undisturbed():
-        result = run_training(chosen, read, sources=sources, observer=observer or Observer())
+        result = run_training(chosen, read, sources={}, observer=observer or Observer())
     assert result is not None  # there is one process
     return result[0]
 
@@ -97,7 +94,7 @@ def run_training(
     A run that replaces another takes its place when it is complete and its page is drawn.
 
     Args:
-        sources: setting → where its value came from: flag, environment, config, default, python.
+        sources: setting → where its value came from, to know what is asked of a run that goes on.
         observer: who watches, besides the settings' trackers.
         narrator: told what a person should know; None tells nobody.
         ranks: the processes that make it together; all call this.
@@ -125,7 +122,7 @@ def run_training(
             folder = stopped or create(plan.settings, f"{plan.source.name}-r{plan.settings.rank}")
             held.enter_context(folder.held())
             if stopped is None:
-                held.enter_context(folder.begun(plan, sources))
+                held.enter_context(folder.begun(plan))
             run = Run(
                 loaded,
                 folder,

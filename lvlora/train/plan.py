@@ -135,7 +135,7 @@ class Plan:
     @cached_property
     def notes(self) -> tuple[str, ...]:
         """Return what a person should know before the run begins."""
-        settings, trained = self.settings, self.trained
+        settings = self.settings
         first = self.source.first_note(settings.runs)
         notes = [first] if first else []
         if self.source.kind == "bundled" and settings.decimals != BUNDLED_DECIMALS:
@@ -154,12 +154,6 @@ class Plan:
             notes.append("There are too few series to validate with: the last adapter is the best.")
         if self.windows.n_filled:
             notes.append(note_on_filled(self.windows.n_filled, "the text has"))
-        if settings.train_head == "full":
-            head = trained.head.trained_rows * trained.shape.hidden
-            notes.append(
-                f"--train-head full: the head is untied and has {head:,} values; the adapter will "
-                f"take {4 * trained.n_parameters / 1e6:,.1f} MB, each checkpoint three times that."
-            )
         return tuple(notes)
 
     @cached_property

@@ -34,7 +34,7 @@ _NEW = "+new"
 """NAME+new is the run that takes the place of NAME when it is complete."""
 _OTHERWISE = "Check its permissions, or choose another folder."
 _ENTRIES = (
-    *("name", "config.toml", "sources.json", "data.json", "split.json", "environment.json"),
+    *("name", "config.toml", "data.json", "split.json", "environment.json"),
     *("metrics.jsonl", "validation.json", "result.json", "report.html", "figures/training.png"),
     *("adapter*/adapter_config.json", "adapter*/*.safetensors", "adapter*/lvlora.json"),
     *("adapter*/calibration.json", "state/step-*/manifest.json", "state/step-*/state.safetensors"),
@@ -101,7 +101,7 @@ class RunFolder:
             yield
 
     @contextlib.contextmanager
-    def begun(self, plan: Plan, sources: Mapping[str, str]) -> Iterator[None]:
+    def begun(self, plan: Plan) -> Iterator[None]:
         """Begin a new run; it goes again if the block fails before anything was done.
 
         Raises:
@@ -114,7 +114,7 @@ class RunFolder:
             self.remove_leftovers()
             folders.mark(self.path, "run", _ENTRIES)
             durable.write_text(self.path / "name", self._new_name(plan.settings) + "\n")
-            self._write_facts(plan, sources)
+            self._write_facts(plan)
             yield
         except BaseException:
             done = self.metrics.exists() or self.state.exists()
@@ -132,7 +132,7 @@ class RunFolder:
             name = f"{first}+{number}"
         return name
 
-    def _write_facts(self, plan: Plan, sources: Mapping[str, str]) -> None:
+    def _write_facts(self, plan: Plan) -> None:
         placement = plan.model.placement
         data = {
             "source": plan.dataset.source,
@@ -156,8 +156,7 @@ class RunFolder:
         settings = plan.settings.model_copy(update={"dtype": placement.dtype_name})
         durable.write_text(self.config, to_toml("train", settings))
         durable.write_text(self.path / "split.json", plan.split.to_json())
-        facts = {"sources": dict(sources), "data": data, "environment": environment}
-        for name, content in facts.items():
+        for name, content in {"data": data, "environment": environment}.items():
             durable.write_text(self.path / f"{name}.json", json.dumps(content, indent=1) + "\n")
 
     def replaced_by_this(self, settings: TrainSettings) -> RunFolder | None:

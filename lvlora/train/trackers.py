@@ -165,7 +165,7 @@ class _Tracked(Observer):
         return tracker
 
 
-def _facts_of(loaded: Loaded) -> dict[str, str | int | float | bool]:
+def _facts_of(loaded: Loaded) -> dict[str, str | int | float]:
     """The run's settings and what was made of them, flat; lists as text."""
     base, plan = loaded.base, loaded.plan
     settings = plan.settings
@@ -183,12 +183,8 @@ def _facts_of(loaded: Loaded) -> dict[str, str | int | float | bool]:
         "dtype": base.placement.dtype_name,
         "lvlora_version": __version__,
     }
-    return {key: _plain(value) for key, value in facts.items() if value is not None}
-
-
-def _plain(value: Any) -> str | int | float | bool:
-    if isinstance(value, bool | float | str):
-        return value
-    if isinstance(value, int):
-        return value if abs(value) < 2**53 else str(value)
-    return ",".join(map(str, value))
+    return {
+        key: value if isinstance(value, str | int | float) else ",".join(map(str, value))
+        for key, value in facts.items()
+        if value is not None
+    }

@@ -8,13 +8,12 @@ kept, those of the model before training, and the truth.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -65,23 +64,21 @@ def held_out_steps(settings: LearningSettings, dataset: Dataset) -> int:
     Raises:
         SettingsError: all series are too short for what is asked for.
     """
-    n_steps = settings.validation_steps
     if not settings.validation:
         return 0
+    lengths = [len(s) for s in dataset]
+    longest = max(lengths, default=0)
+    n_steps = settings.validation_steps
     if n_steps is None:
         if len(dataset) >= FEW_SERIES or not len(dataset):
             return 0
-        typical = int(np.median([len(s) for s in dataset])) // _SHARE
-        n_steps = min(max(typical, _LEAST), _MOST)
-        return n_steps if any(_is_long_enough(s, n_steps) for s in dataset) else 0
-    if n_steps and not any(_is_long_enough(s, n_steps) for s in dataset):
-        longest = max((len(s) for s in dataset), default=0)
+        n_steps = min(max(int(np.median(lengths)) // _SHARE, _LEAST), _MOST)
+        return n_steps if longest >= 2 * n_steps else 0
+    if longest < 2 * n_steps:
         raise SettingsError(
             f"--validation-steps {n_steps}: no series has twice as many steps, "
             f"the longest {longest}",
-            f"At most --validation-steps {longest // 2}; 0 holds out whole series."
-            if longest > 1
-            else "--validation-steps 0 holds out whole series.",
+            f"At most --validation-steps {longest // 2}; 0 holds out whole series.",
         )
     return n_steps
 
@@ -138,10 +135,10 @@ class Scored:
             series=[
                 ScoredSeries(
                     id=history.id,
-                    history_time=_times(history),
-                    history=_plain(history.values),
-                    time=_times(future),
-                    truth=_plain(future.values),
+                    history_time=history.time.tolist(),
+                    history=history.values.tolist(),
+                    time=future.time.tolist(),
+                    truth=future.values.tolist(),
                 )
                 for history, future in islice(pairs, _MOST_SERIES)
             ],
@@ -163,9 +160,9 @@ def keep_forecasts(
     errors = scored.errors(point)
     forecasts = Forecasts(
         step=step,
-        mae=_plain(np.nanmean(errors)),
-        series_mae=[_plain(np.nanmean(e)) for e in errors],
-        forecasts=_plain(point[:_MOST_SERIES]),
+        mae=_rounded(np.nanmean(errors)),
+        series_mae=[_rounded(np.nanmean(e)) for e in errors],
+        forecasts=point[:_MOST_SERIES].tolist(),
     )
     file = ValidationFile.read(path) or scored.file()
     file.model_copy(update={name: forecasts}).write(path)
@@ -192,24 +189,15 @@ def gain_in(before: FloatArray, after: FloatArray, of: Literal["series", "window
     gains = gains[np.isfinite(gains)]
     if not len(gains):
         return None
-    mean, low, high = float(gains.mean()), None, None
+    mean, reach = float(gains.mean()), float("nan")
     if len(gains) > 1:
         quantile = stdtrit(len(gains) - 1, 0.975)  # scipy.stats takes a second to import
         reach = float(quantile * gains.std(ddof=1) / np.sqrt(len(gains)))
-        low, high = mean - reach, mean + reach
-    return Gain(mean=mean, low=low, high=high, n=len(gains), of=of)
+    return Gain(mean=mean, low=mean - reach, high=mean + reach, n=len(gains), of=of)
 
 
-def _times(series: Series) -> Any:
-    """Return times as JSON; dates in full: a minute has more digits than a plain number."""
-    return _plain(series.time) if series.calendar is None else series.time.tolist()
-
-
-def _plain(values: Any) -> Any:
-    """Return numbers as JSON, to seven digits; None for what is not finite."""
-    if isinstance(values, np.ndarray) and values.ndim:
-        return [_plain(value) for value in values]
-    return float(f"{values:.{_DIGITS}g}") if math.isfinite(values) else None
+def _rounded(error: float) -> float:
+    return float(f"{error:.{_DIGITS}g}")
 
 
 @dataclass(frozen=True)

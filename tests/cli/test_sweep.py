@@ -95,7 +95,6 @@ def test_the_best_of_all_trials_is_found_and_shown(done):
 
 def test_each_trial_is_a_run_with_its_rows_in_the_one_ledger(done, tmp_path):
     trial = tmp_path / "runs" / "sweep" / "trial-0001"
-    assert json.loads((trial / "sources.json").read_text())["rank"] == "sweep"
     for name in ("config.toml", "metrics.jsonl", "report.html", "adapter/adapter_config.json"):
         assert (trial / name).is_file()
     total, rows = charged(tmp_path / "runs")
@@ -248,8 +247,6 @@ def test_a_tight_limit_is_not_spent_on_validations(run_lvlora, args, tmp_path, p
     for trial in trials:
         assert sum("validation" in row for row in tiny_runs.metrics(trial)) == 2
     # its folder holds all that is needed to repeat it, and to go on
-    sources = json.loads((trials[0] / "sources.json").read_text())
-    assert (sources["validation_series"], sources["validate_every"]) == ("sweep", "sweep")
     again = run_lvlora(
         ["train", "--config", trials[0] / "config.toml", "--out", tmp_path / "again", "--json"],
         code=0,

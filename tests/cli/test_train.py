@@ -43,7 +43,6 @@ def test_a_run_leaves_all_that_repeats_it(run_lvlora, place, made_figures):
     assert result["flops"]["executed"] > 0
     for name in (
         "config.toml",
-        "sources.json",
         "split.json",
         "environment.json",
         "metrics.jsonl",
@@ -68,8 +67,6 @@ def test_a_run_leaves_all_that_repeats_it(run_lvlora, place, made_figures):
     assert "Forecasts of the kept adapter" in page
     first = next(r for r in tiny_runs.metrics(run) if "step" in r)
     assert {"step", "loss", "seconds", "tokens", "flops"} <= first.keys()
-    sources = json.loads((run / "sources.json").read_text())
-    assert (sources["rank"], sources["alpha"]) == ("flag", "default")
     assert json.loads((run / "environment.json").read_text())["dtype"] == "float32"
     # the settings that it left make the same run again
     run_lvlora(["train", "--config", run / "config.toml", "--out", "again"], code=0)
@@ -337,8 +334,7 @@ def test_a_batch_that_cannot_fit_is_refused_at_once(run_lvlora, place, size):
 @pytest.mark.parametrize("head", ["numeric", "full"])
 def test_a_trained_head_is_used_by_forecast(run_lvlora, place, head):
     words = ["--train-head", head, "--learning-rate", "0.3", "--no-validation"]
-    ran = run_lvlora(["train", "data.csv", *place, *words], code=0)
-    assert ("the head is untied" in ran.stderr) == (head == "full")
+    run_lvlora(["train", "data.csv", *place, *words], code=0)
     ahead = ["forecast", "data.csv", "--greedy", "-n", 4, "--threads", 1, "--dtype", "float32"]
     trained = run_lvlora([*ahead, "--json"], code=0)
     # with the head as it was the same adapter says something else
