@@ -88,8 +88,7 @@ def _show(result: Train, plan: Plan, output: Output) -> None:
 def _next(result: Train, plan: Plan) -> str:
     """The command that compares the adapter with the model, or forecasts where one is known."""
     settings, split, part = plan.settings, plan.split, plan.part
-    before = None if result.zero_shot is None else result.zero_shot.mae
-    after = None if result.validation is None else result.validation.mae
+    before, after = result.maes
     is_compared = before is not None and after is not None
     helps = before is None or after is None or after < before
     adapter = result.folder if helps else "none"

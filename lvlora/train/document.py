@@ -304,7 +304,7 @@ def _array(values: object) -> FloatArray:
 
 def comparison(result: Train) -> str:
     """Compare forecasts with and without the kept adapter; "" where there are none."""
-    before, after = ((errors and errors.mae) for errors in (result.zero_shot, result.validation))
+    before, after = result.maes
     if before is None or after is None or result.gain is None:
         return ""
     if after >= before:

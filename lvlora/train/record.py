@@ -187,6 +187,12 @@ class RunSummary(Answer):
     files: list[str]
     """Figures and the page."""
 
+    @property
+    def maes(self) -> tuple[float | None, float | None]:
+        """Errors of forecasts before training, and with the best adapter."""
+        before, after = self.zero_shot, self.validation
+        return None if before is None else before.mae, None if after is None else after.mae
+
 
 class Train(RunSummary):
     """`lvlora train --json`: a run that made all the steps that it could."""

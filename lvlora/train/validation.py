@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -196,7 +196,7 @@ def gain_in(before: FloatArray, after: FloatArray, of: Literal["series", "window
     return Gain(mean=mean, low=mean - reach, high=mean + reach, n=len(gains), of=of)
 
 
-def _rounded(error: float) -> float:
+def _rounded(error: Any) -> float:
     return float(f"{error:.{_DIGITS}g}")
 
 
