@@ -1,6 +1,5 @@
 """A search as a program asks for one: the answer, limits, and what is refused."""
 
-
 import pytest
 import tiny_models
 import tiny_runs
