@@ -80,9 +80,9 @@ class Fakes:
         mlflow.log_metrics = lambda values, step: calls.append((step, values))
         mlflow.end_run = lambda: calls.append("end")
 
-    def _init(self, name, **given):
+    def _init(self, package, /, **given):
         print("chatter that would spoil the JSON")
-        calls = self.calls[name]
+        calls = self.calls[package]
         calls.append(given)
 
         def log(values, step):

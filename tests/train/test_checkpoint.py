@@ -1,11 +1,8 @@
 """Saved states are whole or passed over, and never the only one is deleted."""
 
 import json
-import os
 import resource
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -73,38 +70,38 @@ def test_saving_the_same_state_again_touches_nothing(tmp_path):
     assert checkpoint.latest(tmp_path)[0].facts == {"a": 2}
 
 
-def _damages():
-    def flip(path: Path, where: float) -> None:
-        content = bytearray(path.read_bytes())
-        content[min(int(where * len(content)), len(content) - 1)] ^= 4
-        path.write_bytes(bytes(content))
-
-    for name in ("state.safetensors", "manifest.json"):
-        for where in (0.0, 0.3, 0.55, 0.8, 0.97):
-            yield name, lambda path, where=where: flip(path, where)
-        yield name, lambda path: path.write_bytes(path.read_bytes()[:-20])
-        yield name, lambda path: path.write_bytes(b"")
-        yield name, Path.unlink
-    yield "manifest.json", lambda path: path.write_text("[1, 2]")
-    yield "manifest.json", lambda path: path.write_text("[" * 100_000)
+def _flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
 
 
-@pytest.mark.parametrize(("name", "damage"), list(_damages()))
+DAMAGES = [
+    *(
+        (name, damage)
+        for name in ("state.safetensors", "manifest.json")
+        for damage in (
+            _flip,
+            lambda path: path.write_bytes(path.read_bytes()[:-20]),
+            lambda path: path.write_bytes(b""),
+            Path.unlink,
+        )
+    ),
+    ("manifest.json", lambda path: path.write_text("[1, 2]")),
+    ("manifest.json", lambda path: path.write_text("[" * 100_000)),
+]
+
+
+@pytest.mark.parametrize(("name", "damage"), DAMAGES)
 def test_a_damaged_state_is_passed_over_by_name(tmp_path, name, damage):
     parameters, optimizer = _training()
     for step in (1, 2):
         _advance(parameters, optimizer)
         _save(tmp_path, step, parameters, optimizer, spent=["123456789", "987654321"], best=0.25)
-    before = (tmp_path / "step-00000002" / name).read_bytes()
     damage(tmp_path / "step-00000002" / name)
-    state, warnings = checkpoint.latest(tmp_path)
-    if not warnings:  # a flipped bit in a space of the JSON says the same
-        after = (tmp_path / "step-00000002" / name).read_bytes()
-        assert json.loads(before) == json.loads(after)
-        return
+    state, (warning,) = checkpoint.latest(tmp_path)
     assert state.step == 1
-    assert len(warnings) == 1
-    assert str(tmp_path / "step-00000002") in warnings[0]
+    assert str(tmp_path / "step-00000002") in warning
 
 
 def test_every_bit_of_a_manifest_matters(tmp_path):
@@ -149,59 +146,3 @@ def test_a_full_disk_keeps_the_old_state_and_says_how_much_is_needed(tmp_path):
     assert "212 bytes" in caught.value.hint  # 17 values, twice 17 moments, two counts of steps
     assert [p.name for p in tmp_path.iterdir()] == ["step-00000001"]
     assert checkpoint.latest(tmp_path)[0].step == 1
-
-
-_KILLED = """
-import os, sys
-from pathlib import Path
-import torch
-from torch import nn
-from lvlora.train import checkpoint
-torch.set_num_threads(1)
-p = {"a": nn.Parameter(torch.ones(4))}
-o = torch.optim.AdamW(p.values())  # the first one imports much
-p["a"].sum().backward(); o.step()
-
-def saves(folder, at):
-    calls = 0
-    def counting(function):
-        def call(*args, **kwargs):
-            nonlocal calls
-            calls += 1
-            if calls == at:
-                os.kill(os.getpid(), 9)
-            return function(*args, **kwargs)
-        return call
-    checkpoint.save(folder, 1, p, [o], {})
-    for module, name in ((os, "fsync"), (Path, "rename"), (Path, "replace"), (Path, "unlink"),
-                         (checkpoint, "save_file"), (checkpoint.shutil, "rmtree")):
-        setattr(module, name, counting(getattr(module, name)))
-    for step in (2, 3, 4):
-        checkpoint.save(folder, step, p, [o], {})
-    os._exit(0)
-
-at, killed = 0, True
-while killed:
-    at += 1
-    child = os.fork()
-    if child == 0:
-        saves(Path(sys.argv[1]) / str(at), at)
-    killed = os.WTERMSIG(os.waitpid(child, 0)[1]) == 9
-    state, warnings = checkpoint.latest(Path(sys.argv[1]) / str(at))
-    assert state is not None and warnings == [], (at, warnings)
-    assert killed or state.step == 4
-print(at)
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_killed_before_any_write_or_rename_there_is_a_state(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", _KILLED, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) > 15

@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 import subprocess
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -147,20 +146,3 @@ def test_a_disk_that_fills_up_ends_the_run_with_a_sentence_and_it_goes_on(
     loaded = tiny_runs.loaded(model, tmp_path / "r")
     Run(loaded, run_folder.RunFolder(small_disk / "run"), Observer(), resume=True).train()
     assert tiny_runs.weights(small_disk / "run") == tiny_runs.weights(whole.path)
-
-
-def test_a_clock_set_back_gives_a_new_run_a_folder_of_its_own(tmp_path, monkeypatch):
-    now = datetime(2026, 3, 1, tzinfo=UTC)
-
-    class Clock:
-        @staticmethod
-        def now(zone):
-            return now
-
-    monkeypatch.setattr(run_folder, "datetime", Clock)
-    made = [tiny_runs.folder(tmp_path).path]
-    for jump in (timedelta(0), -timedelta(days=400), timedelta(days=400)):
-        now += jump
-        made.append(tiny_runs.folder(tmp_path).path)
-    assert len(set(made)) == 4
-    assert all(path.is_dir() for path in made)

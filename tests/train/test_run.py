@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from lvlora.data.dataset import Dataset, Series
 from lvlora.errors import BudgetError, DataError, NumericalError, RunStopped
 from lvlora.flops.ledger import Ledger, Limits
 from lvlora.model.loading import load
+from lvlora.train import run_folder
 from lvlora.train.record import Observer
 from lvlora.train.run import Run
 from lvlora.train.run_folder import RunFolder
@@ -258,6 +260,14 @@ def test_the_ledger_tells_training_and_validation_apart(model, runs):
     assert train.tokens_useful + train.tokens_padded == 6 * 2 * 48
     assert validation.tokens_useful > 0
     assert train.seconds > 0 < validation.seconds
+
+
+def test_two_runs_of_one_second_have_folders_of_their_own(runs, monkeypatch):
+    clock = Mock(**{"now.return_value.strftime.return_value": "20260301T000000Z"})
+    monkeypatch.setattr(run_folder, "datetime", clock)
+    made = [tiny_runs.folder(runs).path for _ in range(3)]
+    assert len(set(made)) == 3
+    assert all(path.is_dir() for path in made)
 
 
 def test_patience_ends_a_run_that_gets_worse_and_keeps_the_best(model, runs):
