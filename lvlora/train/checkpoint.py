@@ -91,24 +91,17 @@ def save(
         LvloraError: it cannot be written; the states before are intact.
     """
     target = folder / _name(step)
-    tensors = tensors_of(named_parameters, optimizers)
     if _is_saved(target, facts):  # never replaced: until that is done there would be none
         return target
-    try:
-        with folders.replacing(target) as new:
-            save_file(tensors, str(new / _TENSORS))
-            manifest = {
-                "step": step,
-                "sha256": {_TENSORS: durable.sha256_of(new / _TENSORS)},
-                "facts": dict(facts),
-            }
-            manifest["manifest_sha256"] = durable.sha256_of_json(manifest)
-            durable.write_text(new / _MANIFEST, json.dumps(manifest, indent=1))
-    except LvloraError as error:
-        needed = sum(t.numel() * t.element_size() for t in tensors.values())
-        raise LvloraError(
-            error.message, f"{error.hint} The checkpoint takes {needed:,} bytes."
-        ) from error
+    with folders.replacing(target) as new:
+        save_file(tensors_of(named_parameters, optimizers), str(new / _TENSORS))
+        manifest = {
+            "step": step,
+            "sha256": {_TENSORS: durable.sha256_of(new / _TENSORS)},
+            "facts": dict(facts),
+        }
+        manifest["manifest_sha256"] = durable.sha256_of_json(manifest)
+        durable.write_text(new / _MANIFEST, json.dumps(manifest, indent=1))
     _prune(folder, step, keep)
     return target
 
@@ -179,10 +172,7 @@ def save_run(loaded: Loaded, folder: RunFolder, progress: Progress) -> None:
     Raises:
         LvloraError: it cannot be written; the ones before are intact.
     """
-    facts = {
-        "identity": loaded.identity(),
-        "progress": progress.model_dump(mode="json"),
-    }
+    facts = {"identity": loaded.identity(), "progress": progress.model_dump(mode="json")}
     folder.sync_metrics()
     save(folder.state, progress.step, loaded.parameters, loaded.optimizers, facts)
 

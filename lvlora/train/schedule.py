@@ -153,10 +153,8 @@ def plan_steps(
     def validated(n: int) -> frozenset[int]:
         every = steps_between_validations(settings, n, times)
         if n > _MOST_STEPS or (validation and n // every > _MOST_VALIDATIONS):
-            what = f"{n:,} steps" if n > _MOST_STEPS else f"{n // every:,} validations"
-            bought = "" if settings.max_steps else f" that --max-flops {limit:,} buys"
             raise SettingsError(
-                f"the {what}{bought} are more than a run can have "
+                f"{n:,} steps with a validation after every {every:,} are more than a run can have "
                 f"({_MOST_STEPS:,} steps, {_MOST_VALIDATIONS:,} validations)",
                 "Name fewer --max-steps, or a larger --validate-every.",
             )
@@ -168,27 +166,26 @@ def plan_steps(
         wanted = -(-n // every) if every else min(n, times)
         return n * step + (1 + wanted) * validation
 
-    if settings.max_steps is not None or limit is None:
-        n_steps = settings.max_steps or DEFAULT_STEPS
-        at = validated(n_steps)
-        wanted = n_steps * step + (1 + len(at)) * validation
-        if limit is not None and wanted > limit:
-            validations = f" and {1 + len(at)} validations" if at else ""
+    if settings.max_steps is None and limit is not None:
+        steps = range(1, min(limit // step, _MOST_STEPS + 1) + 1)
+        n_steps = bisect.bisect_right(steps, limit, key=most)
+        if n_steps < 1:
+            validations = f", two validations {2 * validation:,}" if validation else ""
             raise BudgetError(
-                f"{n_steps} steps{validations} may cost {wanted:,} FLOPs ({convention}), "
-                f"--max-flops allows {limit:,}",
-                "Leave out --max-steps to get as many steps as fit, or --no-validation.",
+                f"--max-flops {limit:,}: one step costs {step:,} FLOPs ({convention}){validations}",
+                "Raise the limit, use a smaller --batch-size or --seq-len, or --no-validation.",
             )
-        return n_steps, at
-    steps = range(1, min(limit // step, _MOST_STEPS + 1) + 1)
-    n_steps = bisect.bisect_right(steps, limit, key=most)
-    if n_steps < 1:
-        validations = f", two validations {2 * validation:,}" if validation else ""
+        return n_steps, validated(n_steps)
+    n_steps = settings.max_steps or DEFAULT_STEPS
+    at = validated(n_steps)
+    wanted = n_steps * step + (1 + len(at)) * validation
+    if limit is not None and wanted > limit:
         raise BudgetError(
-            f"--max-flops {limit:,}: one step costs {step:,} FLOPs ({convention}){validations}",
-            "Raise the limit, use a smaller --batch-size or --seq-len, or --no-validation.",
+            f"{n_steps} steps and their validations may cost {wanted:,} FLOPs ({convention}), "
+            f"--max-flops allows {limit:,}",
+            "Leave out --max-steps to get as many steps as fit, or --no-validation.",
         )
-    return n_steps, validated(n_steps)
+    return n_steps, at
 
 
 def learning_rate(step: int, n_steps: int, peak: float, warmup: float, schedule: Schedule) -> float:
