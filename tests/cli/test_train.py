@@ -4,6 +4,7 @@ import inspect
 import json
 import os
 import re
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -266,23 +267,16 @@ def test_moved_data_and_another_working_directory_do_no_harm(
 
 def test_resume_alone_takes_the_newest_run_that_is_not_over(run_lvlora, place, stopped):
     assert run_lvlora(["train", "data.csv", *place]).exit_code == 0  # a newer one, finished
-    ran = run_lvlora(["train", "--resume", "--json"], code=0)
-    assert ran.json["run"] == stopped.name
-    ran = run_lvlora(["train", "--resume"], code=2)
-    assert "there is no stopped run in runs" in ran.stderr
-    ran = run_lvlora(["train", "--resume", "nothing"], code=2)
-    assert "no such run" in ran.stderr
-
-
-def test_resume_alone_goes_by_time_and_not_by_name(run_lvlora, stopped):
-    import shutil
-
     # a copy whose name comes last, and that was left alone for longer
-    shutil.copytree(stopped, stopped.parent / "zzz")
-    for file in (stopped.parent / "zzz").iterdir():
+    copy = Path(shutil.copytree(stopped, stopped.parent / "zzz"))
+    for file in copy.iterdir():
         os.utime(file, (1e9, 1e9))
     ran = run_lvlora(["train", "--resume", "--json"], code=0)
     assert ran.json["folder"] == str(stopped)
+    shutil.rmtree(copy)
+    ran = run_lvlora(["train", "--resume"], code=2)
+    assert "there is no stopped run in runs" in ran.stderr
+    run_lvlora(["train", "--resume", "nothing"], code=2)
 
 
 @pytest.mark.parametrize("ledger", ["kept", "lost"])

@@ -36,28 +36,21 @@ def _below(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("more", "code"),
+    ("data", "more", "code"),
     [
-        (["--budget", "1e3"], 3),
-        (["--max-flops", "1e3"], 3),
-        (["--targets", "z_proj"], 2),
+        ("data.csv", ["--budget", "1e3"], 3),
+        ("data.csv", ["--max-flops", "1e3"], 3),
+        ("data.csv", ["--targets", "z_proj"], 2),
+        ("bad.csv", [], 4),
     ],
 )
-def test_a_run_that_cannot_start_replaces_nothing(run_lvlora, place, more, code):
-    words = ["train", "data.csv", *place, "--out", "keep"]
-    assert run_lvlora(words).exit_code == 0
-    before = _content(Path("keep"))
-    run_lvlora([*words, "--overwrite", *more], code=code)
-    assert _content(Path("keep")) == before
-    assert list(Path.cwd().glob("*keep*")) == [Path.cwd() / "keep"]
-
-
-def test_data_that_cannot_be_read_replace_no_run(run_lvlora, place):
+def test_a_run_that_cannot_start_replaces_nothing(run_lvlora, place, data, more, code):
+    Path("bad.csv").write_text("time,prey\n0,1\n1,oops\n")
     assert run_lvlora(["train", "data.csv", *place, "--out", "keep"]).exit_code == 0
     before = _content(Path("keep"))
-    Path("bad.csv").write_text("time,prey\n0,1\n1,oops\n")
-    run_lvlora(["train", "bad.csv", *place, "--out", "keep", "--overwrite"], code=4)
+    run_lvlora(["train", data, *place, "--out", "keep", "--overwrite", *more], code=code)
     assert _content(Path("keep")) == before
+    assert list(Path.cwd().glob("*keep*")) == [Path.cwd() / "keep"]
 
 
 def test_a_run_that_fails_at_its_first_step_is_beside_the_one_it_would_replace(

@@ -194,31 +194,3 @@ def test_torchrun_starts_them(place):
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout)["steps"] == 6
     assert len(charges(Path("runs"))) == 2  # one training, one validation
-
-
-@pytest.mark.slow
-def test_torchrun_and_a_killed_process(place):
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    args = [*place, "--max-steps", "4000", "--no-validation", "--out", "runs/broken"]
-    parent = subprocess.Popen(
-        [*torchrun, "--nproc-per-node", "2", "-m", "lvlora", *map(str, args)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=ENVIRONMENT,
-    )
-    wait_for_steps(Path("runs/broken"), 5)
-    children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
-    ranks = {
-        variable.partition("=")[2]: int(child)
-        for child in children
-        for variable in Path(f"/proc/{child}/environ").read_text().split("\0")
-        if variable.startswith("RANK=")
-    }
-    os.kill(ranks["1"], signal.SIGKILL)
-    begin = time.monotonic()
-    _, err = parent.communicate(timeout=SECONDS)
-    assert time.monotonic() - begin < 45
-    assert parent.returncode != 0
-    assert "another process of this run is gone" in err
-    assert {status for _, status, *_ in charges(Path("runs"))} == {"settled"}
