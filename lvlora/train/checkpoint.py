@@ -167,11 +167,7 @@ def latest(folder: Path) -> tuple[State | None, list[str]]:
 
 
 def save_run(loaded: Loaded, folder: RunFolder, progress: Progress) -> None:
-    """Write a checkpoint of the run as it is.
-
-    Raises:
-        LvloraError: it cannot be written; the ones before are intact.
-    """
+    """Write a checkpoint of the run as it is; the ones before are intact if it cannot be."""
     facts = {"identity": loaded.identity(), "progress": progress.model_dump(mode="json")}
     folder.sync_metrics()
     save(folder.state, progress.step, loaded.parameters, loaded.optimizers, facts)

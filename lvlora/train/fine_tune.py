@@ -203,9 +203,7 @@ def plan_training(
 
 
 def estimate_run(loaded: Loaded, started: float = 0.0) -> RunEstimate:
-    """Return time and memory of a fresh run; the loaded model is used up by it.
-
-    Steps are real ones with the real optimiser, unless the ledger knows how fast they are.
+    """Return time and memory of a fresh run, whose loaded model real steps use up.
 
     Args:
         started: seconds from the command's start until now.
@@ -234,11 +232,7 @@ def estimate_run(loaded: Loaded, started: float = 0.0) -> RunEstimate:
 def _request(
     settings: TrainSettings, sources: Mapping[str, str], ranks: Ranks
 ) -> tuple[TrainSettings, RunFolder | None]:
-    """Refuse what can be refused without data; the first process decides for all.
-
-    Returns:
-        the settings of the run, and its folder if it goes on.
-    """
+    """Return the run's settings, which the first process decides for all, and its old folder."""
     folder, content = None, b""
     with ranks.together():
         if ranks.is_first:
@@ -264,15 +258,7 @@ def _request(
 def _load_together(
     settings: TrainSettings, read: Read, ranks: Ranks, narrator: Narrator, *, is_new: bool
 ) -> Loaded:
-    """Plan and load the run in every process, or in none.
-
-    Args:
-        is_new: the run must fit into the project's budget before its weights are loaded.
-
-    Raises:
-        FailedElsewhere: another process could not, and says why.
-        DataError: this one sees other data or weights than the first.
-    """
+    """Plan and load the run in every process, or in none; a new one must fit into the budget."""
     with ranks.together():
         plan = _plan(settings, read, ranks, narrator)
         if is_new and ranks.is_first:

@@ -1,11 +1,7 @@
-"""Activations that a float32 step keeps for backward, in half of the bytes.
+"""Activations that a float32 step keeps for backward, in half of the bytes (docs/notes/speed.md).
 
-Where weights are float32, everything else is, too, and what a step remembers is most of its memory.
-It is computed in float32 and remembered in float16: forward, loss and every sum are as they were,
-and a gradient differs by the rounding of the factors that it is multiplied from, a twentieth of a
-percent (docs/notes/speed.md). A power of two of each tensor's own brings it into float16's range,
-so that nothing overflows and what is small beside the tensor's largest value keeps its eleven bits
-down to a billionth of it. bfloat16 would need no scale, and rounds eight times as coarsely.
+Forward, loss and sums are computed in float32; each tensor is remembered in float16, over a power
+of two of its own. A gradient differs by a twentieth of a percent.
 """
 
 from __future__ import annotations

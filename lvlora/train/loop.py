@@ -41,11 +41,7 @@ from lvlora.train.validation import Scoring
 
 
 def can_compile(device: torch.device, *, required: bool) -> bool:
-    """Return whether layers can be compiled here.
-
-    Raises:
-        SettingsError: they cannot, and it is ``required``.
-    """
+    """Return whether layers can be compiled here; SettingsError if not, and it is ``required``."""
     problem = "not tried on Apple GPUs" if device.type == "mps" else _problem(device)
     if problem and required:
         raise SettingsError(
@@ -56,7 +52,6 @@ def can_compile(device: torch.device, *, required: bool) -> bool:
 
 
 def _problem(device: torch.device) -> str | None:
-    """Return the reason why a trivial function cannot be compiled; None if it can."""
     try:
         compiled: Any = torch.compile(_trivial, fullgraph=True)
         compiled(torch.ones(64, device=device))

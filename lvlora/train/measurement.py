@@ -1,7 +1,6 @@
-"""The real step and the real decoding calls on tensors without data, under PyTorch's FLOP counter.
+"""Real steps and decoding calls on tensors without data, under PyTorch's FLOP counter.
 
-Holds the closed forms of `lvlora.flops.executed` to what is really run, for
-``lvlora flops --measure``.
+``lvlora flops --measure`` holds the closed forms of `lvlora.flops.executed` to them.
 """
 
 from __future__ import annotations

@@ -290,12 +290,7 @@ def _simulated(settings: TrainSettings, train: Dataset) -> Callable[[int], Serie
 
 
 def _check_memory(settings: TrainSettings, model: Outline, width: int) -> None:
-    """Refuse a step that cannot fit, before anything of its size is made.
-
-    Counted is what every training keeps: the tokens of the step, and what goes into each layer of a
-    micro-batch, for backward. Several times as much is used, so that more than this limit may be
-    too much as well.
-    """
+    """Refuse a step whose tokens and layers' inputs alone, a part of its memory, cannot fit."""
     placement, shape, n_processes = model.placement, model.shape, 1
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         n_processes = torch.distributed.get_world_size()

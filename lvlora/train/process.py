@@ -1,15 +1,7 @@
 """The processes of a run: signals and random states of this one, and what several share.
 
-A program that trains finds its random numbers and its threads as they were. Dropout can only draw
-from the generator that the whole process shares: of two trainings in two threads one step at a time
-draws, from a seed of its own, and puts the generator back.
-
-Every process computes the gradient of its share of a step's rows; the sums of all shares are the
-gradient of the step, because each is divided by the number of targets of all. So only the gradients
-of what is trained travel, once a step, in one piece. PyTorch's own wrapper
-(DistributedDataParallel) hides the travel behind the backward pass, which pays where all weights
-are trained; for it every process must make the same number of backward passes over batches of the
-same weight, which is not so here.
+Each computes the gradient of its share of a step's rows; only the gradients of what is trained
+travel, once a step. DistributedDataParallel would want equally many, equally large batches of all.
 """
 
 from __future__ import annotations
@@ -49,12 +41,9 @@ _put_back: Callable[[], None]
 
 
 class StopRequest:
-    """A context in which a first signal only sets ``requested``.
+    """A context in which a first signal only sets ``requested``, and ``tell`` gets a sentence.
 
     Outside the main thread, where Python allows no handlers, nothing is changed.
-
-    Args:
-        tell: gets a sentence for people when the first signal comes.
     """
 
     def __init__(self, tell: Callable[[str], None] = lambda sentence: None) -> None:
@@ -104,7 +93,7 @@ def _leave_terminal() -> None:
 
 @contextlib.contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Draw from a seed of one's own; nobody else that does so draws meanwhile."""
+    """Draw from a seed of one's own, one thread at a time: a process has one generator."""
     devices = [device] if device.type == "cuda" else []
     with _drawing, torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
@@ -130,7 +119,6 @@ def undisturbed() -> Iterator[None]:
 
 
 def _states() -> Callable[[], None]:
-    """Return a function that puts back the random states and the number of threads of now."""
     setters: list[tuple[Callable[[Any], object], Any]] = [
         (torch.set_num_threads, torch.get_num_threads()),
         (torch.set_rng_state, torch.get_rng_state()),
@@ -176,11 +164,7 @@ class Ranks:
         return self.rank == 0
 
     def check(self, n_rows: int) -> None:
-        """Refuse a step that has fewer rows than there are processes.
-
-        Raises:
-            SettingsError: it has.
-        """
+        """SettingsError for a step that has fewer rows than there are processes."""
         if n_rows < self.size:
             raise SettingsError(
                 f"--batch-size times --accumulation: a step of {n_rows} sequences cannot be shared "
@@ -270,7 +254,6 @@ class Ranks:
             raise error
 
     def _reduced(self, tensor: Tensor) -> Tensor:
-        """Return the sum of a tensor over all processes."""
         if self.size > 1:
             with self._noticing_loss():
                 torch.distributed.all_reduce(tensor)

@@ -225,7 +225,6 @@ class Run:
             raise
 
     def _record(self, step: StepRecord) -> None:
-        """Record a step: the file first, then the observer."""
         progress, price = self.progress, self.plan.trained.step(step.shapes)
         progress.step, progress.loss = step.step, step.loss
         progress.spending["train"] += Spending(
@@ -247,13 +246,7 @@ class Run:
         self.observer.step(record)
 
     def _validate(self, *, trained: bool = True) -> None:
-        """Score the model, keep the adapter if it is the best so far, and decide if the run ends.
-
-        The files are first, then the observer.
-
-        Args:
-            trained: False for the one before the first step.
-        """
+        """Score the model, keep the adapter if it is the best so far, and decide if the run ends."""
         plan, progress = self.plan, self.progress
         assert plan.part is not None
         with self._in_flight("validation", plan.per_validation):
@@ -336,11 +329,7 @@ class Run:
         checkpoint.save_run(self.loaded, self.folder, self.progress)
 
     def _charge(self, ledger: Ledger, *, done: bool = False) -> None:
-        """Write this process's progress into its entries.
-
-        Args:
-            done: replace the promises by what was spent; else these stay charged.
-        """
+        """Write this process's progress into its entries; ``done`` ends their promises."""
         for phase, entry in self._entries.items():
             spent = self.progress.spending[phase] - self._before[phase]
             if not done and spent == self._charged.get(phase):

@@ -63,9 +63,7 @@ def choose_validations(
 ) -> Validations:
     """Choose validations as thorough as a twentieth of the run's FLOPs (or 2e12) pays for.
 
-    That is 16 series four times, else fewer series (at least 4), else less often (at least once),
-    beside the validation before the first step. It goes by FLOPs, not by time, so that a run is the
-    same on every machine.
+    It goes by FLOPs, not by time, so that a run is the same on every machine.
 
     Args:
         price_of: the most that a validation of so many series costs.

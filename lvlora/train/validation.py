@@ -1,9 +1,6 @@
 """Validation of a training: what it holds out, what it scores, and what validation.json keeps.
 
-The loss of the validation part, and the error of its forecasts. A split by series needs series to
-hold out: of one to a few the adapter is chosen by how well it forecasts their own last steps, which
-it was not trained on. validation.json has the forecasts of the last validation whose adapter was
-kept, those of the model before training, and the truth.
+Of few series, their own last steps are held out; of many, whole series.
 """
 
 from __future__ import annotations
@@ -178,10 +175,9 @@ def gain_of(path: Path) -> Gain | None:
 
 
 def gain_in(before: FloatArray, after: FloatArray, of: Literal["series", "windows"]) -> Gain | None:
-    """Return how much smaller ``after`` is in the mean, (n,) errors each; NaN where there is none.
+    """Return how much smaller ``after`` is in the mean, (n,) errors each, with Student's interval.
 
-    The interval is Student's, of the mean of paired differences: percentiles of resampled means are
-    too narrow for a few. None where nothing can be compared.
+    NaN is no error; None where nothing can be compared.
     """
     from scipy.special import stdtrit
 
@@ -216,12 +212,10 @@ class Scoring:
 
 
 class ValidationPart:
-    """Task of validations: the loss of some series, and forecasts of the end of each.
+    """Task of validations: the loss of some series, and medians of forecasts of their ends.
 
-    Medians of drawn futures, as `lvlora forecast` has them, of the second half of each series from
-    its first half. Where steps are held out, of these from what comes before, in several windows
-    where there are fewer than six series, and the loss of these steps alone. The same series,
-    windows and random numbers every time. No weights are needed to price them.
+    The second half of each series is forecast from the first; of held-out steps, these, in several
+    windows where there are few series. The same windows and random numbers every time.
 
     Args:
         windows: of what is trained on, whose text, scale and cut are those of validation.
@@ -278,12 +272,7 @@ class ValidationPart:
     def score(
         self, forecaster: LanguageModel, loss_sum: Callable[[Batch], Tensor], trained: Trained
     ) -> Scoring:
-        """Score a model as it is now.
-
-        Args:
-            loss_sum: the loss of a batch, in nats.
-            trained: the prices of its passes.
-        """
+        """Score a model as it is now, by the loss of a batch in nats and the prices of passes."""
         begin = time.perf_counter()
         training = [m for m in forecaster.base.module.modules() if m.training]
         forecaster.base.module.eval()
