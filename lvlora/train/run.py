@@ -246,7 +246,7 @@ class Run:
         self.observer.step(record)
 
     def _validate(self, *, trained: bool = True) -> None:
-        """Score the model, keep the adapter if it is the best so far, and decide if the run ends."""
+        """Score the model, keep the adapter if it is the best, and decide if the run ends."""
         plan, progress = self.plan, self.progress
         assert plan.part is not None
         with self._in_flight("validation", plan.per_validation):
