@@ -368,8 +368,9 @@ class _Search:
             if not resumes:
                 folder.clear()
                 begun.enter_context(folder.begun(plan))
-            watcher = tracked(self.observer(), loaded, folder)
-            result = Run(loaded, folder, watcher, resume=resumes, limits=limits).train()
+            watcher = tracked(self.observer(), loaded, folder, self.narrator)
+            run = Run(loaded, folder, watcher, self.narrator, resume=resumes, limits=limits)
+            result = run.train()
         draw_run(folder.path)
         return result
 

@@ -25,8 +25,9 @@ from lvlora.answers import NOTHING, Price
 from lvlora.errors import DataError, LvloraError
 from lvlora.model.adapters.files import is_whole
 from lvlora.model.loading import read_safetensors
+from lvlora.narrator import Narrator
 from lvlora.train.loop import Loaded
-from lvlora.train.record import Observer, Spending, Validation
+from lvlora.train.record import Spending, Validation
 from lvlora.train.run_folder import RunFolder
 
 _TENSORS = "state.safetensors"
@@ -173,7 +174,7 @@ def save_run(loaded: Loaded, folder: RunFolder, progress: Progress) -> None:
     save(folder.state, progress.step, loaded.parameters, loaded.optimizers, facts)
 
 
-def restore_run(loaded: Loaded, folder: RunFolder, observer: Observer) -> Progress:
+def restore_run(loaded: Loaded, folder: RunFolder, narrator: Narrator) -> Progress:
     """Put the newest valid checkpoint into the run; return how far it is.
 
     Raises:
@@ -182,9 +183,9 @@ def restore_run(loaded: Loaded, folder: RunFolder, observer: Observer) -> Progre
     folder.remove_leftovers()
     state, warnings = latest(folder.state)
     for warning in warnings:
-        observer.note(f"Warning: {warning}")
+        narrator.warning(warning)
     if state is None:
-        observer.note(f"{folder.path}: no checkpoint yet; starting from step 0")
+        narrator.note(f"{folder.path}: no checkpoint yet; starting from step 0")
         folder.keep_metrics_until(-1)
         return Progress()
     try:
@@ -203,8 +204,8 @@ def restore_run(loaded: Loaded, folder: RunFolder, observer: Observer) -> Progre
     restore(state.tensors, state.folder, loaded.parameters, loaded.optimizers)
     if progress.best is not None and not is_whole(folder.adapter):
         # it stands beside the checkpoints, which cannot bring it back
-        observer.note(
-            f"Warning: {folder.adapter}: the best adapter, of step {progress.best_step}, is "
+        narrator.warning(
+            f"{folder.adapter}: the best adapter, of step {progress.best_step}, is "
             "damaged or gone; the best of the steps to come takes its place"
         )
         progress.best = progress.best_step = progress.validation = None

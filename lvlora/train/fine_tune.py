@@ -126,7 +126,8 @@ def run_training(
             run = Run(
                 loaded,
                 folder,
-                tracked(observer, loaded, folder),
+                tracked(observer, loaded, folder, narrator),
+                narrator,
                 resume=stopped is not None,
                 limits=Limits(limit, settings.budget, settings.convention),
                 ranks=ranks,

@@ -116,9 +116,6 @@ class Observer:
     def validated(self, record: ValidationRecord) -> None:
         """A validation was made."""
 
-    def note(self, message: str) -> None:
-        """Something a person should know."""
-
     def finished(self) -> None:
         """The run is over: done, stopped or failed."""
 

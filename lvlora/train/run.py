@@ -13,6 +13,7 @@ from lvlora.answers import NOTHING, Price
 from lvlora.errors import EXIT_STOPPED, BudgetError, NumericalError, RunStopped
 from lvlora.flops.ledger import Ledger, Limits, Wanted
 from lvlora.flops.rows import Row, Spender
+from lvlora.narrator import Narrator, Silent
 from lvlora.train import checkpoint
 from lvlora.train.checkpoint import Progress
 from lvlora.train.loop import Loaded, settings_hash
@@ -33,6 +34,8 @@ class Run:
     """A loaded run and its folder, which the caller holds until the run is over.
 
     Args:
+        observer: watches steps and validations.
+        narrator: told what a person should know; None tells nobody.
         resume: go on from the folder's newest valid checkpoint.
         limits: in the ledger, the run's own over all its processes; default: the settings'.
         ranks: the processes that make it together, of which this is the first.
@@ -49,6 +52,7 @@ class Run:
         loaded: Loaded,
         folder: RunFolder,
         observer: Observer,
+        narrator: Narrator | None = None,
         *,
         resume: bool = False,
         limits: Limits | None = None,
@@ -58,17 +62,20 @@ class Run:
         self.plan = loaded.plan
         self.folder = folder
         self.observer = observer
+        self.narrator = narrator or Silent()
         self.ranks = ranks
         settings = self.plan.settings
         self.limits = limits or Limits(settings.max_flops, settings.budget, settings.convention)
         # the limit of a study is not that of each trial
         self.limit = None if self.limits.study else self.limits.max_flops
-        self.progress = checkpoint.restore_run(loaded, folder, observer) if resume else Progress()
+        self.progress = Progress()
+        if resume:
+            self.progress = checkpoint.restore_run(loaded, folder, self.narrator)
         if resume and self._is_over:
-            observer.note(f"{folder.path}: the run is finished already.")
+            self.narrator.note(f"{folder.path}: the run is finished already.")
         elif self.progress.step:
             step, n_steps = self.progress.step, self.plan.n_steps
-            observer.note(f"Going on after step {step} of {n_steps}.")
+            self.narrator.note(f"Going on after step {step} of {n_steps}.")
         self._entries: dict[str, Row] = {}
         self._before = dict(self.progress.spending)
         self._charged: dict[str, Spending] = {}
@@ -86,7 +93,7 @@ class Run:
         save_every = plan.settings.save_every
         with (
             Ledger.for_runs(plan.settings.runs) as ledger,
-            StopRequest(self.observer.note) as stop,
+            StopRequest(self.narrator.note) as stop,
         ):
             with self.ranks.together():
                 last = self._reserve(ledger)

@@ -20,6 +20,7 @@ import torch
 
 from lvlora import __version__
 from lvlora.errors import SettingsError, reason
+from lvlora.narrator import Narrator
 from lvlora.train.loop import Loaded
 from lvlora.train.record import Observer, RunPlan, StepRecord, ValidationRecord
 from lvlora.train.run_folder import RunFolder
@@ -49,16 +50,19 @@ def check_installed(names: Iterable[str]) -> None:
                 )
 
 
-def tracked(inner: Observer, loaded: Loaded, folder: RunFolder) -> Observer:
-    """Return an observer that tells the settings' trackers, too."""
-    return _Tracked(inner, loaded, folder) if loaded.plan.settings.tracker else inner
+def tracked(inner: Observer, loaded: Loaded, folder: RunFolder, narrator: Narrator) -> Observer:
+    """Return an observer that tells the settings' trackers, too; the narrator hears of failures."""
+    trackers = loaded.plan.settings.tracker
+    return _Tracked(inner, loaded, folder, narrator) if trackers else inner
 
 
 class _Tracked(Observer):
     """An observer that tells trackers first and ``inner`` then."""
 
-    def __init__(self, inner: Observer, loaded: Loaded, folder: RunFolder) -> None:
-        self.inner, self.loaded, self.folder = inner, loaded, folder
+    def __init__(
+        self, inner: Observer, loaded: Loaded, folder: RunFolder, narrator: Narrator
+    ) -> None:
+        self.inner, self.loaded, self.folder, self.narrator = inner, loaded, folder, narrator
         self._trackers: dict[str, Any] = {}
         self._convention = loaded.plan.settings.convention
 
@@ -94,9 +98,6 @@ class _Tracked(Observer):
         self._log(record.step, values)
         self.inner.validated(record)
 
-    def note(self, message: str) -> None:
-        self.inner.note(message)
-
     def finished(self) -> None:
         self.inner.finished()
         for name, tracker in tuple(self._trackers.items()):
@@ -116,7 +117,7 @@ class _Tracked(Observer):
                 yield
         except (Exception, SystemExit) as error:  # some libraries exit where they should raise
             self._trackers.pop(name, None)
-            self.inner.note(
+            self.narrator.warning(
                 f"--tracker {name} failed and is left out from here on: {reason(error)} "
                 "(metrics.jsonl has every number)."
             )
@@ -161,7 +162,7 @@ class _Tracked(Observer):
         tracker.start()
         if name in ("tensorboard", "mlflow"):  # the others had it at their start
             tracker.store_init_configuration(dict(facts))
-        self.inner.note(f"--tracker {name}: {address}")
+        self.narrator.note(f"--tracker {name}: {address}")
         return tracker
 
 

@@ -16,6 +16,7 @@ from lvlora.data.dataset import Dataset, Series
 from lvlora.errors import BudgetError, DataError, NumericalError, RunStopped
 from lvlora.flops.ledger import Ledger, Limits
 from lvlora.model.loading import load
+from lvlora.narrator import Silent
 from lvlora.train import run_folder
 from lvlora.train.record import Observer
 from lvlora.train.run import Run
@@ -26,16 +27,13 @@ class Stopper(Observer):
     """Sends this process a signal, or an error, after a step."""
 
     def __init__(self, after, event=signal.SIGTERM):
-        self.after, self.event, self.notes = after, event, []
+        self.after, self.event = after, event
 
     def step(self, record):
         if record.step == self.after:
             if isinstance(self.event, BaseException):
                 raise self.event
             os.kill(os.getpid(), self.event)
-
-    def note(self, message):
-        self.notes.append(message)
 
 
 @pytest.fixture
@@ -54,10 +52,19 @@ def _train(model, runs, name="", data=None, observer=None, **changes):
     return folder.path, Run(loaded, folder, observer or Observer()).train()
 
 
-def _resume(model, runs, path, data=None, observer=None, limit=None, **changes):
+class Listener(Silent):
+    def __init__(self):
+        self.notes = []
+
+    def note(self, message):
+        self.notes.append(message)
+
+
+def _resume(model, runs, path, data=None, narrator=None, limit=None, **changes):
     loaded = tiny_runs.loaded(model, runs, data, **changes)
     limits = Limits(limit) if limit else None
-    return Run(loaded, RunFolder(path), observer or Observer(), resume=True, limits=limits).train()
+    folder = RunFolder(path)
+    return Run(loaded, folder, Observer(), narrator, resume=True, limits=limits).train()
 
 
 def _broken_off(model, runs, name, after, event=signal.SIGTERM, **changes):
@@ -136,11 +143,11 @@ def test_a_run_killed_long_after_its_checkpoint_repeats_the_steps_to_the_same_en
     # as good as a kill: nothing is saved
     changes = {"dropout": 0.1, "save_every": 4}
     folder, _ = _broken_off(model, runs, "killed", 5, ZeroDivisionError(), **changes)
-    watcher = Stopper(99)
+    listener = Listener()
     with (folder.path / "metrics.jsonl").open("a") as stream:
         stream.write('{"step": 6, "lo')
-    _resume(model, runs, folder.path, observer=watcher, dropout=0.1)
-    assert watcher.notes == ["Going on after step 4 of 6."]
+    _resume(model, runs, folder.path, narrator=listener, dropout=0.1)
+    assert listener.notes == ["Going on after step 4 of 6."]
     for which in ("adapter", "adapter-last"):
         assert tiny_runs.weights(whole, which) == tiny_runs.weights(folder.path, which)
     assert tiny_runs.steps_of(folder.path) == [1, 2, 3, 4, 5, 6]
@@ -152,9 +159,9 @@ def test_a_run_killed_long_after_its_checkpoint_repeats_the_steps_to_the_same_en
 def test_without_any_checkpoint_it_begins_again(model, runs):
     whole, _ = _train(model, runs, "whole")
     folder, _ = _broken_off(model, runs, "r", 4, ZeroDivisionError(), save_every=0)
-    watcher = Stopper(99)
-    _resume(model, runs, folder.path, observer=watcher)
-    assert "no checkpoint yet" in watcher.notes[0]
+    listener = Listener()
+    _resume(model, runs, folder.path, narrator=listener)
+    assert "no checkpoint yet" in listener.notes[0]
     assert tiny_runs.steps_of(folder.path) == [1, 2, 3, 4, 5, 6]
     assert tiny_runs.weights(whole) == tiny_runs.weights(folder.path)
 

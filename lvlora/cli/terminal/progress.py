@@ -157,10 +157,6 @@ class _ShownRun(Observer):
         loss = "–" if record.loss is None else f"{record.loss:.4f}"
         self._output.note(f"validation at step {record.step}: loss {loss}{mae}{best}")
 
-    def note(self, message: str) -> None:
-        """Pass a remark on."""
-        self._output.note(message)
-
     def finished(self) -> None:
         """Stop drawing."""
         if self._display is not None:

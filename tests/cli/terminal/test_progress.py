@@ -23,7 +23,6 @@ def _run(watcher, steps: int = 5) -> None:
         spent = step * 10**13
         watcher.step(StepRecord(step=step, loss=2.5, seconds=0.5, tokens=9, total_flops=spent))
     watcher.validated(ValidationRecord(step=steps, loss=2.25, mae=0.125, helps=True))
-    watcher.note("something")
     watcher.finished()
 
 
