@@ -24,37 +24,33 @@ _AT_A_TIME = 2**20
 
 
 @contextlib.contextmanager
-def replacing(path: Path, *, over: bool = True) -> Iterator[Path]:
-    """A temporary path beside ``path`` to write to; on success it takes the path's place.
+def replacing(path: Path, *, over: bool = True, name: str | None = None) -> Iterator[Path]:
+    """A path in a temporary folder beside ``path``; on success what is there takes its place.
 
     Args:
         over: a file that is there is replaced; otherwise not even one that appears meanwhile.
+        name: of the file to write; default: that of ``path``.
 
     Raises:
         LvloraError: the disk is full or the folder can't be written; ``path`` is as it was.
         DataError: ``path`` is there and was not to be replaced.
     """
-    temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(
+        with tempfile.TemporaryDirectory(
             dir=path.parent, prefix=f".{path.name[:50]}.", suffix=".part"
-        )
-        os.close(handle)
-        temporary = Path(name)
-        yield temporary
-        sync_file(temporary)
-        _be_as_open_as(path, temporary)
-        if over:
-            temporary.replace(path)
-        else:
-            _rename_to_new(temporary, path)
+        ) as folder:
+            part = Path(folder) / (name or path.name)
+            yield part
+            sync_file(part)
+            _be_as_open_as(path, part)
+            if over:
+                part.replace(path)
+            else:
+                _rename_to_new(part, path)
         sync_folder(path.parent)
     except Exception as error:
         raise not_written(path, error) from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
 
 
 def _be_as_open_as(old: Path, new: Path) -> None:
@@ -64,13 +60,18 @@ def _be_as_open_as(old: Path, new: Path) -> None:
     except FileNotFoundError:
         before = None
     if before is None or not stat.S_ISREG(before.st_mode):
-        umask = os.umask(0)
-        os.umask(umask)
-        new.chmod(0o666 & ~umask)  # mkstemp's 0600 would hide results from a shared folder
+        new.chmod(0o666 & ~umask())  # some libraries' 0600 would hide results from a shared folder
         return
     with contextlib.suppress(OSError, AttributeError):  # who is not root gives nothing away
         os.chown(new, before.st_uid, before.st_gid)
     new.chmod(stat.S_IMODE(before.st_mode) & 0o777)
+
+
+def umask() -> int:
+    """The permissions that new files of this process lack."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _rename_to_new(temporary: Path, path: Path) -> None:

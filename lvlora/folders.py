@@ -17,7 +17,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from lvlora import durable
 from lvlora.errors import DataError, LvloraError, SettingsError
@@ -26,8 +26,6 @@ MARK = ".lvlora.json"
 LEFTOVER = re.compile(r"\..*\.[a-z0-9_]{8}\.(part|old)", re.DOTALL)
 """Names of leftovers of a killed process: by `tempfile`, or by `take_place`."""
 LOCK = ".lock"
-
-_ALL = "**"
 
 _EXCHANGE = 2  # RENAME_EXCHANGE of renameat2(2)
 _HERE = -100  # AT_FDCWD
@@ -160,20 +158,26 @@ def kind_of(folder: Path) -> str | None:
 
 def is_entry(folder: Path, file: Path) -> bool:
     """Whether a file is of those that a folder of ours may hold, its lock included."""
-    place, entries = file.relative_to(folder).parts, _read_mark(folder)[1]
-    return (
-        place == (LOCK,)
-        or _is_in_a_whole(place, entries)
-        or any(_matches(place, p) for p in _parts(entries))
-    )
+    name = file.relative_to(folder).as_posix()
+    return name == LOCK or any(_is_named(name, entry) for entry in _read_mark(folder)[1])
 
 
 def stranger_in(folder: Path) -> str | None:
-    """A file or folder in a folder of ours that is not ours, or a link; None: there is none.
+    """A file in a folder of ours that is not ours, or a link; None: there is none.
 
     Where there is no mark, everything but leftovers of a killed process is a stranger.
     """
-    return next(_not_of(folder, _read_mark(folder)[1]), None)
+    entries = _read_mark(folder)[1]
+    for path in folder.rglob("*"):
+        name, is_link = path.relative_to(folder).as_posix(), path.is_symlink()
+        if path.is_dir() and not is_link:
+            continue
+        is_leftover = any(part == LOCK or LEFTOVER.fullmatch(part) for part in name.split("/"))
+        # links may lie in a folder that is ours with all that is in it
+        possible = [entry for entry in entries if not is_link or entry.endswith("/**")]
+        if not is_leftover and not any(_is_named(name, entry) for entry in possible):
+            return name
+    return None
 
 
 def is_complete(folder: Path) -> bool:
@@ -197,33 +201,12 @@ def _read_mark(folder: Path) -> tuple[str | None, list[str]]:
     return kind, [e for e in entries if isinstance(e, str)]
 
 
-def _not_of(folder: Path, entries: Sequence[str]) -> Iterator[str]:
-    for path in folder.rglob("*"):
-        place = path.relative_to(folder).parts
-        if any(map(_is_leftover, place)) or _is_in_a_whole(place, entries):
-            continue
-        n = len(place)
-        ours = [p[:n] for p in _parts(entries) if len(p) > n] if path.is_dir() else _parts(entries)
-        if path.is_symlink() or not any(_matches(place, p) for p in ours):
-            yield "/".join(place)
-
-
-def _is_in_a_whole(place: tuple[str, ...], entries: Sequence[str]) -> bool:
-    """Whether it is, or is in, a folder all of whose content belongs to the entries."""
-    wholes = [p[:-1] for p in _parts(entries) if p[-1] == _ALL]
-    return any(_matches(place[: len(folder_parts)], folder_parts) for folder_parts in wholes)
-
-
-def _parts(entries: Sequence[str]) -> list[tuple[str, ...]]:
-    return [PurePath(entry).parts for entry in entries]
-
-
-def _is_leftover(name: str) -> bool:
-    return name == LOCK or LEFTOVER.fullmatch(name) is not None
-
-
-def _matches(place: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
-    return len(place) == len(pattern) and all(map(fnmatchcase, place, pattern))
+def _is_named(name: str, entry: str) -> bool:
+    """Whether an entry of a mark stands for a file; only ``/**`` leads into deeper folders."""
+    parts, patterns = name.split("/"), entry.split("/")
+    if patterns[-1] == "**":
+        parts, patterns = parts[: len(patterns) - 1], patterns[:-1]
+    return len(parts) == len(patterns) and all(map(fnmatchcase, parts, patterns))
 
 
 @contextlib.contextmanager
@@ -240,8 +223,7 @@ def replacing(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
         yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
+        umask = durable.umask()
         temporary.chmod(0o777 & ~umask)  # mkdtemp's 0700 would hide it from a shared folder
         for file in temporary.rglob("*"):
             if file.is_file():

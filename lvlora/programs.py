@@ -50,7 +50,7 @@ def read(file: str | Path, **options: Any) -> Dataset:
     """Read the trajectories of a CSV, HDF5 or Parquet file; its ``notes`` say what was changed.
 
     Args:
-        options: format, id_column, time_column, date_format, columns.
+        options: id_column, time_column, date_format, columns.
 
     Raises:
         DataError: the file cannot be used; the message names row and column.
@@ -64,7 +64,8 @@ def write(dataset: Dataset, file: str | Path, *, overwrite: bool = False) -> Non
     """Write trajectories as .csv (a long table), .h5 or .parquet.
 
     Raises:
-        DataError: the file exists, or its suffix names no format.
+        SettingsError: the file exists.
+        DataError: its suffix names no format.
     """
     from lvlora.data.files.writers import write_dataset
 

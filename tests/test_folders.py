@@ -71,12 +71,12 @@ ENTRIES = ("a.txt", "adapter*/*.json", "board/**")
         (("a.txt", "adapter/x.json", "adapter-last/y.json"), None),
         (("board/deep/z", ".b.12ab_cd9.part/half", ".lock", "adapter/.c.0123abcd.old"), None),
         ((".vimrc.old",), ".vimrc.old"),
-        (("adapter/.mine.part/notes",), "adapter/.mine.part"),
+        (("adapter/.mine.part/notes",), "adapter/.mine.part/notes"),
         (("b.txt",), "b.txt"),
         (("adapter/x.txt",), "adapter/x.txt"),
-        (("adapter/deep/x.json",), "adapter/deep"),
-        (("other/x.json",), "other"),
-        (("a.txt/x",), "a.txt"),
+        (("adapter/deep/x.json",), "adapter/deep/x.json"),
+        (("other/x.json",), "other/x.json"),
+        (("a.txt/x",), "a.txt/x"),
     ],
 )
 def test_what_is_not_ours_is_found(tmp_path, made, found):

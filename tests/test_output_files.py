@@ -10,7 +10,6 @@ import pytest
 from lvlora import folders, output_files
 from lvlora.errors import DataError, LvloraError, SettingsError
 
-TABLE = output_files.table("a table of ours", "a,b,")
 OURS = "a,b,c\n1,2,3\n"
 
 
@@ -60,10 +59,8 @@ SAFETENSORS = (64).to_bytes(8, "little") + b'{"w":{}}'
 @pytest.mark.parametrize(
     ("content", "said", "with_overwrite"),
     [
-        (b"", None, None),
-        (OURS.encode(), None, None),
-        (b"time,prey\n0,1\n", "is there and is not a table of ours", None),
-        (b"\\documentclass{thesis}", "is there and is not a table of ours", None),
+        (b"", "already there", None),
+        (b"\\documentclass{thesis}", "already there", None),
         (SQLITE, "is a database, and is not replaced", "is a database"),
         (LOG, "is a database, and is not replaced", "is a database"),
         (b"GGUF\3\0\0\0", "is a model, and is not replaced", "is a model"),
@@ -75,10 +72,10 @@ def test_what_may_be_replaced(content, said, with_overwrite):
     path.write_bytes(content)
     for overwrite, expected in ((False, said), (True, with_overwrite)):
         if expected is None:
-            output_files.check("-o", path, TABLE, overwrite=overwrite)
+            output_files.check("-o", path, overwrite=overwrite)
         else:
             with pytest.raises(SettingsError, match=expected):
-                output_files.check("-o", path, TABLE, overwrite=overwrite)
+                output_files.check("-o", path, overwrite=overwrite)
     assert path.read_bytes() == content
 
 
@@ -91,12 +88,12 @@ def test_what_the_command_needs_is_never_replaced():
     spared = {"the input": Path("in.csv"), "the model": Path("model"), "ledger": Path("l.sqlite")}
     for name in ("in.csv", "link.csv", "hard.csv", "model/../in.csv"):
         with pytest.raises(SettingsError, match="is the input"):
-            output_files.check("-o", Path(name), TABLE, overwrite=True, spared=spared)
+            output_files.check("-o", Path(name), overwrite=True, spared=spared)
     with pytest.raises(SettingsError, match="is the model"):
-        output_files.check("-o", Path("model/x.csv"), TABLE, overwrite=True, spared=spared)
+        output_files.check("-o", Path("model/x.csv"), overwrite=True, spared=spared)
     with pytest.raises(SettingsError, match="is ledger"):
-        output_files.check("-o", Path("l.sqlite"), TABLE, overwrite=True, spared=spared)
-    output_files.check("-o", Path("model/new.csv"), TABLE, spared=spared)
+        output_files.check("-o", Path("l.sqlite"), overwrite=True, spared=spared)
+    output_files.check("-o", Path("model/new.csv"), spared=spared)
 
 
 def test_a_part_of_a_run_is_never_replaced():
@@ -105,8 +102,8 @@ def test_a_part_of_a_run_is_never_replaced():
     Path("run/adapter/x.json").write_text("{}")
     Path("run/mine.csv").write_text(OURS)
     with pytest.raises(SettingsError, match="is a part of the run"):
-        output_files.check("-o", Path("run/adapter/x.json"), TABLE, overwrite=True)
-    output_files.check("-o", Path("run/mine.csv"), TABLE)
+        output_files.check("-o", Path("run/adapter/x.json"), overwrite=True)
+    output_files.check("-o", Path("run/mine.csv"), overwrite=True)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +127,7 @@ def test_what_cannot_be_written_to(name, said):
     with socket.socket(socket.AF_UNIX) as one:
         one.bind("socket")
         with pytest.raises(SettingsError, match=said) as caught:
-            output_files.check("-o", Path(name), TABLE)
+            output_files.check("-o", Path(name))
     assert caught.value.hint
 
 
@@ -138,7 +135,7 @@ def test_a_full_device_is_said(tmp_path):
     if not Path("/dev/full").is_char_device():
         pytest.skip("no /dev/full here")
     Path("full.csv").symlink_to("/dev/full")
-    output_files.check("-o", Path("full.csv"), TABLE)
+    output_files.check("-o", Path("full.csv"))
     with pytest.raises(LvloraError, match=re.escape("full.csv: cannot be written")):
         output_files.write_text(Path("full.csv"), "x" * 100_000)
     assert Path("full.csv").is_symlink()

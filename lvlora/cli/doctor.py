@@ -18,7 +18,7 @@ from lvlora.answers import Answer, Shape
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.root import app
-from lvlora.errors import EXIT_FAILURE, LvloraError
+from lvlora.errors import EXIT_FAILURE
 from lvlora.report.document import Document, Points, Section, Table
 from lvlora.settings.base import Settings, option
 
@@ -179,34 +179,15 @@ def _disk(runs: Path) -> _Finding:
     return "ok", state, ""
 
 
-def _ledger(runs: Path) -> _Finding:
-    from lvlora.flops.ledger import FILE_NAME, Ledger
-
-    if not (runs / FILE_NAME).exists():
-        return "ok", f"none in {runs} yet; nothing was spent there", ""
-    try:
-        with Ledger.for_runs(runs, create=False) as ledger:
-            table = ledger.table()
-    except LvloraError as error:
-        return "problem", error.message, error.hint
-    spent = numbers.flops(getattr(table.total, table.convention))
-    of_budget = f" of {numbers.flops(table.budget)}" if table.budget else ""
-    return "ok", f"{spent} FLOPs{of_budget}, {table.convention}", ""
-
-
 def _models(runs: Path) -> _Finding:
     from huggingface_hub import constants
 
-    from lvlora.model import gguf
     from lvlora.model.catalogue import BUNDLED, DEFAULT_HUB_MODEL, SHORT_NAMES, cached_snapshot
 
     if not (BUNDLED / "config.json").is_file() or not list(BUNDLED.glob("*.safetensors")):
         return "problem", "the bundled model is not there", _REINSTALL
     cached = [name for name, hub_id in SHORT_NAMES.items() if cached_snapshot(hub_id)]
     state = f"{', '.join(['bundled', *cached])} (in {constants.HF_HUB_CACHE})"
-    converted = list(gguf.root().glob("*/config.json"))
-    if converted:
-        state += f"; {len(converted)} made of .gguf files (in {gguf.root()})"
     if cached_snapshot(DEFAULT_HUB_MODEL) or constants.HF_HUB_OFFLINE:
         return "ok", state, ""
     return "ok", state, "--model qwen2.5-0.5b downloads Qwen2.5-0.5B-Instruct (about 1 GB) once."
@@ -219,6 +200,5 @@ _LOOKS: dict[str, Callable[[Path], _Finding]] = {
     "GPU": _gpu,
     "memory": _memory,
     "disk": _disk,
-    "ledger": _ledger,
     "models": _models,
 }

@@ -44,7 +44,7 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
     """
     from lvlora.data.known import read_data
     from lvlora.forecast import verb
-    from lvlora.forecast.dataset_forecast import file_kinds
+    from lvlora.forecast.dataset_forecast import named_files
     from lvlora.forecast.document import forecasts_document
     from lvlora.forecast.estimate import price_document
     from lvlora.forecast.panel import is_panel
@@ -53,7 +53,7 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
     if is_panel(settings):
         _forecast_panel(settings, context)
         return
-    check_results(settings, context, file_kinds(settings))
+    check_results(settings, context, named_files(settings))
 
     def read() -> Dataset:
         return read_data(settings, output)

@@ -36,7 +36,10 @@ class ReportSettings(Settings):
         min_length=1,
     )
     open: bool = option(
-        False, "Open the page in the browser.", "Output", affects="output", flag="--open"
+        False,
+        "Open the page in the browser.",
+        "Output",
+        affects="output",
     )
     runs: Path = option(Path("runs"), "Folder of the runs.", "Output", affects="project")
 

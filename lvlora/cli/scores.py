@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lvlora.cli.program.advice import next_command
 from lvlora.cli.program.context import CommandContext
-from lvlora.cli.program.results import SCORES, check_results
+from lvlora.cli.program.results import check_results
 from lvlora.evaluation.settings import EvaluateSettings
 from lvlora.output_files import STANDARD_OUTPUT
 from lvlora.report.document import Document
@@ -38,7 +38,7 @@ def run(settings: EvaluateSettings, context: CommandContext) -> None:
     if settings.export_task is not None:
         _export_task(settings, settings.export_task, read, context)
         return
-    check_results(settings, context, [("--output", settings.output, SCORES)])
+    check_results(settings, context, {"--output": settings.output})
     if context.dry_run:
         answer = price(settings, read, output, began=context.began)
         output.report(answer, lambda: price_document(answer))

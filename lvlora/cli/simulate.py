@@ -37,13 +37,12 @@ def simulate(settings: SimulateSettings, context: CommandContext) -> None:
 
     from lvlora.data import simulate as simulation
     from lvlora.data.files.csv import write_csv
-    from lvlora.data.files.writers import check_path
+    from lvlora.data.files.writers import format_of
 
     output, file = context.output, settings.output
+    output_files.check("FILE", file, overwrite=settings.overwrite, dash=True, json=context.json)
     if file != STANDARD_OUTPUT:
-        check_path(file, settings.overwrite)
-    if file == STANDARD_OUTPUT or file.exists():
-        output_files.check("FILE", file, output_files.ANYTHING, dash=True, json=context.json)
+        format_of(file)
     if file == STANDARD_OUTPUT:
         text = io.BytesIO()
         with output.counted("Simulating", settings.n_series) as advance:

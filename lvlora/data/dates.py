@@ -320,41 +320,36 @@ def read_dates(
     """
     import pandas
 
-    kind = column.dtype
-    if isinstance(kind, pandas.PeriodDtype):
-        clock, letter = _microseconds(column.dt.to_timestamp()), kind.freq.rule_code[0]
-        style = as_needed(clock)
-        return clock, replace(style, precision=letter) if letter in "QM" else style
-    if isinstance(kind, pandas.DatetimeTZDtype):
-        clock = _microseconds(column.dt.tz_localize(None))
-        utc = _microseconds(column.dt.tz_convert("UTC").dt.tz_localize(None))
-        return _on_one_clock(clock, as_needed(clock), (clock - utc) // MICROSECONDS["minute"])
-    if kind.kind == "M":
-        clock = _microseconds(column)
-        return clock, as_needed(clock)
+    period: Any = ""
+    if isinstance(column.dtype, pandas.PeriodDtype):
+        period, column = column.dtype.freq.rule_code[0], column.dt.to_timestamp()
     if date_format is None and not has_dates(column):
         return None
+    are_texts = isinstance(column.iloc[0], str)
     texts = column.map(lambda item: item.isoformat() if hasattr(item, "isoformat") else str(item))
     codes, distinct = pandas.factorize(texts.str.strip())
     _, first = np.unique(codes, return_index=True)
     dates: list[datetime] = []
     precisions: list[Precision] = []
     for text, at in zip(distinct, first.tolist(), strict=True):
-        date, precision = _date(text, place(at), date_format)
+        written_so = None if hasattr(column.iloc[at], "isoformat") else date_format
+        date, precision = _date(text, place(at), written_so)
         dates.append(date)
         precisions.append(precision)
         if (dates[0].tzinfo is None) != (date.tzinfo is None):
-            has = "has no time zone, as those before have"
-            if date.tzinfo is not None:
-                has = "has a time zone, those before it have none"
-            raise DataError(f"{place(at)}: '{text}' {has}", "Write all dates in one way.")
+            raise DataError(
+                f"{place(at)}: '{text}' and a date before it are not both with a time zone",
+                "Write all dates in one way.",
+            )
     naive = ((d.replace(tzinfo=None) - _EPOCH) // timedelta(microseconds=1) for d in dates)
     clock = np.array(list(naive), dtype=np.int64)[codes]
     style = as_needed(clock)
-    if isinstance(column.iloc[0], str) and date_format is None:
+    if are_texts and date_format is None:
         # as they are written, not as finely as they need
         mark: Literal["T", " "] = " " if distinct[0][10:11] == " " else "T"
         style = Calendar("microsecond", 1, max(precisions, key=_FINENESS.index), mark)
+    elif period in ("Q", "M"):
+        style = replace(style, precision=period)
     if dates[0].tzinfo is None:
         return clock, style
     minutes = [(d.utcoffset() or timedelta()) // timedelta(minutes=1) for d in dates]
@@ -364,25 +359,21 @@ def read_dates(
 def _date(text: str, place: str, date_format: str | None) -> tuple[datetime, Precision]:
     """One date and how fine it is; DataError where it is none."""
     shown = text if len(text) <= 30 else text[:29] + "…"
-    try:
-        if date_format is not None:
+    if date_format is not None:
+        try:
             return datetime.strptime(text, date_format), "us"
-        date = _parsed(text)
-    except ValueError as error:
-        if date_format is not None:
+        except ValueError:
             raise DataError(
                 f"{place}: '{shown}' is not written as --date-format {date_format} says",
                 "For example %d.%m.%Y for 31.12.2020, %m/%d/%Y for 12/31/2020, %b %Y for Dec 2020.",
             ) from None
+    try:
+        date = _parsed(text)
+    except ValueError as error:
         raise DataError(f"{place}: '{shown}' is no date ({error})", ISO_HINT) from None
     if date is None:
         raise DataError(f"{place}: '{shown}' is not an ISO date", ISO_HINT)
     return date
-
-
-def _microseconds(column: pandas.Series) -> IntArray:
-    dates: DateArray = column.to_numpy().astype("datetime64[us]")
-    return dates.astype(np.int64)
 
 
 def _on_one_clock(clock: IntArray, style: Calendar, offsets: IntArray) -> tuple[IntArray, Calendar]:

@@ -5,25 +5,21 @@ A frame is anything with named columns (pandas, polars, pyarrow, a dictionary).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lvlora.data.dataset import Dataset, FloatArray, Series
+from lvlora.data.dataset import Dataset, Series
 from lvlora.data.dates import has_dates
-from lvlora.data.files.columns import check_name, read_numbers, read_times
-from lvlora.data.files.tables import ID_NAMES, SHORT_OF_ROWS, TIME_NAMES, read_table
-from lvlora.data.time_steps import with_steps
+from lvlora.data.files.tables import ID_NAMES, TIME_NAMES, Table, read_table
 from lvlora.errors import DataError, reason
 from lvlora.settings.shared import InputSettings
 
 if TYPE_CHECKING:
     import pandas
-
-_NUMBERS = "Give an array of numbers, with NaN for what is missing."
 
 
 def from_arrays(
@@ -54,42 +50,37 @@ def from_arrays(
     try:
         array = np.asarray(values)
     except ValueError:
-        raise DataError(f"{source}: the values have rows of different lengths", _NUMBERS) from None
-    flat = pandas.Series(array.reshape(-1), range(1, array.size + 1), name="values")
-    cube: FloatArray = np.array(read_numbers(flat, source, _NUMBERS)).reshape(array.shape)
-    if cube.ndim not in (1, 2, 3):
         raise DataError(
-            f"{source}: the values have the shape {cube.shape}",
+            f"{source}: the values have rows of different lengths",
+            "Give an array of numbers, with NaN for what is missing.",
+        ) from None
+    if array.ndim not in (1, 2, 3) or 0 in array.shape:
+        raise DataError(
+            f"{source}: the values have the shape {array.shape}",
             "Give (steps,), (steps, variables) or (series, steps, variables).",
         )
-    cube = {1: cube[None, ..., None], 2: cube[None], 3: cube}[cube.ndim]
-    n, steps, width = cube.shape
-    if n < 1 or steps < 2 or width < 1:
-        raise DataError(f"{source}: {n} series of {steps} steps, {width} variables", SHORT_OF_ROWS)
-    moments, calendar = np.arange(steps, dtype=np.float64), None
-    if time is not None:
-        column = pandas.Series(_array(time), name="time")
-        column = column.set_axis(range(1, len(column) + 1))
-        moments, calendar = read_times(column, np.zeros(len(column), dtype=np.int64), source)
-    if moments.shape != (steps,) or np.isnan(moments).any() or (np.diff(moments) <= 0).any():
-        raise DataError(
-            f"{source}: the times should be {steps} increasing numbers",
-            "Sort them, and give each series of other times a row for each time (from_frame).",
-        )
+    if array.ndim == 1:
+        array = array[:, None]
+    array = array.reshape(-1, *array.shape[-2:])
+    n, steps, width = array.shape
     names = [f"x{i + 1}" for i in range(width)] if variables is None else list(variables)
     labels = [str(i) for i in range(n)] if ids is None else list(ids)
-    for different, count, what in ((names, width, "variables"), (labels, n, "ids")):
-        if len(different) != count or len(set(different)) != count:
+    moments = np.arange(steps) if time is None else _array(time)
+    for what, wanted, size in (
+        ("variables", names, width),
+        ("ids", labels, n),
+        ("times", moments, steps),
+    ):
+        if len(wanted) != size or len(set(wanted)) != size:
             raise DataError(
-                f"{source}: {what} should be {count} different names, got {different}",
-                "Give each its own name.",
+                f"{source}: {what} should be {size} different ones, got {list(wanted)[:20]}",
+                "Give each series of other times a row for each time (from_frame).",
             )
-        for name in different:
-            check_name(name, f"one of the {what}", source)
-    series = tuple(
-        Series(label, moments, part, calendar) for label, part in zip(labels, cube, strict=True)
-    )
-    return with_steps(Dataset(series, tuple(names), source), insert=False)
+    frame = pandas.DataFrame(array.reshape(n * steps, width), columns=names)
+    frame.insert(0, "time", np.tile(moments, n), allow_duplicates=True)
+    frame.insert(0, "id", np.repeat(np.array(labels, dtype=object), steps), allow_duplicates=True)
+    settings = InputSettings(id_column="id", time_column="time", columns=tuple(names))
+    return read_table(_table(frame, source), settings, insert=False)
 
 
 def from_frame(
@@ -135,42 +126,26 @@ def _read_frame(frame: Any, settings: InputSettings, source: str) -> Dataset:
     if hasattr(frame, "to_frame") and not hasattr(frame, "columns"):  # one column
         frame = frame.to_frame("y" if frame.name in (None, "") else frame.name)
     if isinstance(frame, pandas.DataFrame):
-        indexed, dates = _index(frame, {settings.id_column, settings.time_column})
+        frame, dates = _with_index(frame, {settings.id_column, settings.time_column})
         settings = settings.model_copy(update={"time_column": settings.time_column or dates})
-        table = pandas.concat([indexed, frame], axis=1) if len(indexed.columns) else frame
-    else:
-        names = getattr(frame, "column_names", None)  # pyarrow; its columns are something else
-        if names is None:
-            names = frame.columns if hasattr(frame, "columns") else frame
-        try:
-            table = pandas.DataFrame({str(name).strip(): _array(frame[name]) for name in names})
-        except ValueError as error:
-            raise DataError(
-                f"{source}: the columns have different lengths ({reason(error)})",
-                "Fill what is missing with NaN.",
-            ) from None
-    return read_table(_FrameTable(table, source), settings)
+        return read_table(_table(frame, source), settings)
+    # the columns of pyarrow are something else than names
+    names = getattr(frame, "column_names", None) or getattr(frame, "columns", frame)
+    try:
+        table = pandas.DataFrame({str(name): _array(frame[name]) for name in names})
+    except ValueError as error:
+        raise DataError(
+            f"{source}: the columns have different lengths ({reason(error)})",
+            "Fill what is missing with NaN.",
+        ) from None
+    return read_table(_table(table, source), settings)
 
 
-@dataclass(frozen=True)
-class _FrameTable:
-    """A data frame; its rows are counted from 1."""
-
-    frame: pandas.DataFrame
-    where: str
-
-    @property
-    def header(self) -> list[str]:
-        return [str(name).strip() for name in self.frame.columns]
-
-    def columns(
-        self, numbers: Collection[int], texts: Collection[int], times: Collection[int] = ()
-    ) -> dict[int, pandas.Series]:
-        rows, header = range(1, len(self.frame) + 1), self.header
-        return {
-            i: self.frame.iloc[:, i].set_axis(rows).rename(header[i])
-            for i in (*numbers, *texts, *times)
-        }
+def _table(frame: pandas.DataFrame, where: str) -> Table:
+    """A data frame as a table; its rows are counted from 1."""
+    header = [str(name).strip() for name in frame.columns]
+    numbered = frame.set_axis(range(1, len(frame) + 1)).set_axis(header, axis=1)
+    return Table(header, where, lambda *names: numbered[list(chain(*names))])
 
 
 def to_dataset(data: Any, settings: InputSettings | None = None, argument: str = "data") -> Dataset:
@@ -209,22 +184,26 @@ def to_dataset(data: Any, settings: InputSettings | None = None, argument: str =
     return _read_frame(data, settings or InputSettings(), argument)
 
 
-def _index(frame: pandas.DataFrame, chosen: set[str | None]) -> tuple[pandas.DataFrame, str | None]:
-    """Levels of an index that say when or whose a row is; the name of the first that is dates."""
-    import pandas
+def _with_index(
+    frame: pandas.DataFrame, chosen: set[str | None]
+) -> tuple[pandas.DataFrame, str | None]:
+    """A frame with the levels of its index that say when or whose a row is as columns.
 
-    columns = {str(name).strip() for name in frame.columns}
-    levels: dict[str, pandas.Series] = {}
-    dates = None
+    Returns:
+        the frame, and the name of the first level that is dates.
+    """
+    frame, dates = frame.copy(deep=False), None
     for position, name in enumerate(frame.index.names):
-        level = pandas.Series(frame.index.get_level_values(position), index=frame.index)
+        level = frame.index.get_level_values(position).to_series(index=frame.index)
         title = "time" if name is None else str(name).strip()
-        known = title in chosen or title.lower() in (*TIME_NAMES, *ID_NAMES)
         is_date = has_dates(level)
-        if title not in columns and (is_date or (name is not None and known)):
-            levels[title] = level
-            dates = title if is_date and dates is None else dates
-    return pandas.DataFrame(levels, index=frame.index), dates
+        is_named = name is not None and (
+            title in chosen or title.lower() in (*TIME_NAMES, *ID_NAMES)
+        )
+        if title not in frame and (is_date or is_named):
+            frame.insert(0, title, level)
+            dates = dates or (title if is_date else None)
+    return frame, dates
 
 
 def _array(column: Any) -> np.ndarray[Any, Any]:

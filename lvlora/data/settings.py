@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from lvlora.settings.base import Seed, Settings, option
-from lvlora.settings.shared import SplitSettings
+from lvlora.settings.base import Seed, option
+from lvlora.settings.shared import OutputSettings, SplitSettings
 
 System = Literal["rosenzweig-macarthur", "lotka-volterra", "self-limited"]
 
 
-class SimulateSettings(Settings):
+class SimulateSettings(OutputSettings):
     """`lvlora simulate`: write a data set of predator-prey trajectories."""
 
     output: Path = option(
@@ -56,9 +56,6 @@ class SimulateSettings(Settings):
     )
     seed: Seed = option(
         0, "Seed; the same seed gives the same file.", "Simulation", affects="result"
-    )
-    overwrite: bool = option(
-        False, "Replace an existing file.", "Output", affects="output", flag="--overwrite"
     )
 
 

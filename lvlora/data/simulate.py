@@ -15,7 +15,7 @@ import numpy as np
 
 from lvlora.data.answers import Simulate
 from lvlora.data.dataset import Dataset, FloatArray, Series
-from lvlora.data.files.columns import MAX_VALUES
+from lvlora.data.files.tables import MAX_VALUES
 from lvlora.data.files.writers import write_dataset
 from lvlora.data.settings import SimulateSettings
 from lvlora.errors import NumericalError, SettingsError
@@ -27,6 +27,13 @@ INITIAL_RANGE = (0.8, 1.2)
 
 LogGrowth = Callable[[float, float, Mapping[str, float]], tuple[float, float]]
 Ranges = Mapping[str, tuple[float, float]]
+
+
+def _log_growth(x: float, y: float, p: Mapping[str, float]) -> tuple[float, float]:
+    """Rosenzweig and MacArthur's; without K the prey has no limit, without h nobody is sated."""
+    eaten = p["beta"] / (1.0 + p.get("h", 0.0) * x)
+    prey = p["alpha"] * (1.0 - x / p.get("K", math.inf)) - eaten * y
+    return prey, p["conversion"] * eaten * x - p["gamma"]
 
 
 @dataclass(frozen=True)
@@ -48,25 +55,6 @@ class System:
     ranges: Ranges
 
 
-def _rosenzweig_macarthur(x: float, y: float, p: Mapping[str, float]) -> tuple[float, float]:
-    eaten = p["beta"] / (1.0 + p["h"] * x)
-    return (
-        p["alpha"] * (1.0 - x / p["K"]) - eaten * y,
-        p["conversion"] * eaten * x - p["gamma"],
-    )
-
-
-def _lotka_volterra(x: float, y: float, p: Mapping[str, float]) -> tuple[float, float]:
-    return p["alpha"] - p["beta"] * y, p["conversion"] * p["beta"] * x - p["gamma"]
-
-
-def _self_limited(x: float, y: float, p: Mapping[str, float]) -> tuple[float, float]:
-    return (
-        p["alpha"] * (1.0 - x / p["K"]) - p["beta"] * y,
-        p["conversion"] * p["beta"] * x - p["gamma"],
-    )
-
-
 _CLASSIC: dict[str, tuple[float, float]] = {
     "alpha": (0.10, 0.30),
     "beta": (0.20, 0.50),
@@ -75,26 +63,19 @@ _CLASSIC: dict[str, tuple[float, float]] = {
 }
 
 SYSTEMS: Mapping[str, System] = {
-    system.name: system
-    for system in (
-        System(
+    name: System(name, equations, _log_growth, {**_CLASSIC, **more})
+    for name, equations, more in (
+        (
             "rosenzweig-macarthur",
             "x' = x (alpha - beta y / (1 + h x) - alpha x / K), "
             "y' = y (delta x / (1 + h x) - gamma)",
-            _rosenzweig_macarthur,
-            {**_CLASSIC, "K": (5.0, 15.0), "h": (0.05, 0.20)},
+            {"K": (5.0, 15.0), "h": (0.05, 0.20)},
         ),
-        System(
-            "lotka-volterra",
-            "x' = x (alpha - beta y), y' = y (delta x - gamma)",
-            _lotka_volterra,
-            _CLASSIC,
-        ),
-        System(
+        ("lotka-volterra", "x' = x (alpha - beta y), y' = y (delta x - gamma)", {}),
+        (
             "self-limited",
             "x' = x (alpha - beta y - alpha x / K), y' = y (delta x - gamma)",
-            _self_limited,
-            {**_CLASSIC, "K": (5.0, 15.0)},
+            {"K": (5.0, 15.0)},
         ),
     )
 }

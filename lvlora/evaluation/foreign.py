@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,10 +17,10 @@ import numpy as np
 from lvlora import folders
 from lvlora.data.dataset import Dataset, FloatArray
 from lvlora.data.dates import written
-from lvlora.data.files.columns import MAX_VALUES, place, read_numbers, shortened
-from lvlora.data.files.csv import TextTable, armed, write_csv
-from lvlora.data.files.parquet import ParquetTable, open_table
+from lvlora.data.files.csv import armed, open_csv, write_csv
+from lvlora.data.files.parquet import open_parquet
 from lvlora.data.files.readers import open_file
+from lvlora.data.files.tables import MAX_VALUES, place, read_numbers, shortened
 from lvlora.errors import DataError
 from lvlora.evaluation.answers import ExportedTask
 from lvlora.evaluation.job import Job
@@ -253,28 +252,19 @@ def quantile_function(levels: FloatArray, quantiles: FloatArray) -> FloatArray:
 
 def _read_table(path: Path, where: str) -> pandas.DataFrame:
     """Read the table, indexed by the numbers of its rows."""
-    import pandas
 
     with open_file(path) as stream:
-        opened: AbstractContextManager[TextTable | ParquetTable]
-        if path.suffix.lower() in (".parquet", ".pq"):
-            opened = open_table(stream, where)
-        else:
-            opened = nullcontext(TextTable.open(stream, where))
-        with opened as table:
-            header, names = table.header, set(table.header)
-            if (
-                len(names) < len(header)
-                or not {"series", "step", "variable", "value"} <= names <= {*_NUMBERS, *_TEXTS}
-                or {"quantile", "sample"} <= names
-            ):
-                raise DataError(f"{where}: its columns are {', '.join(header)[:200]}", _HINT)
-            numbers, texts = (
-                [i for i, name in enumerate(header) if name in kind] for kind in (_NUMBERS, _TEXTS)
-            )
-            frame = pandas.DataFrame(
-                {header[i]: column for i, column in table.columns(numbers, texts).items()}
-            )
+        is_parquet = path.suffix.lower() in (".parquet", ".pq")
+        table = open_parquet(stream, where) if is_parquet else open_csv(stream, where)
+        header, names = table.header, set(table.header)
+        if (
+            len(names) < len(header)
+            or not {"series", "step", "variable", "value"} <= names <= {*_NUMBERS, *_TEXTS}
+            or {"quantile", "sample"} <= names
+        ):
+            raise DataError(f"{where}: its columns are {', '.join(header)[:200]}", _HINT)
+        numbers, texts = ([name for name in header if name in kind] for kind in (_NUMBERS, _TEXTS))
+        frame = table.read(numbers, texts, [])
     for name in ("series", "variable"):  # as the task's histories.csv has them, if not as here
         frame[name] = frame[name].map(lambda cell: armed(str(cell).strip())).astype(object)
     return frame

@@ -13,6 +13,7 @@ from lvlora.settings.shared import (
     AdapterSettings,
     KnownSettings,
     ModelSettings,
+    OutputSettings,
     SplitSettings,
 )
 
@@ -21,7 +22,7 @@ PROTOCOLS: dict[Literal["A", "B"], tuple[int, int]] = {"A": (50, 50), "B": (80, 
 
 
 class EvaluateSettings(
-    SplitSettings, KnownSettings, ModelSettings, SamplingSettings, PanelSettings
+    SplitSettings, KnownSettings, ModelSettings, SamplingSettings, PanelSettings, OutputSettings
 ):
     """`lvlora evaluate`: adapters, their base model and rivals on one part of a data set."""
 
@@ -117,13 +118,16 @@ class EvaluateSettings(
     )
     with_model: bool = option(
         True,
-        "Leave the language model out.",
+        "Score the language model, too.",
         "Model",
         affects="result",
         flag="--model-too/--no-model",
     )
     rivals: bool = option(
-        True, "Leave the rivals out.", "Forecast", affects="result", flag="--rivals/--no-rivals"
+        True,
+        "Score the rivals, too.",
+        "Forecast",
+        affects="result",
     )
     ensemble: bool = option(
         False,
@@ -131,7 +135,6 @@ class EvaluateSettings(
         "of each history's last steps.",
         "Forecast",
         affects="result",
-        flag="--ensemble",
     )
     workers: int | None = option(
         None,
@@ -147,7 +150,6 @@ class EvaluateSettings(
         "claim, for --calibrated. Not on the train or test part.",
         "Forecast",
         affects="result",
-        flag="--calibrate",
     )
     output: Path | None = option(
         None,
@@ -156,19 +158,11 @@ class EvaluateSettings(
         affects="output",
         short="-o",
     )
-    overwrite: bool = option(
-        False,
-        "Replace existing files even if lvlora did not write them.",
-        "Output",
-        affects="output",
-        flag="--overwrite",
-    )
     fresh: bool = option(
         False,
         "Score everything again, and use nothing that the folder has.",
         "Output",
         affects="output",
-        flag="--fresh",
     )
 
     split: Split = option(
@@ -189,10 +183,9 @@ class EvaluateSettings(
     )
     zero_shot: bool = option(
         True,
-        "Leave out the base model without an adapter.",
+        "Score the base model without an adapter, too.",
         "Model",
         affects="result",
-        flag="--zero-shot/--no-zero-shot",
     )
     forecasts: Words | None = option(
         None,

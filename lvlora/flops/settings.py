@@ -37,7 +37,6 @@ class FlopsSettings(Settings):
         "Show the architecture and vocabulary tables instead.",
         "Model",
         affects="result",
-        flag="--architecture",
     )
     batch_size: int = option(4, "Sequences in a step.", "Training", affects="result", ge=1)
     seq_len: int = option(512, "Tokens in a sequence.", "Training", affects="result", ge=1)
@@ -82,14 +81,12 @@ class FlopsSettings(Settings):
         "Run the real step on meta tensors under PyTorch's FLOP counter and compare.",
         "Budget",
         affects="result",
-        flag="--measure",
     )
     ledger: bool = option(
         False,
         "Show the accounting table of all runs instead.",
         "Budget",
         affects="result",
-        flag="--ledger",
     )
     runs: Path = option(
         Path("runs"), "Folder of the runs and their ledger.", "Budget", affects="project"

@@ -16,14 +16,11 @@ from lvlora.forecast.answers import Forecasts, ForecastSeries, Future
 from lvlora.forecast.forecast import Forecast, frame_of, rows_of
 from lvlora.forecast.holdout import Truth
 from lvlora.forecast.settings import ForecastSettings
-from lvlora.output_files import STANDARD_OUTPUT, Kind
+from lvlora.output_files import STANDARD_OUTPUT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
-
-FORECAST = output_files.table("a table of forecasts", r"id,[^,\n]*,variable,median,mean,")
-SAMPLES = output_files.table("a table of drawn futures", r"id,sample,")
 
 
 @dataclass(frozen=True)
@@ -113,13 +110,13 @@ class DatasetForecast:
                 style.save(self.plot(), part)
 
 
-def file_kinds(settings: ForecastSettings) -> list[tuple[str, Path | None, Kind | None]]:
-    """Return option, path and kind of each file that is asked for; a picture has no kind."""
-    return [
-        ("--output", settings.output, FORECAST),
-        ("--samples-out", settings.samples_out, SAMPLES),
-        ("--plot", settings.plot, None),
-    ]
+def named_files(settings: ForecastSettings) -> dict[str, Path | None]:
+    """Return each file that is asked for, by its option."""
+    return {
+        "--output": settings.output,
+        "--samples-out": settings.samples_out,
+        "--plot": settings.plot,
+    }
 
 
 def series_records(

@@ -10,6 +10,7 @@ from lvlora.settings.shared import (
     AdapterSettings,
     BudgetSettings,
     KnownSettings,
+    OutputSettings,
     ResourceSettings,
 )
 
@@ -28,7 +29,6 @@ class SamplingSettings(ResourceSettings):
         "Take the likeliest token each time: one future, no intervals.",
         "Forecast",
         affects="result",
-        flag="--greedy",
     )
     temperature: float = option(
         1.0, "Sampling temperature.", "Forecast", affects="result", gt=0, le=10
@@ -75,14 +75,12 @@ class SamplingSettings(ResourceSettings):
         "(widths.json).",
         "Forecast",
         affects="result",
-        flag="--as-drawn",
     )
     calibrated: bool = option(
         False,
         "Scale the intervals by the factor that lvlora evaluate --calibrate fitted on your data.",
         "Forecast",
         affects="result",
-        flag="--calibrated",
     )
     seed: Seed = option(0, "Seed of the draws.", "Forecast", affects="result")
 
@@ -100,7 +98,9 @@ class PanelSettings(BudgetSettings):
     )
 
 
-class ForecastSettings(KnownSettings, AdapterSettings, SamplingSettings, PanelSettings):
+class ForecastSettings(
+    KnownSettings, AdapterSettings, SamplingSettings, PanelSettings, OutputSettings
+):
     """`lvlora forecast FILE`: the future of one file's trajectories."""
 
     supports_dry_run: ClassVar[bool] = True
@@ -153,7 +153,7 @@ class ForecastSettings(KnownSettings, AdapterSettings, SamplingSettings, PanelSe
         "more than the forecast and 5e11 FLOPs, and plain rivals that come nearer are named.",
         "Forecast",
         affects="result",
-        flag="--no-hindcast",
+        flag="--no-hindcast/--hindcast",
     )
     forecaster: str = option(
         "lm",
@@ -198,13 +198,6 @@ class ForecastSettings(KnownSettings, AdapterSettings, SamplingSettings, PanelSe
     )
     plot: Path | None = option(
         None, "Draw history and forecast into a PNG or SVG.", "Output", affects="output"
-    )
-    overwrite: bool = option(
-        False,
-        "Replace existing files even if lvlora did not write them.",
-        "Output",
-        affects="output",
-        flag="--overwrite",
     )
 
     @property

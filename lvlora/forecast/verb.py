@@ -307,6 +307,10 @@ def check(settings: ForecastSettings) -> None:
     samples_out = settings.samples_out
     if samples_out is not None and samples_out.suffix.lower() != ".csv":
         raise SettingsError(f"--samples-out {samples_out}: is a table", "Name a .csv file.")
+    if settings.plot is not None:
+        from lvlora.report.drawing.style import check_suffix
+
+        check_suffix(settings.plot)
     as_drawn = settings.as_drawn and settings.forecaster != "auto"
     for option, is_set in (("calibrated", settings.calibrated), ("as-drawn", as_drawn)):
         if is_set and settings.forecaster != "lm":

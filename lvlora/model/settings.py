@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from lvlora.settings.base import Names, option
-from lvlora.settings.shared import AdapterSettings, InputSettings, ModelSettings
+from lvlora.settings.shared import AdapterSettings, InputSettings, ModelSettings, OutputSettings
 
 
 class TokenizeSettings(InputSettings):
@@ -30,7 +30,7 @@ class TokenizeSettings(InputSettings):
     )
 
 
-class ExportSettings(AdapterSettings):
+class ExportSettings(AdapterSettings, OutputSettings):
     """`lvlora export ADAPTER`: merge into the base model, or rewrite as a PEFT folder."""
 
     adapter: str = option(
@@ -63,10 +63,3 @@ class ExportSettings(AdapterSettings):
         metavar="DIR",
     )
     runs: Path = option(Path("runs"), "Folder of the runs.", "Output", affects="project")
-    overwrite: bool = option(
-        False,
-        "Replace an existing export once the new one is complete.",
-        "Output",
-        affects="output",
-        flag="--overwrite",
-    )

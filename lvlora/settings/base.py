@@ -11,7 +11,14 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+)
 
 Affects = Literal["result", "data", "model", "placement", "limit", "project", "resources", "output"]
 """The effect of a setting; each field names it, and every identity derives from it.
@@ -58,6 +65,17 @@ class Settings(BaseModel):
     supports_dry_run: ClassVar[bool] = False
     common: ClassVar[tuple[str, ...]] = ()
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_truth(cls, value: object, info: ValidationInfo) -> object:
+        """``rank = true`` would be read as 1."""
+        if (
+            isinstance(value, bool)
+            and cls.model_fields[str(info.field_name)].annotation is not bool
+        ):
+            raise ValueError(f"should not be {str(value).lower()}")
+        return value
+
     @classmethod
     def affecting(cls, *kinds: Affects) -> frozenset[str]:
         """Names of the settings that affect one of these."""
@@ -101,8 +119,7 @@ def option(
     Args:
         affects: what changes with its value; see `Affects`.
         argument: it is a positional argument, not an option.
-        flag: the full option declaration where it is not ``--name-with-dashes``
-            (for example ``--no-validation`` for a field that is true by default).
+        flag: ``--on/--off`` where these are not ``--name-with-dashes`` and ``--no-…``.
         short: a one-letter spelling, ``-n``.
         metavar: what stands for the value in the help.
         bare: the value that is meant when the option stands without one (``--resume``).
@@ -147,8 +164,6 @@ def _declared(model: type[Settings]) -> list[str]:
 
 def _whole_number(value: object) -> object:
     """`1e17`, "1e17" and 10**17 are the same exact integer; 1.5 is not one."""
-    if isinstance(value, bool) or value is None:
-        return value
     if isinstance(value, (str, float)):
         try:
             number = Decimal(str(value).replace("_", ""))
@@ -203,10 +218,8 @@ def _flops_or_none(value: object) -> object:
     if isinstance(value, str) and value.strip().lower() == "none":
         return "none"
     number = _whole_number(value)
-    if not isinstance(number, int) or isinstance(number, bool):
-        raise ValueError(f"should be a whole number of FLOPs, or none, got {value!r}")
-    if number <= 0:
-        raise ValueError(f"should be above 0, or none, got {value}")
+    if not isinstance(number, int) or number <= 0:
+        raise ValueError(f"should be a whole number of FLOPs above 0, or none, got {value!r}")
     return number
 
 

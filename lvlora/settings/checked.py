@@ -93,50 +93,11 @@ def complaints(
     return [line for _, line in sorted(lines, key=lambda pair: pair[0])]
 
 
-def _sentence(value: Any, field: Field | None) -> str:
-    kind, limits, got = value["type"], value.get("ctx", {}), value.get("input")
-    limit_words = {
-        "greater_than_equal": ("ge", "should be at least"),
-        "greater_than": ("gt", "should be above"),
-        "less_than_equal": ("le", "should be at most"),
-        "less_than": ("lt", "should be below"),
-    }
-    if kind in limit_words:
-        name, words = limit_words[kind]
-        return f"{words} {_number(limits[name])}, got {got}"
-    if kind == "literal_error" and field is not None:
-        meant = did_you_mean(str(got), field.choices)
-        return f"should be {_either(field.choices)}, got {got!r}{meant}"
-    if kind == "missing":
+def _sentence(problem: Any, field: Field | None) -> str:
+    if problem["type"] == "value_error":
+        return str(problem["ctx"]["error"])
+    if problem["type"] == "missing":
         return "is missing"
-    if kind == "value_error":
-        return str(limits["error"])
-    if kind in ("string_too_short", "too_short"):
-        return "should not be empty"
-    if kind == "finite_number":
-        return f"should be a finite number, got {got}"
-    wanted = {
-        "int": "a whole number",
-        "float": "a number",
-        "bool": "true or false",
-        "string": "text (in quotes)",
-        "path": "a path (in quotes)",
-        "tuple": "a comma-separated list",
-    }.get(kind.partition("_")[0])
-    if wanted:
-        return f"should be {wanted}, got {_shown(got)}"
-    return f"{value['msg']}, got {_shown(got)}"
-
-
-def _number(limit: float) -> str:
-    return f"{limit:g}" if isinstance(limit, float) else str(limit)
-
-
-def _shown(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else repr(value)
-
-
-def _either(words: Sequence[str]) -> str:
-    if len(words) < 2:
-        return "".join(words)
-    return f"{', '.join(words[:-1])} or {words[-1]}"
+    words, value = problem["msg"].removeprefix("Input "), problem["input"]
+    choices = field.choices if field is not None and problem["type"] == "literal_error" else ()
+    return f"{words}, got {value!r}{did_you_mean(str(value), choices)}"

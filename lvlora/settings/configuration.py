@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from lvlora import durable
 from lvlora.errors import SettingsError, did_you_mean
-from lvlora.settings.base import Settings, field_names
+from lvlora.settings.base import Settings
 from lvlora.settings.checked import complaints
 from lvlora.settings.fields import Field, read_fields
 
@@ -93,29 +93,26 @@ def resolve(
             value = None if flag == "" and field.optional else flag
             settings_read[field.name] = _Input(value, "flag", field.label)
 
-    values = {
-        field.name: _tidied(field, settings_read[field.name])
-        for field in fields
-        if field.name in settings_read
-    }
+    values = {name: one.value for name, one in settings_read.items()}
+    for field in fields:  # paths of the file and the environment, as a shell expands them
+        path = settings_read.get(field.name)
+        if field.kind == "path" and path and path.source != "flag" and isinstance(path.value, str):
+            values[field.name] = os.path.expanduser(path.value)
     missing = tuple(
         field.name for field in fields if field.required and field.name not in settings_read
     )
     if allow_missing:
         values |= dict.fromkeys(missing, "missing")
-    problems += _wrong_bools(fields, settings_read, values)
-    settings: S | None = None
     try:
         settings = model(**values)
+        problems += _impossible_names(fields, settings_read, settings)
     except ValidationError as error:
         problems += complaints(
             error,
             fields,
             lambda f: settings_read[f.name].label if f.name in settings_read else f.label,
         )
-    if settings is not None:
-        problems += _impossible_names(fields, settings_read, settings)
-    if settings is None or problems:
+    if problems:
         raise _settings_error(command, problems)
     sources: dict[str, Source] = {
         field.name: settings_read[field.name].source if field.name in settings_read else "default"
@@ -142,34 +139,28 @@ def misspelt_variables(environment: Mapping[str, str], known: Sequence[str]) -> 
 def to_toml(command: str, settings: Settings, missing: Collection[str] = ()) -> str:
     """The text of a file for ``--config``.
 
-    None has no TOML: such keys stand as comments.
-
     Args:
         command: whose settings they are.
-        missing: required fields that nobody gave; they stand as comments, too.
+        missing: required fields that nobody gave; as None, which has no TOML, they are comments.
     """
     import tomli_w
 
-    lines = [f"# settings of lvlora {command}; use them again with --config"]
-    panel = ""
-    model = type(settings)
-    for name in field_names(model):
-        extra = model.model_fields[name].json_schema_extra
-        assert isinstance(extra, dict)
-        if extra["panel"] != panel:
-            panel = str(extra["panel"])
+    lines, panel = [f"# settings of lvlora {command}; use them again with --config"], ""
+    for field in read_fields(type(settings)):
+        if field.panel != panel:
+            panel = field.panel
             lines += ["", f"# {panel}"]
-        value = getattr(settings, name)
-        if name in missing:
-            lines.append(f"# {name} is required")
+        value = getattr(settings, field.name)
+        if field.name in missing:
+            lines.append(f"# {field.name} is required")
         elif value is None:
-            lines.append(f"# {name} is not set")
+            lines.append(f"# {field.name} is not set")
         elif isinstance(value, tuple):
             items = (tomli_w.dumps({"x": item}).partition(" = ")[2].strip() for item in value)
-            lines.append(f"{name} = [{', '.join(items)}]")
+            lines.append(f"{field.name} = [{', '.join(items)}]")
         else:
             plain = str(value) if isinstance(value, Path) else value
-            lines.append(tomli_w.dumps({name: plain}).strip())
+            lines.append(tomli_w.dumps({field.name: plain}).strip())
     return "\n".join(lines) + "\n"
 
 
@@ -195,25 +186,25 @@ def _from_config(
         if table and table not in names:
             problems.append(f"[{table}] in {where}: is not a command{did_you_mean(table, names)}")
             continue
-        owner, seen = table or command, set()
+        owner, seen = table or command, set[str]()
         for key, value in content.items():
-            field = key.replace("-", "_")
+            name = key.replace("-", "_")
             label = f"{key} in [{table}] of {where}" if table else f"{key} in {where}"
-            if field in seen:
+            if name in seen:
                 problems.append(f"{label}: is given twice")
-            seen.add(field)
-            owners = sorted(name for name in names if field in names[name])
-            if field in names[owner]:
+            seen.add(name)
+            others = sorted(other for other in names if name in names[other])
+            if name in names[owner]:
                 if owner == command:  # a table's values come after the shared ones
-                    values[field] = _Input(value, "config", label)
-            elif table or not owners:
-                of = f" of {table}" if table else ""
-                likely = did_you_mean(field, names[owner])
-                problems.append(f"{label}: is not a setting{of}{likely}")
+                    values[name] = _Input(value, "config", label)
+            elif table or not others:
+                problems.append(
+                    f"{label}: is not a setting of {owner}{did_you_mean(name, names[owner])}"
+                )
             elif not tables:
                 problems.append(
-                    f"{label}: is not a setting of {command}, but of {', '.join(owners)}; "
-                    f"a file for several commands has tables, like [{owners[0]}]"
+                    f"{label}: is not a setting of {command}, but of {', '.join(others)}; "
+                    f"a file for several commands has tables, like [{others[0]}]"
                 )
     return values, problems
 
@@ -254,27 +245,6 @@ def load_toml(
         raise SettingsError(f"{option}: {where} is not valid TOML: {error}.", hint) from None
 
 
-def _tidied(field: Field, inputs: _Input) -> Any:
-    """Expand paths of the file and the environment as a shell does."""
-    if field.kind == "path" and inputs.source != "flag" and isinstance(inputs.value, str):
-        return os.path.expanduser(inputs.value)
-    return inputs.value
-
-
-def _wrong_bools(
-    fields: Sequence[Field], inputs: Mapping[str, _Input], values: dict[str, Any]
-) -> list[str]:
-    """``rank = true`` would be read as 1: take such values out and complain about them."""
-    problems = []
-    for field in fields:
-        if field.kind in ("whole", "number") and isinstance(values.get(field.name), bool):
-            value = values.pop(field.name)
-            problems.append(
-                f"{inputs[field.name].label}: should be a number, got {str(value).lower()}"
-            )
-    return problems
-
-
 def _impossible_names(
     fields: Sequence[Field], inputs: Mapping[str, _Input], settings: Settings
 ) -> list[str]:
@@ -285,16 +255,15 @@ def _impossible_names(
         names_file = field.kind == "path" or (field.kind == "text" and field.panel == "Model")
         if field.name not in inputs or value is None or not names_file:
             continue
-        label, shown = inputs[field.name].label, str(value)
         try:
             os.stat(value)
-        except OSError as error:
-            if error.errno == errno.ELOOP:
-                problems.append(f"{label}: {shown} is a link that leads back to itself")
-            elif error.errno == errno.ENAMETOOLONG:
-                problems.append(f"{label}: {shown[:40]}… is too long for a name")
-        except ValueError:
-            problems.append(f"{label}: {shown!r} holds a NUL, which no name can")
+        except (OSError, ValueError) as error:
+            number = getattr(error, "errno", None)
+            if number in (None, errno.ELOOP, errno.ENAMETOOLONG):
+                problems.append(
+                    f"{inputs[field.name].label}: {str(value)[:40]!r} cannot be a file "
+                    f"({getattr(error, 'strerror', None) or error})"
+                )
     return problems
 
 

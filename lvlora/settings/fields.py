@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -30,6 +30,15 @@ _METAVARS: dict[Kind, str] = {
 }
 
 
+_KINDS: dict[Any, Kind] = {
+    bool: "flag",
+    int: "whole",
+    float: "number",
+    str: "text",
+    Path: "path",
+}
+
+
 @dataclass(frozen=True)
 class Field:
     """One field of a settings model, as a terminal needs it.
@@ -42,8 +51,7 @@ class Field:
         default: the default, or None; ``required`` tells a missing default from one of None.
         bounds: the limits of a number by annotated_types' names: ge, gt, le, lt.
         help_panel: the help's panel: the common options, or more of its panel.
-        declarations: its spellings, as the help shows them (none for an argument).
-        opposite: the spelling of a flag that the help does not show.
+        declarations: its spellings (none for an argument); of a flag, the last one turns it off.
         metavar: what stands for its value.
         bare: the value meant when the option stands without one.
         repeat: it may stand several times.
@@ -61,7 +69,6 @@ class Field:
     help_panel: str
     argument: bool
     declarations: tuple[str, ...]
-    opposite: str
     metavar: str
     bare: str | None
     repeat: bool = False
@@ -81,7 +88,7 @@ class Field:
     def words(self, value: Any) -> list[str]:
         """The option and its value as words of a command line."""
         if self.kind == "flag":
-            return [self.declarations[0]]
+            return [self.declarations[0 if value else -1]]
         return [self.declarations[0], ",".join(value) if isinstance(value, tuple) else str(value)]
 
     def default_text(self) -> str:
@@ -136,106 +143,72 @@ def _read(name: str, model: type[Settings]) -> Field:
     extra = info.json_schema_extra
     if not isinstance(extra, dict) or "panel" not in extra or not info.description:
         raise TypeError(f"the settings field {name!r} is not made by lvlora.settings.base.option")
-    annotation, optional = _without_none(info.annotation)
-    kind = _kind(annotation)
+    leaves = [*_leaves(info.annotation), *info.metadata]
+    kind, choices = _kind(leaves)
+    bounds = {
+        limit: getattr(item, limit)
+        for item in leaves
+        for limit in ("ge", "gt", "le", "lt")
+        if getattr(item, limit, None) is not None
+    }
     argument = bool(extra["argument"])
-    declarations, opposite = _spellings(name, kind, info.default, extra)
+    declarations = _spellings(name, kind, extra)
     metavar = str(extra.get("metavar") or "").strip("[]")
     if not metavar:
         metavar = name.upper() if argument else _METAVARS[kind]
     return Field(
         name=name,
         kind=kind,
-        choices=_choices(kind, annotation),
-        optional=optional,
+        choices=choices,
+        optional=type(None) in leaves,
         required=info.is_required(),
         default=None if info.default is PydanticUndefined else info.default,
-        bounds=dict(_bounds(info.annotation, info.metadata)) if kind in ("whole", "number") else {},
+        bounds=bounds if kind in ("whole", "number") else {},
         description=info.description,
         panel=str(extra["panel"]),
         help_panel=_help_panel(name, model, str(extra["panel"])),
         argument=argument,
         declarations=() if argument else declarations,
-        opposite=opposite,
         metavar=metavar,
         bare=None if extra.get("bare") is None else str(extra["bare"]),
         repeat=bool(extra["repeat"]),
     )
 
 
-def _spellings(
-    name: str, kind: Kind, default: object, extra: dict[str, Any]
-) -> tuple[tuple[str, ...], str]:
-    """(what the help shows, the hidden opposite of a flag)."""
-    spelled = str(extra.get("flag") or f"--{name.replace('_', '-')}")
+def _spellings(name: str, kind: Kind, extra: dict[str, Any]) -> tuple[str, ...]:
+    dashed = name.replace("_", "-")
     short = (str(extra["short"]),) if extra.get("short") else ()
-    if kind != "flag":
-        return (spelled, *short), ""
-    on, _, off = spelled.partition("/")
-    off = off or f"--no-{on.removeprefix('--')}"
-    shown, opposite = (off, on) if default is True else (on, off)
-    return (shown, *short), opposite
+    on, off = str(extra.get("flag") or f"--{dashed}/--no-{dashed}").split("/")
+    return (on, off) if kind == "flag" else (f"--{dashed}", *short)
 
 
-def _without_none(annotation: Any) -> tuple[Any, bool]:
-    """(the type itself, None is allowed)."""
-    annotation = _bare_type(annotation)
-    if get_origin(annotation) in (Union, types.UnionType):
-        parts = [part for part in get_args(annotation) if part is not type(None)]
-        optional = len(parts) < len(get_args(annotation))
-        inner = _bare_type(parts[0]) if len(parts) == 1 else annotation
-        return _without_word(inner), optional
-    return annotation, False
-
-
-def _without_word(annotation: Any) -> Any:
-    """A count that may be a word instead (none) is read as a count; its validator knows both."""
-    if get_origin(annotation) in (Union, types.UnionType):
-        parts = [part for part in get_args(annotation) if get_origin(part) is not Literal]
-        return _bare_type(parts[0]) if len(parts) == 1 else annotation
-    return annotation
-
-
-def _bare_type(annotation: Any) -> Any:
-    while get_origin(annotation) is Annotated:
-        annotation = get_args(annotation)[0]
-    return annotation
-
-
-def _kind(annotation: Any) -> Kind:
-    origin = get_origin(annotation)
-    if origin is Literal:
-        return "choice"
-    if origin is tuple:
-        return "list"
-    kinds: dict[Any, Kind] = {
-        bool: "flag",
-        int: "whole",
-        float: "number",
-        str: "text",
-        Path: "path",
-    }
-    if annotation not in kinds:
-        raise TypeError(f"no option can be made from {annotation}")
-    return kinds[annotation]
-
-
-def _choices(kind: Kind, annotation: Any) -> tuple[str, ...]:
-    words = get_args(annotation)[0] if kind == "list" else annotation
-    return tuple(map(str, get_args(words))) if get_origin(words) is Literal else ()
-
-
-def _bounds(annotation: Any, metadata: list[Any]) -> Iterator[tuple[str, Any]]:
-    for item in metadata:
-        for name in ("ge", "gt", "le", "lt"):
-            if getattr(item, name, None) is not None:
-                yield name, getattr(item, name)
+def _leaves(annotation: Any) -> Iterator[Any]:
+    """The types of an annotation, and what bounds them."""
     if get_origin(annotation) is Annotated:
-        for item in get_args(annotation)[1:]:
-            yield from _bounds(None, item.metadata if isinstance(item, FieldInfo) else [item])
+        inner, *metadata = get_args(annotation)
+        yield from _leaves(inner)
+        for item in metadata:
+            yield from item.metadata if isinstance(item, FieldInfo) else [item]
     elif get_origin(annotation) in (Union, types.UnionType):
         for part in get_args(annotation):
-            yield from _bounds(part, [])
+            yield from _leaves(part)
+    else:
+        yield annotation
+
+
+def _kind(leaves: list[Any]) -> tuple[Kind, tuple[str, ...]]:
+    """The kind of a field, and its words; a count that may be a word (none) is a count."""
+    for leaf in leaves:
+        if leaf in _KINDS:
+            return _KINDS[leaf], ()
+        if get_origin(leaf) is tuple:
+            return "list", _words(_leaves(get_args(leaf)[0]))
+    return "choice", _words(leaves)
+
+
+def _words(leaves: Iterable[Any]) -> tuple[str, ...]:
+    literals = (leaf for leaf in leaves if get_origin(leaf) is Literal)
+    return tuple(str(word) for literal in literals for word in get_args(literal))
 
 
 def _short(number: float) -> str:

@@ -34,9 +34,6 @@ class InputSettings(Settings):
         argument=True,
         metavar="[DATA]",
     )
-    format: Literal["auto", "hdf5", "csv", "parquet"] = option(
-        "auto", "File format; auto goes by the file's name and first bytes.", "Data", affects="data"
-    )
     id_column: str | None = option(
         None, "Column that tells trajectories apart (a long table).", "Data", affects="data"
     )
@@ -54,6 +51,18 @@ class InputSettings(Settings):
         "Variables to use, in this order (comma-separated); default: all.",
         "Data",
         affects="data",
+    )
+
+
+class OutputSettings(Settings):
+    """Whether results may replace others."""
+
+    overwrite: bool = option(
+        False,
+        "Replace existing files. A folder is replaced if all in it is lvlora's, once the new one "
+        "is complete.",
+        "Output",
+        affects="output",
     )
 
 

@@ -79,7 +79,10 @@ class SweepSettings(LearningSettings):
         affects="project",
     )
     status: bool = option(
-        False, "Show the study and stop.", "Output", affects="project", flag="--status"
+        False,
+        "Show the study and stop.",
+        "Output",
+        affects="project",
     )
 
     @model_validator(mode="before")

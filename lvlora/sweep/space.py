@@ -254,8 +254,6 @@ def _checked(name: str, value: Any, place: str) -> Scalar:
     """Return a value as the settings of train have it; ValueError where it is none of theirs."""
     name = "alpha" if name == ALPHA_PER_RANK else name
     field = next(field for field in read_fields(TrainSettings) if field.name == name)
-    if isinstance(value, bool) and field.kind in ("whole", "number"):
-        raise ValueError(f"{place}: should be a number, got {str(value).lower()}")
     try:
         checked: Any = getattr(TrainSettings(**{name: value}), name)
     except ValidationError as error:

@@ -12,6 +12,7 @@ from lvlora.settings.shared import (
     BudgetSettings,
     KnownSettings,
     ModelSettings,
+    OutputSettings,
     ResourceSettings,
     SplitSettings,
 )
@@ -66,7 +67,6 @@ class LoraSettings(Settings):
         "Scale by alpha/sqrt(rank) (rank-stabilised LoRA).",
         "LoRA",
         affects="result",
-        flag="--rslora",
     )
     train_head: TrainHead = option(
         "none",
@@ -151,7 +151,10 @@ class LearningSettings(
         affects="result",
     )
     validation: bool = option(
-        True, "Skip validation.", "Training", affects="result", flag="--validation/--no-validation"
+        True,
+        "Forecast and score validation series during the training.",
+        "Training",
+        affects="result",
     )
     validation_steps: int | None = option(
         None,
@@ -235,7 +238,7 @@ class LearningSettings(
         return 2.0 * self.rank if self.alpha is None else self.alpha
 
 
-class TrainSettings(LearningSettings):
+class TrainSettings(LearningSettings, OutputSettings):
     """`lvlora train`: one run."""
 
     common: ClassVar[tuple[str, ...]] = (
@@ -265,11 +268,4 @@ class TrainSettings(LearningSettings):
         affects="project",
         bare="latest",
         metavar="RUN",
-    )
-    overwrite: bool = option(
-        False,
-        "Replace an existing run once this one is complete.",
-        "Output",
-        affects="output",
-        flag="--overwrite",
     )

@@ -2,7 +2,6 @@
 
 import importlib.metadata
 
-import ledgers
 import pytest
 
 from lvlora.cli import doctor
@@ -35,7 +34,7 @@ def test_json(run_lvlora, healthy):
     assert ran.json["healthy"] is True
     checks = _checks(ran)
     assert list(checks) == [
-        *("packages", "processor", "decoder", "GPU", "memory", "disk", "ledger", "models")
+        *("packages", "processor", "decoder", "GPU", "memory", "disk", "models")
     ]
     for check in checks.values():
         assert check["status"] in ("ok", "note")
@@ -74,22 +73,6 @@ def test_missing_packages_are_named_and_extras_are_no_need(run_lvlora, healthy, 
     monkeypatch.setattr(doctor.importlib.metadata, "version", version)
     ran = run_lvlora(["doctor", "--json"], code=1)
     assert _checks(ran)["packages"]["advice"] == "pip install optuna"
-
-
-def test_a_damaged_ledger_is_a_problem(run_lvlora, healthy, tmp_path):
-    (tmp_path / "ledger.sqlite").write_bytes(b"no database" * 100)
-    ran = run_lvlora(["doctor", "--runs", tmp_path, "--json"], code=1)
-    assert _checks(ran)["ledger"]["status"] == "problem"
-    assert _checks(ran)["ledger"]["advice"]
-
-
-def test_a_ledger_says_what_was_spent(run_lvlora, healthy, tmp_path):
-    from lvlora.flops.ledger import Ledger
-
-    with Ledger.for_runs(tmp_path) as ledger:
-        ledgers.reserve(ledger, 10**12, budget=10**13)
-    found = _checks(run_lvlora(["doctor", "--runs", tmp_path, "--json"]))["ledger"]["found"]
-    assert found == "1e12 FLOPs of 1e13, executed"
 
 
 def test_a_check_that_fails_does_not_hide_the_others(run_lvlora, healthy, monkeypatch):

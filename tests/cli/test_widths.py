@@ -100,8 +100,7 @@ def test_an_evaluation_tells_the_two_apart(run_lvlora, model) -> None:
         "--horizon",
         "4",
         "--no-rivals",
-        "--output",
-        "table.csv",
+        *("--output", "table.csv", "--overwrite"),
     ]
     rows = []
     for more in ([], ["--as-drawn"], []):

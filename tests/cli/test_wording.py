@@ -33,7 +33,11 @@ def _steady(words: str, folder: Path) -> str:
     words = words.replace(str(folder), "FOLDER")
     words = re.sub(r"\x1b\[[0-9;]*m", "", words)
     words = re.sub(r"\d[\d.,]*(e[+-]?\d+)?", "9", words)
-    words = re.sub(r"\babout 9( (min|h) 9)? ([kMG]?B|s|min|h)\b", "about 9", words)
+    # a busy machine takes longer, and says so
+    words = re.sub(r"\b9 (d|h|min)( 9 (h|min|s))?\b", "9 s", words)
+    words = re.sub(r"\b9 [kMG] tokens", "9 tokens", words)
+    words = re.sub(r"^ *model zero-shot: 9 of 9\n", "", words, flags=re.MULTILINE)
+    words = re.sub(r"\babout 9 ([kMG]?B|s)\b", "about 9", words)
     words = re.sub(r"[─━═]+", "─", words)
     return re.sub(r" +$", "", re.sub(r" +(?=\S)", " ", words), flags=re.MULTILINE)
 

@@ -7,8 +7,9 @@ import pytest
 
 from lvlora.data.answers import AbsentStep
 from lvlora.data.dataset import Series
-from lvlora.data.files.csv import read_csv
+from lvlora.data.files.csv import open_csv
 from lvlora.data.files.readers import read_dataset
+from lvlora.data.files.tables import read_table
 from lvlora.data.files.writers import write_dataset
 from lvlora.data.frames import from_arrays
 from lvlora.data.time_steps import find_steps, insert_absent
@@ -16,7 +17,7 @@ from lvlora.settings.shared import InputSettings
 
 
 def read(text: str, **settings: object):
-    return read_csv(io.BytesIO(text.encode()), InputSettings(**settings), "F")
+    return read_table(open_csv(io.BytesIO(text.encode()), "F"), InputSettings(**settings))
 
 
 def series(*times: float, name: str = "s") -> Series:
@@ -110,9 +111,8 @@ class TestUnclearColumns:
         ("text", "column", "hint"),
         [
             ("when,x\n2020-01-01,1\n2020-01-02,2\n", "when", "time_column when"),
-            ("a season,x\n1900,1\n1901,2\n1902,5\n", "a season", "time_column 'a season'"),
             (
-                "s,id,x\n1900,a,1\n1901,a,2\n1902,a,5\n1900,b,1\n1901,b,2\n1902,b,5\n",
+                "s,id,x\n" + "".join(f"{y},{i},{y % 7}\n" for i in "ab" for y in range(1900, 1908)),
                 "s",
                 "time_column s",
             ),

@@ -40,7 +40,7 @@ MODELS = sorted(
     },
     key=lambda model: model.__name__,
 )
-INPUT = {"data", "format", "id_column", "time_column", "date_format", "columns", "known"}
+INPUT = {"data", "id_column", "time_column", "date_format", "columns", "known"}
 LATER = {"export_task", "scheduler"}
 """Settings that came when identities already derived from their fields, and change no number."""
 

@@ -115,7 +115,7 @@ def test_lists_and_ranges(read):
         ("rank = []", r"rank: .* got \[\]"),
         ("rank = [2, 0]", "rank: item 2: .* got 0"),
         ("rank = [2, 2]", "rank: .* twice"),
-        ("rank = [true]", "rank: item 1: .* got true"),
+        ("rank = [true]", "rank: item 1: .* true"),
         ("rank = [2.5]", "rank: item 1: .* got 2.5"),
         ("schedule = ['cosin']", "schedule: item 1: .* did you mean cosine?"),
         ("schedule = {low = 1, high = 2}", "schedule: low: "),

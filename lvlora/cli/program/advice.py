@@ -11,7 +11,7 @@ from lvlora.settings.fields import read_fields
 
 CARRIED = (
     # how the data are read and split
-    *("format", "id_column", "time_column", "columns", "split_seed", "stratify"),
+    *("id_column", "time_column", "columns", "split_seed", "stratify"),
     *("model", "revision", "runs"),
 )
 """Options that a next command must be given again, if it has them."""

@@ -5,11 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Any
 
 import typer
 
@@ -155,42 +153,19 @@ def _refusal(error: BaseException) -> SettingsError | None:
     context = getattr(error, "ctx", None)
     command = "lvlora" if context is None else str(context.command_path)
     hint = f"{command} --help explains every option."
-    option = getattr(error, "option_name", None)
-    if option is not None and hasattr(error, "possibilities"):
-        return SettingsError(
-            f"{command} has no option {option}.", f"{_meant(option, context)}{hint}"
-        )
-    if option is not None:  # a value is missing, or there is one too many
-        wrong = "needs a value" if "requires" in error.format_message() else "takes no value"
-        # typer does not say of which command
-        return SettingsError(f"{option} {wrong}.", hint.replace("lvlora -", "lvlora COMMAND -"))
-    extra = re.search(r"unexpected extra arguments?(?:\(s\))? \((.*)\)", error.format_message())
-    if extra:
-        return SettingsError(
-            f"{command}: got an unexpected extra argument ({extra[1]}).",
-            f"A value with spaces stands in quotes. {hint}",
-        )
-    return SettingsError(f"{command}: {error.format_message()}", hint)
-
-
-def _meant(option: str, context: Any) -> str:
-    """ "Did you mean --rank? ", or nothing."""
-    if context is None:
-        return ""
-    known = {
-        spelling.lstrip("-").replace("-", "_"): spelling
-        for parameter in context.command.params
-        for spelling in (*parameter.opts, *parameter.secondary_opts)
-        if spelling.startswith("--") and not getattr(parameter, "hidden", False)
-    }
-    name = option.lstrip("-").replace("-", "_")
-    longer = [known[k] for k in known if k.startswith(f"{name}_")]  # --id for --id-column
-    near = closest(name, known)
-    likely = dict.fromkeys([*longer[:2], *([known[near]] if near else [])])
-    if likely:
-        return f"Did you mean {' or '.join(likely)}? "
-    # lvlora --rank 4 train
-    return "" if context.parent is not None else "A command's options stand after its name. "
+    meant = ""
+    if hasattr(error, "possibilities") and context is not None:
+        known = {
+            spelling.removeprefix("--").replace("-", "_"): spelling
+            for parameter in context.command.params
+            for spelling in parameter.opts
+        }
+        name = error.option_name.removeprefix("--").replace("-", "_")  # type: ignore[attr-defined]
+        near = closest(name, known) or next((k for k in known if k.startswith(name)), None)
+        meant = "" if near is None else f"Did you mean {known[near]}? "
+    # without what typer would have us mean
+    words = error.message if meant else error.format_message()  # type: ignore[attr-defined]
+    return SettingsError(f"{command}: {words}", f"{meant}{hint}")
 
 
 if __name__ == "__main__":

@@ -20,9 +20,8 @@ from lvlora.cli.program.completion import completer_of
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.root import load_all, wants_debug
 from lvlora.cli.terminal.output import Output
-from lvlora.errors import BudgetError, SettingsError
 from lvlora.settings.base import Settings
-from lvlora.settings.configuration import Resolved, misspelt_variables, resolve, to_toml
+from lvlora.settings.configuration import misspelt_variables, resolve, to_toml
 from lvlora.settings.fields import Field, by_help, read_fields
 
 S = TypeVar("S", bound=Settings)
@@ -63,10 +62,9 @@ def settings_command(
     def decorate(function: Callable[[S, CommandContext], None]) -> Callable[..., None]:
         def command(**values: Any) -> None:
             common = {p.name.removeprefix("common_"): values.pop(p.name) for p in _common(model)}
-            _call(function, name, model, fields, _flags(fields, values), common)
+            _call(function, name, model, _flags(fields, values), common)
 
-        parameters = [parameter for field in by_help(model) for parameter in parameters_of(field)]
-        parameters += _common(model)
+        parameters = [*map(parameter_of, by_help(model)), *_common(model)]
         command.__name__ = name
         command.__doc__ = _unwrapped(function.__doc__ or "")
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -86,7 +84,6 @@ def _call(
     function: Callable[[S, CommandContext], None],
     name: str,
     model: type[S],
-    fields: Sequence[Field],
     flags: Mapping[str, Any],
     common: Mapping[str, Any],
 ) -> None:
@@ -122,23 +119,8 @@ def _call(
     )
     try:
         function(resolved.settings, context)
-    except BudgetError as error:
-        raise BudgetError(error.message, error.hint + _whence(fields, resolved, config)) from error
     finally:
         output.close()
-
-
-def _whence(fields: Sequence[Field], resolved: Resolved[Any], config: str | None) -> str:
-    """Where a limit comes from that does not stand on the command line."""
-    remark = ""
-    for field in fields:
-        if field.name in ("budget", "max_flops"):
-            source = resolved.sources[field.name]
-            if source == "environment":
-                remark += f" {field.label} was given by {field.variable}."
-            elif source == "config":
-                remark += f" {field.label} was given by {config}."
-    return remark
 
 
 def _every_command() -> dict[str, type[Settings]]:
@@ -151,17 +133,11 @@ def _flags(fields: Sequence[Field], values: Mapping[str, Any]) -> dict[str, Any]
     """Field name → what the command line says about it, None where it says nothing."""
     flags: dict[str, Any] = {}
     for field in fields:
-        if field.kind == "flag":
-            on, off = values[f"{ON}{field.name}"], values[f"{OFF}{field.name}"]
-            if on and off:
-                both = " or ".join((field.label, field.opposite))
-                raise SettingsError(f"Give either {both}, not both.", "Leave one of the two out.")
-            flags[field.name] = True if on else False if off else None
-        elif field.repeat:
+        value = values[field.name]
+        if field.repeat:
             # "" takes a value of the file back, as for other options
-            flags[field.name] = "" if values[field.name] == [""] else values[field.name] or None
-        else:
-            flags[field.name] = values[field.name]
+            value = "" if value == [""] else value or None
+        flags[field.name] = value
     return flags
 
 
@@ -264,49 +240,33 @@ def _with_bare_values(args: Sequence[str], bare: Mapping[str, str | None]) -> li
     return expanded
 
 
-ON, OFF = "on_", "off_"
-"""Beginnings of the names of a flag's two parameters."""
-
-
-def parameters_of(field: Field) -> list[inspect.Parameter]:
-    """Return one parameter of a field, or two for a flag and its hidden opposite."""
+def parameter_of(field: Field) -> inspect.Parameter:
+    """Return the parameter of a field; its value is text, or for a flag true or false."""
+    kind: Any = str
     if field.kind == "flag":
-        shown, hidden = (ON, OFF) if field.default is not True else (OFF, ON)
-        return [
-            _keyword(f"{shown}{field.name}", bool, False, _option(field, *field.declarations)),
-            _keyword(
-                f"{hidden}{field.name}", bool, False, typer.Option(field.opposite, hidden=True)
-            ),
-        ]
-    complete: Any = completer_of(field)
+        kind = bool
+    elif field.argument and field.kind == "path":
+        kind = Path
+    elif field.repeat:
+        kind = list[str]
+    facts: Any = {
+        "help": _help(field),
+        "show_default": False,
+        "metavar": field.metavar,
+        "autocompletion": completer_of(field),
+    }
     if field.argument:
-        info = typer.Argument(
-            help=_help(field), show_default=False, metavar=field.metavar, autocompletion=complete
-        )
+        info = typer.Argument(**facts)
     else:
-        info = _option(field, *field.declarations, autocompletion=complete)
-    kind: Any = Path if field.argument and field.kind == "path" else str
-    return [_keyword(field.name, list[str] if field.repeat else kind, None, info)]
-
-
-def _option(field: Field, *declarations: str, **kwargs: Any) -> Any:
-    return typer.Option(
-        *declarations,
-        help=_help(field),
-        show_default=False,
-        metavar=field.metavar,
-        rich_help_panel=field.help_panel,
-        **kwargs,
-    )
-
-
-def _keyword(name: str, kind: Any, default: object, info: Any) -> inspect.Parameter:
-    annotation: Any = kind if default is not None else kind | None
+        names = field.declarations
+        if field.kind == "flag":
+            names = ("/".join(names),)
+        info = typer.Option(*names, rich_help_panel=field.help_panel, **facts)
     return inspect.Parameter(
-        name,
+        field.name,
         inspect.Parameter.KEYWORD_ONLY,
-        default=default,
-        annotation=Annotated[annotation, info],
+        default=None,
+        annotation=Annotated[kind | None, info],
     )
 
 

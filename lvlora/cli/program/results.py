@@ -1,51 +1,41 @@
-"""Files that results must not overwrite, and the kinds of results."""
+"""Files that results must not overwrite."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lvlora import output_files
 from lvlora.cli.program.context import CommandContext
 from lvlora.errors import SettingsError
-from lvlora.output_files import STANDARD_OUTPUT, Kind
-
-SCORES = output_files.table("a table of scores", r"name,kind,mae,")
+from lvlora.output_files import STANDARD_OUTPUT
 
 
 def check_results(
-    settings: Any, context: CommandContext, results: Sequence[tuple[str, Path | None, Kind | None]]
+    settings: Any, context: CommandContext, results: Mapping[str, Path | None]
 ) -> None:
     """Look at every file that a command is to write, before its work.
 
     Args:
         settings: of the command; what they name as input is spared, and the ledger.
-        results: option, path and kind of each; no kind: a picture.
+        results: path by option.
 
     Raises:
         SettingsError: one can't be written, or two are the same.
     """
     spared = _needed_by(settings, context)
-    for option, path, kind in results:
-        if kind is None:
-            if path is None:
-                continue
-            from lvlora.report.drawing.style import check_suffix
-
-            check_suffix(path)
-            kind = output_files.figure(path)
+    for option, path in results.items():
         output_files.check(
             option,
             path,
-            kind,
             overwrite=settings.overwrite,
             spared=spared,
             dash=option == "--output",
             json=context.json,
         )
     named: dict[Path, str] = {}
-    for option, path, _ in results:
+    for option, path in results.items():
         if path is not None and path != STANDARD_OUTPUT:
             first = named.setdefault(path.resolve(), option)
             if first != option:

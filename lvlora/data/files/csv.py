@@ -12,24 +12,25 @@ import csv
 import io
 import math
 import re
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from lvlora.data.dataset import Dataset
 from lvlora.data.dates import looks_like_date
-from lvlora.data.files.columns import (
-    MAX_LINE_BYTES,
+from lvlora.data.files.tables import (
+    ID_NAMES,
+    LONE_ID,
     MAX_TEXT_BYTES,
     MAX_VALUES,
+    TIME_NAMES,
+    Table,
     place,
     read_numbers,
     shortened,
+    table_header,
 )
-from lvlora.data.files.tables import ID_NAMES, LONE_ID, TIME_NAMES, read_table, table_header
 from lvlora.errors import DataError, reason
-from lvlora.settings.shared import InputSettings
 
 if TYPE_CHECKING:
     import pandas
@@ -37,137 +38,115 @@ if TYPE_CHECKING:
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _NUMBER = re.compile(r"'*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 _DECIMAL = re.compile(r"[+-]?\d*[.,]\d+([eE][+-]?\d+)?")
-_DECIMALS = {mark: rf"\s*[+-]?\d*{mark}\d+(?:[eE][+-]?\d+)?\s*" for mark in (",", r"\.")}
 _QUOTED = re.compile(r'"[^"]*"')
-_SEPARATORS_HINT = "Columns are separated by commas, semicolons or tabs; the first row names them."
+_HINT = "Columns are separated by commas, semicolons or tabs; the first row names them."
+_MAX_LINE_BYTES = 1_000_000
 _BLOCK = 50_000
 """Rows that are texts at a time; numbers take a tenth of their memory."""
 
 
-@dataclass(frozen=True)
-class TextTable:
-    """A CSV text of which the first row was read.
+def open_csv(stream: BinaryIO, where: str) -> Table:
+    """Read the names of the columns; the first row has them.
 
-    Attributes:
-        header: the names of its columns.
+    Separators: comma, semicolon or tab (by the first row); with the latter two also decimal
+    commas. Missing: empty, NaN, NA, N/A, null, none (any case).
+
+    Args:
+        stream: UTF-8 bytes, with or without a byte order mark.
         where: how messages call it.
+
+    Raises:
+        DataError: it is empty, no UTF-8 text, or begins with values. `Table.read`: a row of another
+            length, a cell that is no number, decimals of both kinds, too many values.
     """
-
-    header: list[str]
-    where: str
-    _separator: str
-    _records: Iterator[tuple[int, list[str]]]
-    _marks: set[str] = field(default_factory=set)
-
-    @classmethod
-    def open(cls, stream: BinaryIO, where: str) -> TextTable:
-        """Read the names.
-
-        Args:
-            stream: UTF-8 bytes, with or without a byte order mark.
-
-        Raises:
-            DataError: it is empty, no UTF-8 text, or begins with values.
-        """
-        lines = _lines(stream, where)
-        leading: list[str] = []
-        for line in lines:
-            leading.append(line)
-            if line.strip():
-                break
-        else:
-            raise DataError(f"{where}: the file is empty", _SEPARATORS_HINT)
-        separator = _separator(leading[-1])
-        reader = csv.reader(
-            chain(leading, lines), delimiter=separator, skipinitialspace=True, strict=True
+    lines = _lines(stream, where)
+    leading = [next(lines, "")]
+    while leading[-1].isspace():
+        leading.append(next(lines, ""))
+    first = _QUOTED.sub("", leading[-1])
+    separator = next((mark for mark in "\t;" if mark in first), ",")
+    reader = csv.reader(
+        chain(leading, lines), delimiter=separator, skipinitialspace=True, strict=True
+    )
+    records = _records(reader, where)
+    _, names = next(records, (0, []))
+    if not names:
+        raise DataError(f"{where}: the file is empty", _HINT)
+    header = [armed(name.strip()) for name in names]
+    header[0] = header[0].lstrip("#").lstrip()  # as numpy.savetxt writes it
+    if _is_row_of_values([name for name in header if name]):
+        raise DataError(
+            f"{where}, row 1: values where the names of the columns should be",
+            "Put a first row such as time,prey,predator above them.",
         )
-        records = _records(reader, where)
-        first = next(records, None)
-        if first is None:
-            raise DataError(f"{where}: the file is empty", _SEPARATORS_HINT)
-        return cls(_header(first[1], where), where, separator, records)
+    mark = "." if separator == "," else ""
 
-    def columns(
-        self, numbers: Collection[int], texts: Collection[int], times: Collection[int] = ()
-    ) -> dict[int, pandas.Series]:
-        """The columns at some positions, indexed by the numbers of their lines.
+    def with_points(column: pandas.Series) -> pandas.Series:
+        """Replace decimal commas; the first decimal of the table says which mark it has."""
+        nonlocal mark
+        if separator == ",":
+            return column
+        marks = column.str.extract("([.,])", expand=False)
+        mark = mark or next(iter(marks.dropna()), "")
+        other = marks.notna() & (marks != mark)
+        if other.any():
+            at = int(other.argmax())
+            raise DataError(
+                f"{place(column, at, where)}: '{shortened(column.iloc[at].strip())}' has another "
+                f"decimal mark than the cells before it ('{mark}')",
+                "Write all decimals in one way.",
+            )
+        return column.str.replace(",", ".", regex=False) if mark == "," else column
 
-        Args:
-            numbers: those that become float64, NaN where a value is missing.
-            texts: those that stay texts; times: the same, with points for decimal commas.
-
-        Raises:
-            DataError: a row of another length, a cell that is no number, too many values.
-        """
+    def read(
+        numbers: Sequence[str], texts: Sequence[str], times: Sequence[str]
+    ) -> pandas.DataFrame:
         import pandas
 
-        parts: dict[int, list[pandas.Series]] = {
-            i: [pandas.Series([], dtype=float if i in numbers else object, name=self.header[i])]
-            for i in sorted((*numbers, *texts, *times))
-        }
+        places = {name: header.index(name) for name in (*numbers, *texts, *times)}
+        frames = [pandas.DataFrame(columns=list(places), dtype=object)]
         n_values = 0
-        while block := list(islice(self._records, _BLOCK)):
-            n_values += len(block) * len(numbers)
-            self._check_block(block, n_values)
-            lines = [line for line, _ in block]
-            for i, blocks in parts.items():
-                column = pandas.Series([c[i] for _, c in block], lines, object, self.header[i])
-                if i not in texts:
-                    column = self._with_points(column)
-                if i in numbers:
-                    values = read_numbers(column, self.where)
-                    column = pandas.Series(values, lines, name=column.name)
+        while block := list(islice(records, _BLOCK)):
+            rows, cells = zip(*block, strict=True)
+            for row, fields in block:
+                if len(fields) != len(header):
+                    raise DataError(
+                        f"{where}, row {row}: {len(fields)} fields, but the first row names "
+                        f"{len(header)} columns",
+                        _HINT,
+                    )
+            n_values += len(rows) * len(numbers)
+            if n_values > MAX_VALUES:
+                raise DataError(
+                    f"{where}, row {rows[-1]}: more than {MAX_VALUES:,} values",
+                    "Split the file or use --columns.",
+                )
+            columns = {
+                name: pandas.Series([fields[i] for fields in cells], rows, object, name)
+                for name, i in places.items()
+            }
+            for name, column in columns.items():
+                if name in numbers:
+                    values = read_numbers(with_points(column), where)
+                    columns[name] = pandas.Series(values, rows)
+                elif name in times and not looks_like_date(column.iloc[0]):
+                    columns[name] = with_points(column.str.strip())
                 else:
-                    column = column.map(lambda cell: armed(cell.strip()))
-                blocks.append(column)
-        return {i: pandas.concat(blocks[1:] or blocks) for i, blocks in parts.items()}
+                    columns[name] = column.map(lambda cell: armed(cell.strip()))
+            frames.append(pandas.DataFrame(columns))
+        return pandas.concat(frames[1:] or frames)
 
-    def _check_block(self, block: list[tuple[int, list[str]]], n_values: int) -> None:
-        for line, cells in block:
-            if len(cells) != len(self.header):
-                raise DataError(
-                    f"{self.where}, row {line}: {len(cells)} fields, but the first row names "
-                    f"{len(self.header)} columns",
-                    _SEPARATORS_HINT,
-                )
-        if n_values > MAX_VALUES:
-            raise DataError(
-                f"{self.where}, row {block[-1][0]}: more than {MAX_VALUES:,} values",
-                "Split the file or use --columns.",
-            )
-
-    def _with_points(self, column: pandas.Series) -> pandas.Series:
-        """A column of texts with a point in place of each decimal comma.
-
-        Raises:
-            DataError: some decimals of the table have a point, others a comma.
-        """
-        if self._separator == ",":
-            return column
-        written = {mark[-1]: column.str.fullmatch(form) for mark, form in _DECIMALS.items()}
-        firsts = [(int(cells.argmax()), mark) for mark, cells in written.items() if cells.any()]
-        for at, mark in sorted(firsts):
-            if self._marks - {mark}:
-                raise DataError(
-                    f"{place(column, at, self.where)}: '{shortened(column.iloc[at].strip())}' has "
-                    f"a decimal '{mark}', a cell before it another mark",
-                    "Write all decimals in one way.",
-                )
-            self._marks.add(mark)
-        return column.mask(written[","], column.str.replace(",", ".", regex=False))
+    return Table(header, where, read)
 
 
 def _lines(stream: BinaryIO, where: str) -> Iterator[str]:
-    """The decoded lines, each ending in at most one newline; any of the three line ends."""
-    n_bytes = 0
-    number = 0
-    while raw := stream.readline(MAX_LINE_BYTES + 1):
+    """The decoded lines, bounded in length."""
+    n_bytes, number = 0, 0
+    while raw := stream.readline(_MAX_LINE_BYTES + 1):
         number += 1
         n_bytes += len(raw)
-        if len(raw) > MAX_LINE_BYTES:
-            raise DataError(
-                f"{where}, row {number}: longer than {MAX_LINE_BYTES:,} bytes", _SEPARATORS_HINT
-            )
+        if len(raw) > _MAX_LINE_BYTES:
+            raise DataError(f"{where}, row {number}: longer than {_MAX_LINE_BYTES:,} bytes", _HINT)
         if n_bytes > MAX_TEXT_BYTES:
             raise DataError(
                 f"{where}: more than {MAX_TEXT_BYTES:,} bytes of text",
@@ -187,17 +166,7 @@ def _lines(stream: BinaryIO, where: str) -> Iterator[str]:
             )
         if number == 1:
             text = text.removeprefix("\ufeff")
-        if "\r" in text:
-            unified = text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n")
-            yield from (f"{line}\n" for line in unified.split("\n"))
-        else:
-            yield text
-
-
-def _separator(header: str) -> str:
-    """The separator of a header line: a tab or semicolon outside of quotes, else a comma."""
-    bare = _QUOTED.sub("", header)
-    return next((s for s in "\t;" if s in bare), ",")
+        yield text
 
 
 def _records(reader: Iterator[list[str]], where: str) -> Iterator[tuple[int, list[str]]]:
@@ -216,17 +185,6 @@ def _records(reader: Iterator[list[str]], where: str) -> Iterator[tuple[int, lis
             yield reader.line_num, cells  # type: ignore[attr-defined]
 
 
-def _header(cells: list[str], where: str) -> list[str]:
-    names = [armed(cell.strip()) for cell in cells]
-    names[0] = names[0].lstrip("#").lstrip()  # as numpy.savetxt writes it
-    if _is_row_of_values([name for name in names if name]):
-        raise DataError(
-            f"{where}, row 1: values where the names of the columns should be",
-            "Put a first row such as time,prey,predator above them.",
-        )
-    return names
-
-
 def _is_row_of_values(names: list[str]) -> bool:
     """Whether the first row is no header: dates or decimals, or nothing but numbers.
 
@@ -239,25 +197,8 @@ def _is_row_of_values(names: list[str]) -> bool:
     return bool(names) and all(name.lstrip("+-").isdecimal() for name in names)
 
 
-def read_csv(stream: BinaryIO, settings: InputSettings, where: str) -> Dataset:
-    """The trajectories of a CSV text.
-
-    The first row names the columns; `tables.read_table` says what they are. Separators: comma,
-    semicolon or tab (by the first row); with the latter two also decimal commas. Missing: empty,
-    NaN, NA, N/A, null, none (any case).
-
-    Args:
-        stream: UTF-8 bytes, with or without a byte order mark.
-        where: how messages call the file.
-
-    Raises:
-        DataError: anything that is not such a table, with row and column.
-    """
-    return read_table(TextTable.open(stream, where), settings)
-
-
 def write_csv(dataset: Dataset, stream: BinaryIO, *, always_ids: bool = False) -> None:
-    """The data set as UTF-8 text that `read_csv` reads back unchanged.
+    """The data set as UTF-8 text that reads back unchanged.
 
     One series with the id "0" is a wide table without ids, anything else a long one. Numbers are
     the shortest that give the same float64; a missing value is an empty cell; names that a

@@ -9,8 +9,7 @@ optional; `/time` (T,), or (n, T) where the series differ, with NaN after the en
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from mmap import ACCESS_READ, mmap
@@ -21,15 +20,17 @@ import numpy as np
 
 from lvlora.data.dataset import Dataset, FloatArray, Series
 from lvlora.data.dates import Calendar, written
-from lvlora.data.files.columns import (
+from lvlora.data.files.tables import (
+    ID_NAMES,
     MAX_MAGNITUDE,
     MAX_VALUES,
     MAX_VARIABLES,
+    SHORT_OF_ROWS,
+    check_columns,
     check_magnitude,
     check_name,
     read_times,
 )
-from lvlora.data.files.tables import ID_NAMES, SHORT_OF_ROWS, find_column, find_columns
 from lvlora.data.time_steps import with_steps
 from lvlora.errors import DataError, reason
 from lvlora.settings.shared import InputSettings
@@ -38,8 +39,8 @@ TRAJECTORIES = "trajectories"
 TIME = "time"
 
 _LAYOUT_HINT = (
-    "lvlora reads /trajectories (series, time, variables) and /time (time,); "
-    "convert other layouts, or give a CSV."
+    "lvlora reads /trajectories (series, time, variables) and /time (time,), stored in the file "
+    "itself; convert other layouts, or give a CSV."
 )
 _BLOCK_VALUES = 1_000_000
 _BLOCK_BYTES = 200_000_000
@@ -79,15 +80,16 @@ class _File:
     n_bytes: int
     where: str
 
+    def refusal(self, problem: str) -> DataError:
+        """The error to raise."""
+        return DataError(f"{self.where}: {problem}", _LAYOUT_HINT)
+
     def dataset(self, settings: InputSettings) -> Dataset:
-        data = self._stored(TRAJECTORIES)
+        data = self._stored(TRAJECTORIES, (3,))
         if data is None:
             names = [f"/{name[:60]}" for name in islice(self.file, 20)]
             shown = ", ".join(name if name.isprintable() else ascii(name) for name in names)
-            raise DataError(
-                f"{self.where}: no /{TRAJECTORIES}; it has {shown or 'nothing'}", _LAYOUT_HINT
-            )
-        self._check_storage(data, TRAJECTORIES, (3,))
+            raise self.refusal(f"no /{TRAJECTORIES}; it has {shown or 'nothing'}")
         n_series, n_steps, n_variables = data.shape
         if min(data.shape) == 0 or n_steps < 2 or n_variables > MAX_VARIABLES:
             raise DataError(
@@ -96,98 +98,103 @@ class _File:
                 f"{SHORT_OF_ROWS} A file has at most {MAX_VARIABLES:,} variables.",
             )
         names = self._variables(data)
-        chosen = find_columns(settings.columns or names, names, self.where)
+        variables = check_columns(settings.columns or names, names, self.where)
+        values = self._values(data)[:, :, [names.index(name) for name in variables]]
         ids = self._ids(settings.id_column, n_series)
         times, calendar = self._times(settings.time_column, n_series, n_steps)
         time_name, notes = settings.time_column or TIME, []
         if times is None:
             times = np.arange(n_steps, dtype=np.float64)[None]
             notes.append(f"{self.where}: no /{TIME}; time counts steps from 0")
-        values = self._values(data)[:, :, chosen]
-        series, has_own = [], len(times) > 1
-        for i, name in enumerate(ids):
-            if i == 0 or has_own:
-                at = f"{self.where}: /{time_name}" + (f" of series '{name}'" if has_own else "")
-                time = _increasing(times[i], has_own, at)
-            series.append(Series(name, time, values[i, : len(time)], calendar))
-        variables = tuple(names[i] for i in chosen)
-        dataset = Dataset(tuple(series), variables, self.where, time_name, notes=tuple(notes))
+        rows = [self._increasing(row, len(times) > 1, time_name) for row in times]
+        if len(rows) == 1:
+            rows *= n_series
+        series = tuple(
+            Series(name, time, part[: len(time)], calendar)
+            for name, time, part in zip(ids, rows, values, strict=True)
+        )
+        dataset = Dataset(series, variables, self.where, time_name, notes=tuple(notes))
         return with_steps(dataset, insert=False)
 
-    def _stored(self, name: str, option: str = "") -> Any | None:
+    def _stored(
+        self, name: str, ranks: Sequence[int], kinds: str = "fiu", option: str = ""
+    ) -> Any | None:
         """The array of this name at the top of the file; None if there is none.
 
         Args:
             option: what named it; then there must be one.
 
         Raises:
-            DataError: it is a link or no array.
+            DataError: it is a link or no array, its numbers are of another kind or not in this
+                very file, or more are declared than stored.
         """
         import h5py
 
         links = self.file.id.links
         if not name or "/" in name or not links.exists(name.encode()):
             if option:
-                find_column(name, list(islice(self.file, 1000)), option, self.where)
+                check_columns([name], list(islice(self.file, 1000)), self.where, option)
             return None
         if links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
-            raise DataError(
-                f"{self.where}: /{name} is a soft or external link",
-                "Store the numbers in the file itself.",
-            )
-        item = self.file[name]
-        if not isinstance(item, h5py.Dataset):
-            raise DataError(f"{self.where}: /{name} is not a dataset", _LAYOUT_HINT)
-        return item
-
-    def _check_storage(
-        self, data: Any, name: str, ranks: Sequence[int], kinds: str = "fiu"
-    ) -> None:
-        """Refuse what is not plain numbers, all of them stored in this very file."""
-        at = f"{self.where}: /{name}"
+            raise self.refusal(f"/{name} is a soft or external link")
+        data = self.file[name]
+        if not isinstance(data, h5py.Dataset):
+            raise self.refusal(f"/{name} is not a dataset")
         if data.shape is None or len(data.shape) not in ranks:
-            rank = "no" if data.shape is None else f"{len(data.shape)}"
-            raise DataError(
-                f"{at} has {rank} dimensions instead of {' or '.join(map(str, ranks))}",
-                _LAYOUT_HINT,
-            )
+            rank = "no" if data.shape is None else len(data.shape)
+            wanted = " or ".join(map(str, ranks))
+            raise self.refusal(f"/{name} has {rank} dimensions instead of {wanted}")
         if data.dtype.kind not in kinds or (data.dtype.itemsize > 8 and data.dtype.kind == "f"):
-            raise DataError(f"{at} has the type {data.dtype}, not real numbers", _LAYOUT_HINT)
+            raise self.refusal(f"/{name} has the type {data.dtype}, not real numbers")
         if data.is_virtual or data.external:
-            raise DataError(
-                f"{at} keeps its numbers in other files", "Store the numbers in the file itself."
-            )
+            raise self.refusal(f"/{name} keeps its numbers in other files")
         n_values = max(math.prod(data.shape), math.prod(data.chunks) if data.chunks else 0)
         if n_values > MAX_VALUES:
-            raise DataError(
-                f"{at} declares {n_values:,} values; the limit is {MAX_VALUES:,}",
-                "Split the file.",
-            )
+            raise self.refusal(f"/{name} declares {n_values:,} values; the limit is {MAX_VALUES:,}")
         declared = math.prod(data.shape) * data.dtype.itemsize
         stored = min(int(data.id.get_storage_size()), self.n_bytes)
         filtered = data.id.get_create_plist().get_nfilters() > 0
         if declared > stored * (_MAX_DEFLATE_RATIO if filtered else 1):
-            raise DataError(
-                f"{at} declares {declared:,} bytes, but stores {stored:,}",
-                "The file is incomplete; write or download it again.",
-            )
+            raise self.refusal(f"/{name} declares {declared:,} bytes, but stores {stored:,}")
+        return data
 
-    def _check_strings(self, item: Any) -> None:
-        """Refuse what is read as Python objects and is no text, or stored where HDF5 goes astray.
-
-        Lists and references of variable length are of no use here; a damaged one ends the process.
+    def _names(self, item: Any, what: str, n_names: int, read: Callable[[slice], Any]) -> list[str]:
+        """Names in order, each there once.
 
         Args:
             item: a dataset or an attribute's id, opened but not read.
+            what: how messages call it.
+            read: returns some of its entries.
+
+        Raises:
+            DataError: another number of them; text that is stored where HDF5 goes astray, or that
+                would take much memory; a name that `check_name` refuses or that is there twice.
         """
         import h5py
 
-        if item.dtype.kind != "O":
-            return
-        if h5py.check_string_dtype(item.dtype) is None:
-            raise DataError(
-                f"{self.where}: its names are lists or references, not text", _LAYOUT_HINT
-            )
+        n_stored = 0 if item.shape is None else math.prod(item.shape)
+        if n_stored != n_names:
+            raise self.refusal(f"{what} has {n_stored:,} names instead of {n_names:,}")
+        if item.dtype.kind == "O":
+            # a damaged list or reference of variable length ends the process
+            if h5py.check_string_dtype(item.dtype) is None:
+                raise self.refusal(f"{what} has lists or references, not text")
+            self._check_heaps()
+        elif n_names * item.dtype.itemsize > _BLOCK_BYTES:
+            raise self.refusal(f"{what} has very long names")
+        # many entries may share one stored string, so a small file could become a large list
+        block = max(1, _BLOCK_BYTES // max(self.n_bytes, 1))
+        names: dict[str, None] = {}
+        for start in range(0, n_names, block):
+            for text in _strings(read(slice(start, start + block))):
+                check_name(text, f"name {len(names)} of {what}", self.where)
+                if text in names:
+                    raise self.refusal(f"{what} has '{text}' twice")
+                names[text] = None
+        return list(names)
+
+    def _check_heaps(self) -> None:
+        """Refuse a file whose stores of strings are damaged."""
         n_size = self.file.id.get_create_plist().get_sizes()[1]
         with (
             open(self.file.filename, "rb") as stream,
@@ -196,81 +203,44 @@ class _File:
             at = raw.find(_HEAP_MAGIC)
             while at >= 0:
                 if not _is_whole_heap(raw, at, n_size):
-                    raise DataError(
-                        f"{self.where}: its strings are damaged",
-                        "Write or download the file again.",
-                    )
+                    raise self.refusal("its strings are damaged")
                 at = raw.find(_HEAP_MAGIC, at + 1)
 
     def _variables(self, data: Any) -> list[str]:
         n_variables = int(data.shape[2])
-        for holder in (data, self.file):
-            if "variables" not in holder.attrs:
-                continue
-            attribute = holder.attrs.get_id("variables")
-            if attribute.dtype.kind == "O" and n_variables * self.n_bytes > _MAX_SHARED_BYTES:
-                raise DataError(
-                    f"{self.where}: the attribute variables has strings of variable length",
-                    "Store names of fixed length.",
-                )
-            if attribute.shape is None or math.prod(attribute.shape) != n_variables:
-                raise DataError(
-                    f"{self.where}: the attribute variables does not name {n_variables} variables",
-                    "Give one name for each.",
-                )
-            self._check_strings(attribute)
-            names = _strings(holder.attrs["variables"])
-            return self._different(names, "the name of a variable")
-        if n_variables == 2:
-            return ["prey", "predator"]
-        return [f"v{i + 1}" for i in range(n_variables)]
+        holders = [h.attrs for h in (data, self.file) if "variables" in h.attrs]
+        if not holders:
+            return (
+                ["prey", "predator"]
+                if n_variables == 2
+                else [f"v{i + 1}" for i in range(n_variables)]
+            )
+        attribute, what = holders[0].get_id("variables"), "the attribute variables"
+        if attribute.dtype.kind == "O" and n_variables * self.n_bytes > _MAX_SHARED_BYTES:
+            raise self.refusal(f"{what} has strings of variable length")
+        return self._names(
+            attribute, what, n_variables, lambda part: np.ravel(holders[0]["variables"])[part]
+        )
 
     def _ids(self, chosen: str | None, n_series: int) -> list[str]:
+        option = "" if chosen is None else "--id-column"
         for name in ID_NAMES if chosen is None else [chosen]:
-            data = self._stored(name, "" if chosen is None else "--id-column")
+            data = self._stored(name, (1,), "iuSO", option)
             if data is not None:
-                break
-        else:
-            return [str(i) for i in range(n_series)]
-        self._check_storage(data, name, (1,), kinds="iuSO")
-        if data.shape != (n_series,):
-            raise DataError(
-                f"{self.where}: /{name} has {data.shape[0]:,} ids for {n_series:,} series",
-                _LAYOUT_HINT,
-            )
-        self._check_strings(data)
-        if data.dtype.kind == "S" and n_series * data.dtype.itemsize > _BLOCK_BYTES:
-            raise DataError(f"{self.where}: /{name} has very long names", "Use short ids.")
-        # many entries may share one stored string, so a small file could become a large list
-        block = max(1, _BLOCK_BYTES // max(self.n_bytes, 1))
-        ids: list[str] = []
-        for start in range(0, n_series, block):
-            for text in _strings(data[start : start + block]):
-                ids.append(check_name(text, f"the id of series {len(ids)}", self.where))
-        return self._different(ids, "the id of a series")
-
-    def _different(self, names: list[str], what: str) -> list[str]:
-        """Names that are in order, each there once."""
-        for name, count in Counter(names).items():
-            check_name(name, what, self.where)
-            if count > 1:
-                raise DataError(f"{self.where}: {what} '{name}' is there twice", "Rename one.")
-        return names
+                return self._names(data, f"/{name}", n_series, data.__getitem__)
+        return [str(i) for i in range(n_series)]
 
     def _times(
         self, chosen: str | None, n_series: int, n_steps: int
     ) -> tuple[FloatArray | None, Calendar | None]:
         """(1, T) or (n, T) times, None if there are none; their calendar where they are dates."""
         name = chosen or TIME
-        data = self._stored(name, "--time-column" if chosen else "")
+        data = self._stored(name, (1, 2), "fiuS", "--time-column" if chosen else "")
         if data is None:
             return None, None
-        self._check_storage(data, name, (1, 2), kinds="fiuS")
         if data.shape not in ((n_steps,), (n_series, n_steps)):
-            raise DataError(
-                f"{self.where}: /{name} has the shape {data.shape}, but /{TRAJECTORIES} has "
-                f"{n_steps:,} steps",
-                _LAYOUT_HINT,
+            raise self.refusal(
+                f"/{name} has the shape {data.shape}, but /{TRAJECTORIES} has {n_steps:,} steps"
             )
         if data.dtype.kind == "S":
             return self._dates(data, name)
@@ -282,13 +252,26 @@ class _File:
         import pandas
 
         if data.dtype.itemsize > _LONGEST_DATE:
-            raise DataError(f"{self.where}: /{name} has texts longer than a date", _LAYOUT_HINT)
+            raise self.refusal(f"/{name} has texts longer than a date")
         texts = np.atleast_2d(data[...])
         there = texts != b""
         column = pandas.Series(_strings(texts[there]), range(1, there.sum() + 1), name=name)
         times = np.full(texts.shape, np.nan)
         times[there], calendar = read_times(column, np.nonzero(there)[0], self.where)
         return times, calendar
+
+    def _increasing(self, times: FloatArray, has_own: bool, name: str) -> FloatArray:
+        """The times of a series, which may end before others do where its times are its own."""
+        length = len(times) - int(np.argmin(np.isnan(times[::-1]))) if has_own else len(times)
+        row = times[:length]
+        if length < 2 or not np.all(np.abs(row) <= MAX_MAGNITUDE):
+            raise self.refusal(f"/{name} has missing, infinite or too few times")
+        if np.any(np.diff(row) <= 0):
+            raise DataError(
+                f"{self.where}: /{name} does not increase",
+                "Sort the samples, and keep one for each time.",
+            )
+        return row
 
     def _values(self, data: Any) -> FloatArray:
         """(n, T, V) float64, read block by block, no infinities."""
@@ -298,13 +281,10 @@ class _File:
             part = values[start : start + block]
             with np.errstate(invalid="ignore"):  # a NaN that "signals" is one like any other
                 part[...] = data[start : start + block]
-            bad = np.argwhere(np.abs(part) > MAX_MAGNITUDE)
-            if len(bad):
-                i, step, variable = (int(n) for n in bad[0])
+            for i, step, variable in np.argwhere(np.abs(part) > MAX_MAGNITUDE)[:1].tolist():
+                at = f"series {start + i}, step {step}, variable {variable}"
                 check_magnitude(
-                    float(part[i, step, variable]),
-                    f"{self.where}: /{TRAJECTORIES} series {start + i}, step {step}, "
-                    f"variable {variable}",
+                    float(part[i, step, variable]), f"{self.where}: /{TRAJECTORIES} {at}"
                 )
         return values
 
@@ -338,17 +318,6 @@ def _strings(raw: Any) -> list[str]:
         (item.decode("utf-8", errors="replace") if isinstance(item, bytes) else str(item)).strip()
         for item in np.asarray(raw).ravel().tolist()
     ]
-
-
-def _increasing(times: FloatArray, has_own: bool, at: str) -> FloatArray:
-    """The times of a series, which may end before others do where its times are its own."""
-    length = len(times) - int(np.argmin(np.isnan(times[::-1]))) if has_own else len(times)
-    row = times[:length]
-    if length < 2 or not np.all(np.abs(row) <= MAX_MAGNITUDE):
-        raise DataError(f"{at} has missing, infinite or too few times", SHORT_OF_ROWS)
-    if np.any(np.diff(row) <= 0):
-        raise DataError(f"{at} does not increase", "Sort the samples, and keep one for each time.")
-    return row
 
 
 def write_hdf5(

@@ -6,28 +6,16 @@ import os
 import stat
 import sys
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 from lvlora import durable
 from lvlora.data.dataset import Dataset
-from lvlora.data.files.csv import read_csv
+from lvlora.data.files.csv import open_csv
 from lvlora.data.files.hdf5 import read_hdf5
-from lvlora.data.files.parquet import read_parquet
-from lvlora.errors import DataError, SettingsError, closest
+from lvlora.data.files.parquet import open_parquet
+from lvlora.data.files.tables import read_table
+from lvlora.errors import DataError, closest
 from lvlora.settings.shared import InputSettings
-
-Format = Literal["csv", "hdf5", "parquet"]
-FORMATS: dict[str, Format] = {
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".txt": "csv",
-    ".h5": "hdf5",
-    ".hdf5": "hdf5",
-    ".hdf": "hdf5",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-}
-"""The format that a suffix stands for."""
 
 STANDARD_INPUT = Path("-")
 _FORMATS_HINT = "lvlora reads CSV (UTF-8), HDF5 (.h5) and Parquet files."
@@ -40,8 +28,8 @@ def read_dataset(
     """The trajectories of a file, or of standard input (CSV).
 
     Args:
-        path: the file; None or ``-`` is standard input.
-        settings: ``format``, ``id_column``, ``time_column``, ``columns``; ``data`` isn't looked at.
+        path: the file, whose first bytes tell its format; None or ``-`` is standard input.
+        settings: ``id_column``, ``time_column``, ``columns``; ``data`` isn't looked at.
         stdin: what to read instead of this process's standard input.
 
     Returns:
@@ -49,29 +37,23 @@ def read_dataset(
 
     Raises:
         DataError: it cannot be read, or is not what it should be.
-        SettingsError: the format needs a package that is not installed, or standard input is to
-            be anything but CSV.
+        SettingsError: the format needs a package that is not installed.
     """
     if path is None or path == STANDARD_INPUT:
-        if settings.format not in ("auto", "csv"):
-            raise SettingsError(
-                f"standard input is CSV, not {settings.format}", "Give a file instead of -."
-            )
         stream = sys.stdin.buffer if stdin is None else stdin
-        return read_csv(stream, settings, "standard input")
+        return read_table(open_csv(stream, "standard input"), settings)
     where = str(path)
     try:
         with open_file(path, pipes=True) as stream:
             # the first bytes of a pipe such as <(…) can be read only once
             is_pipe = stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)
-            kind = settings.format
-            if is_pipe or kind == "auto":
-                kind = "csv" if is_pipe else _format(path, stream)
-            if kind == "hdf5":
+            start = b"" if is_pipe else stream.read(len(_HDF5_MAGIC))
+            if start == _HDF5_MAGIC:
                 return read_hdf5(path, settings, where)
-            if kind == "parquet":
-                return read_parquet(stream, settings, where)
-            return read_csv(stream, settings, where)
+            if not is_pipe:
+                stream.seek(0)
+            opened = open_parquet if start.startswith(_PARQUET_MAGIC) else open_csv
+            return read_table(opened(stream, where), settings)
     except OSError as error:
         raise DataError(
             f"{where}: cannot be read ({error.strerror or error})", "Check the file and the disk."
@@ -106,32 +88,3 @@ def _near(path: Path) -> str:
     if near is not None:
         return f"Did you mean {path.parent / near}?"
     return "Check the path; lvlora simulate FILE.h5 writes a data set."
-
-
-def _format(path: Path, stream: BinaryIO) -> Format:
-    """The format by the first bytes of a file, then by its suffix."""
-    start = stream.read(4096)
-    stream.seek(0)
-    if start.startswith(_HDF5_MAGIC):
-        return "hdf5"
-    if start.startswith(_PARQUET_MAGIC):
-        return "parquet"
-    by_suffix = FORMATS.get(path.suffix.lower())
-    if by_suffix in ("hdf5", "parquet"):
-        if by_suffix == "hdf5" and _has_user_block(path):
-            return "hdf5"
-        size = "empty" if not start else f"not {by_suffix.upper().replace('PARQUET', 'Parquet')}"
-        raise DataError(
-            f"{path}: named {path.suffix}, but its content is {size}",
-            "Write it again, or say what it is with --format.",
-        )
-    if b"\0" in start and by_suffix is None:
-        raise DataError(f"{path}: unknown format", _FORMATS_HINT)
-    return "csv"
-
-
-def _has_user_block(path: Path) -> bool:
-    """Whether it is HDF5 that begins after a block of other bytes (512, 1024, …)."""
-    import h5py
-
-    return bool(h5py.is_hdf5(path))

@@ -1,30 +1,21 @@
 """A table becomes trajectories: which column is what, order of time, one id for each series.
 
-Every table takes this one way: CSV, Parquet, and a data frame in Python.
+CSV, Parquet and data frames all take this one way.
 """
 
 from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lvlora.data.dataset import Dataset, FloatArray, Series
-from lvlora.data.dates import text_of
-from lvlora.data.files.columns import (
-    MAX_COLUMNS,
-    MAX_VALUES,
-    MAX_VARIABLES,
-    check_name,
-    read_ids,
-    read_numbers,
-    read_times,
-)
+from lvlora.data.dates import Calendar, counted, has_dates, looks_like_date, read_dates, text_of
 from lvlora.data.time_steps import with_steps
 from lvlora.errors import DataError, meant
 from lvlora.settings.shared import InputSettings
@@ -32,36 +23,30 @@ from lvlora.settings.shared import InputSettings
 if TYPE_CHECKING:
     import pandas
 
+# Limits on the size of what is read or made, so that no file and no option fills the memory.
+MAX_VALUES = 100_000_000
+"""Values (series x steps x variables) of a data set: 0.8 GB as float64."""
+
+MAX_VARIABLES = 1_000
+MAX_COLUMNS = 10_000
+MAX_MAGNITUDE = 1e100
+"""Largest absolute value and time: squares and sums of such numbers are still finite."""
+
+MAX_TEXT_BYTES = 2_000_000_000
+"""Bytes of a CSV file or of standard input."""
+
+MAX_NAME_CHARACTERS = 200
+"""Characters of an id or of a variable's name."""
+
 TIME_NAMES = (
-    "time",
-    "t",
-    "year",
-    "years",
-    "quarter",
-    "month",
-    "week",
-    "day",
-    "days",
-    "hour",
-    "date",
-    "datetime",
-    "timestamp",
-    "ds",
-    "step",
-    "steps",
+    *("time", "t", "year", "years", "quarter", "month", "week", "day", "days", "hour"),
+    *("date", "datetime", "timestamp", "ds", "step", "steps"),
 )
 """Names of a time column, the first that is there wins (any case)."""
 
 ID_NAMES = (
-    "id",
-    "ids",
-    "series",
-    "series_id",
-    "item_id",
-    "unique_id",
-    "system_id",
-    "trajectory",
-    "trajectory_id",
+    *("id", "ids", "series", "series_id", "item_id", "unique_id", "system_id"),
+    *("trajectory", "trajectory_id"),
 )
 """Names of a column that tells trajectories apart, the first that is there wins (any case)."""
 
@@ -70,92 +55,63 @@ LONE_ID = "0"
 
 SHORT_OF_ROWS = "A trajectory needs at least 2 rows."
 
-_YEARS = (1000, 2999)
-_LONGEST_STEP, _FEWEST_STEPS, _SHARE_OF_STEPS = 10, (2, 10), 0.8
-"""A column looks like time where it rises, this often by the same step; like years where it holds
-whole numbers between these and no step is longer. Years need the first number of steps, others the
-second."""
+_MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "<na>"})
+"""Texts that stand for a missing value, in any case."""
+
+_NUMBERS_HINT = (
+    "Leave a missing value empty; choose numeric columns with --columns; "
+    "name an id column with --id-column."
+)
+_COMMA_HINT = (
+    "Write numbers without separators of thousands; a decimal comma needs semicolons or tabs "
+    "between the columns."
+)
+_FEWEST_STEPS, _SHARE_OF_STEPS = 10, 0.8
+"""A column looks like time if it rises in so many steps, and so often by the same step."""
 
 
 @dataclass(frozen=True)
-class Roles:
-    """Positions of the columns in use.
-
-    Attributes:
-        id: column with the ids, or None for a table of one trajectory.
-        time: column with the times, or None for steps 0, 1, 2, …
-        variables: columns with the values, in the order of the data set's variables.
-    """
-
-    id: int | None
-    time: int | None
-    variables: tuple[int, ...]
-
-
-class Table(Protocol):
+class Table:
     """A table of which only the names of the columns were read.
 
     Attributes:
         header: the names.
         where: how messages call it.
+        read: returns the columns of some names: of numbers, of texts, of times. The index of the
+            frame numbers the rows as messages do.
     """
 
-    @property
-    def header(self) -> Sequence[str]: ...
-
-    @property
-    def where(self) -> str: ...
-
-    def columns(
-        self, numbers: Collection[int], texts: Collection[int], times: Collection[int] = ()
-    ) -> dict[int, pandas.Series]:
-        """The columns at some positions; their indices number the rows as messages do.
-
-        Args:
-            numbers: those of values; texts: of names, left as they are; times: numbers or dates.
-        """
+    header: list[str]
+    where: str
+    read: Callable[[Sequence[str], Sequence[str], Sequence[str]], pandas.DataFrame]
 
 
-def find_column(name: str, names: Sequence[str], option: str, where: str) -> int:
-    """Position of a column that the user named.
+@dataclass(frozen=True)
+class Roles:
+    """Names of the columns in use: of ids (None: one trajectory), times (None: steps), values."""
 
-    Raises:
-        DataError: there is none, with the nearest names as a hint.
-    """
-    if name in names:
-        return names.index(name)
-    shown = ", ".join(n for n in names[:20] if n) + (", …" if len(names) > 20 else "")
-    raise DataError(
-        f"{where}: no column '{name}' ({option})", f"{meant(name, names)}It has: {shown}."
-    )
+    id: str | None
+    time: str | None
+    variables: tuple[str, ...]
 
 
-def find_columns(wanted: Sequence[str], names: Sequence[str], where: str) -> list[int]:
-    """Positions of the columns that --columns names.
+def check_columns(
+    wanted: Sequence[str], names: Sequence[str], where: str, option: str = "--columns"
+) -> tuple[str, ...]:
+    """The names that an option gives, if there is a column of each and none is named twice.
 
     Raises:
-        DataError: there is no such column, or it is named twice.
+        DataError: there is no such column, with the nearest names as a hint; or a name is twice.
     """
     for name, count in Counter(wanted).items():
         if count > 1:
-            raise DataError(f"--columns names '{name}' twice", "Name each column once.")
-    return [find_column(name, names, "--columns", where) for name in wanted]
-
-
-def _named(
-    chosen: str | None,
-    option: str,
-    conventional: Sequence[str],
-    header: Sequence[str],
-    taken: Collection[str],
-    where: str,
-) -> int | None:
-    """Position of the column that the user chose, else of the first with a conventional name."""
-    if chosen is not None:
-        return find_column(chosen, header, option, where)
-    lowered = [name.lower() for name in header]
-    usual = (lowered.index(name) for name in conventional if name in lowered)
-    return next((i for i in usual if header[i] not in taken), None)
+            raise DataError(f"{option} names '{name}' twice", "Name each column once.")
+        if name not in names:
+            shown = ", ".join(n for n in names[:20] if n) + (", …" if len(names) > 20 else "")
+            raise DataError(
+                f"{where}: no column '{name}' ({option})", f"{meant(name, names)}It has: {shown}."
+            )
+    return tuple(wanted)
 
 
 def assign_roles(header: Sequence[str], settings: InputSettings, where: str) -> Roles:
@@ -170,54 +126,39 @@ def assign_roles(header: Sequence[str], settings: InputSettings, where: str) -> 
         raise DataError(
             f"{where}: {len(header):,} columns; the limit is {MAX_COLUMNS:,}", "Split the table."
         )
-    for position, name in enumerate(header):
-        if name:
-            check_name(name, f"the name of column {position + 1}", where)
-        elif position > 0 or len(header) == 1:
-            raise DataError(
-                f"{where}: column {position + 1} has no name", "Name every column in the first row."
-            )
+    for position, name in enumerate(header, 1):
+        if name or position > 1 or len(header) == 1:
+            check_name(name, f"the name of column {position}", where)
     for name, count in Counter(header).items():
         if count > 1:
             raise DataError(f"{where}: {count} columns are named '{name}'", "Rename one of them.")
-    wanted = settings.columns or ()
-    chosen = find_columns(wanted, header, where)
-    time = _named(
-        settings.time_column,
-        "--time-column",
-        TIME_NAMES,
-        header,
-        {*wanted, settings.id_column or ""},
-        where,
-    )
-    identity = _named(
-        settings.id_column,
-        "--id-column",
-        ID_NAMES,
-        header,
-        {*wanted, settings.time_column or ""},
-        where,
-    )
-    for role, count in Counter([*chosen, time, identity]).items():
-        if role is not None and count > 1:
+    chosen = check_columns(settings.columns or (), header, where)
+
+    def conventional(names: Sequence[str], other: str | None) -> str | None:
+        free = {name.lower(): name for name in reversed(header) if name not in (other, *chosen)}
+        return next((free[name] for name in names if name in free), None)
+
+    time, identity = settings.time_column, settings.id_column
+    for option, wanted in (("--time-column", time), ("--id-column", identity)):
+        check_columns([] if wanted is None else [wanted], header, where, option)
+    if time is None:
+        time = conventional(TIME_NAMES, settings.id_column)
+    if identity is None:
+        identity = conventional(ID_NAMES, settings.time_column)
+    for column, count in Counter([*chosen, time, identity]).items():
+        if column is not None and count > 1:
             raise DataError(
-                f"{where}: column '{header[role]}' is two of a variable, the id and the time at "
-                "once",
+                f"{where}: column '{column}' is two of a variable, the id and the time at once",
                 "Check --columns, --time-column and --id-column.",
             )
-    reserved = {time, identity}
-    variables = chosen or [i for i, name in enumerate(header) if name and i not in reserved]
-    if not variables:
+    variables = chosen or tuple(name for name in header if name and name not in (time, identity))
+    if not 1 <= len(variables) <= MAX_VARIABLES:
+        n_variables = f"{len(variables):,} variables" if variables else "no column is left for one"
         raise DataError(
-            f"{where}: no column is left for a variable",
-            "A table needs columns such as time,prey,predator.",
+            f"{where}: {n_variables}; a table has 1 to {MAX_VARIABLES:,} variables",
+            "Give columns such as time,prey,predator, or choose some with --columns.",
         )
-    if len(variables) > MAX_VARIABLES:
-        raise DataError(
-            f"{where}: {len(variables):,} variables; the limit is {MAX_VARIABLES:,}",
-            "Choose some with --columns.",
-        )
-    return Roles(identity, time, tuple(variables))
+    return Roles(identity, time, variables)
 
 
 def table_header(dataset: Dataset, *, with_ids: bool) -> list[str]:
@@ -229,14 +170,9 @@ def table_header(dataset: Dataset, *, with_ids: bool) -> list[str]:
         DataError: a variable would be taken for the ids or times.
     """
     ids = ["id"] if with_ids else []
-    n_before = len(ids) + 1
-    roles = Roles(
-        0 if with_ids else None,
-        len(ids),
-        tuple(range(n_before, n_before + len(dataset.variables))),
-    )
     for time_name in (dataset.time_name, "time"):
         header = [*ids, time_name, *dataset.variables]
+        roles = Roles("id" if with_ids else None, time_name, dataset.variables)
         if len(set(header)) == len(header) and assign_roles(header, InputSettings(), "") == roles:
             return header
     raise DataError(
@@ -246,8 +182,11 @@ def table_header(dataset: Dataset, *, with_ids: bool) -> list[str]:
     )
 
 
-def read_table(table: Table, settings: InputSettings) -> Dataset:
-    """The trajectories of a table: grouped by id, sorted by time, absent steps as missing values.
+def read_table(table: Table, settings: InputSettings, *, insert: bool = True) -> Dataset:
+    """The trajectories of a table: grouped by id and sorted by time.
+
+    Args:
+        insert: rows of missing values for absent steps.
 
     Raises:
         DataError: as `assign_roles`; a cell that is no number, a missing time or id, a time that
@@ -256,67 +195,60 @@ def read_table(table: Table, settings: InputSettings) -> Dataset:
     """
     header, where = table.header, table.where
     roles = assign_roles(header, settings, where)
-    # where the user says how dates are written, times are texts
-    times = [] if roles.time is None or settings.date_format else [roles.time]
-    texts = [i for i in (roles.id, roles.time) if i is not None and i not in times]
-    columns = table.columns(roles.variables, texts, times)
-    rows = np.asarray(columns[roles.variables[0]].index, dtype=np.int64)
-    if not len(rows):
-        raise DataError(f"{where}: names of columns, but no row of values", SHORT_OF_ROWS)
-    if len(rows) * len(roles.variables) > MAX_VALUES:
+    frame = table.read(
+        roles.variables,
+        [] if roles.id is None else [roles.id],
+        [] if roles.time is None else [roles.time],
+    )
+    if len(frame) * len(roles.variables) > MAX_VALUES:
         raise DataError(
             f"{where}: more than {MAX_VALUES:,} values", "Split the file or use --columns."
         )
-    values = np.column_stack([read_numbers(columns[i], where) for i in roles.variables])
+    rows = frame.index.to_numpy()
+    values = np.column_stack([read_numbers(frame[name], where) for name in roles.variables])
     ids, codes = [LONE_ID], np.zeros(len(rows), dtype=np.int64)
-    if roles.id is not None:
-        ids, codes = read_ids(columns[roles.id], where)
+    if roles.id is not None and len(rows):
+        ids, codes = read_ids(frame[roles.id], where)
     sizes = np.bincount(codes, minlength=len(ids))
     if sizes.min() < 2:
         whose = f"series '{ids[int(np.argmin(sizes))]}' has" if len(ids) > 1 else "there is"
-        raise DataError(f"{where}: {whose} only {sizes.min()} row", SHORT_OF_ROWS)
+        n_rows = "no row of values" if not sizes.min() else "only 1 row"
+        raise DataError(f"{where}: {whose} {n_rows}", SHORT_OF_ROWS)
     notes = [] if header[0] else [f"{where}: column 1 has no name and is left out"]
     order = np.argsort(codes, kind="stable")
-    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    starts = np.cumsum(sizes) - sizes
     if roles.time is None:
         time, calendar, time_name = np.arange(len(rows), dtype=np.float64), None, "time"
         time -= np.repeat(starts, sizes)
         _ask_about_time(header, roles, settings, values[order], codes[order], where)
         notes.append(f"{where}: no time column; time counts steps from 0")
     else:
-        time, calendar = read_times(columns[roles.time], codes, where, settings.date_format)
-        time_name, as_read = header[roles.time], time[order]
-        order = np.lexsort((time, codes))
+        time_name = roles.time
+        time, calendar = read_times(frame[time_name], codes, where, settings.date_format)
+        by_series, order = order, np.lexsort((time, codes))
+        if np.any(order != by_series):
+            notes.append(f"{where}: rows were out of time order and have been sorted")
         time, codes = time[order], codes[order]
-        within = codes[1:] == codes[:-1]
-        twice = np.flatnonzero(within & (time[1:] == time[:-1]))
+        twice = np.flatnonzero((codes[1:] == codes[:-1]) & (time[1:] == time[:-1]))
         if len(twice):
             first, second = sorted(rows[order][twice[0] : twice[0] + 2].tolist())
             of = f" of series '{ids[codes[twice[0]]]}'" if len(ids) > 1 else ""
-            shown = text_of(calendar, time[twice[0]])
             raise DataError(
-                f"{where}, row {second}, column '{time_name}': time {shown}{of} is "
-                f"already in row {first}",
+                f"{where}, row {second}, column '{time_name}': time "
+                f"{text_of(calendar, time[twice[0]])}{of} is already in row {first}",
                 "Keep one row for each time; several trajectories need an id column "
                 "(--id-column). Where year and month are two columns, join them into one date.",
             )
-        unsorted = np.unique(codes[1:][within & (as_read[1:] < as_read[:-1])])
-        if len(unsorted):
-            which = f" of {len(unsorted)} of {len(ids)} series" if len(ids) > 1 else ""
-            notes.append(f"{where}: rows{which} were out of time order and have been sorted")
     values = values[order]
-    dataset = Dataset(
-        tuple(
-            Series(name, time[start : start + size], values[start : start + size], calendar)
-            for name, start, size in zip(ids, starts.tolist(), sizes.tolist(), strict=True)
-        ),
-        tuple(header[i] for i in roles.variables),
-        where,
-        time_name,
-        id_name="id" if roles.id is None else header[roles.id],
-        notes=tuple(notes),
+    series = tuple(
+        Series(name, time[start : start + size], values[start : start + size], calendar)
+        for name, start, size in zip(ids, starts.tolist(), sizes.tolist(), strict=True)
     )
-    return with_steps(dataset, insert=True)
+    id_name = "id" if roles.id is None else roles.id
+    dataset = Dataset(
+        series, roles.variables, where, time_name, id_name=id_name, notes=tuple(notes)
+    )
+    return with_steps(dataset, insert=insert)
 
 
 def _ask_about_time(
@@ -329,32 +261,172 @@ def _ask_about_time(
 ) -> None:
     """Refuse to forecast a first column that looks like time, where nobody said what it is.
 
-    It rises in each series, nearly always by one step. Between `_YEARS` whole numbers look like
-    years, in steps no longer than `_LONGEST_STEP`.
-
     Args:
         values: (N, V) rows of one series after the other; codes: (N,) whose they are.
     """
-    name, before = header[roles.variables[0]], header[: roles.variables[0]]
-    others = {i for i, other in enumerate(before) if other} - {roles.id}
-    if settings.columns or len(roles.variables) < 2 or others:
+    name = roles.variables[0]
+    if settings.columns or len(roles.variables) < 2:
         return
-    first = values[:, 0]
-    steps = np.diff(first)[np.diff(codes) == 0]
-    if not np.all(np.isfinite(first)) or len(steps) < _FEWEST_STEPS[0] or not np.all(steps > 0):
+    steps = np.diff(values[:, 0])[np.diff(codes) == 0]
+    if len(steps) < _FEWEST_STEPS or not np.all(steps > 0):
         return
     usual = np.median(steps)
     if np.mean(np.abs(steps - usual) <= 1e-6 * usual) < _SHARE_OF_STEPS:
         return
-    low, high = first.min(), first.max()
-    whole = np.all(first == np.floor(first))
-    years = whole and low >= _YEARS[0] and high <= _YEARS[1] and usual <= _LONGEST_STEP
-    if not years and len(steps) < _FEWEST_STEPS[1]:
-        return
-    chosen = shlex.quote(",".join(header[i] for i in roles.variables))
     raise DataError(
-        f"{where}: the first column '{name}' looks like {'years' if years else 'time'} "
-        f"({low:g} to {high:g}), but is not called so",
+        f"{where}: the first column '{name}' looks like time, but is not called so",
         f"Take it as the time: --time-column {shlex.quote(name)}; or as a variable: "
-        f"--columns {chosen}.",
+        f"--columns {shlex.quote(','.join(roles.variables))}.",
     )
+
+
+def place(column: pandas.Series, at: int, where: str) -> str:
+    """How messages call the cell at a position of a column."""
+    return f"{where}, row {column.index[at]}, column '{column.name}'"
+
+
+def shortened(text: object) -> str:
+    """The text of a cell for a message: short and printable."""
+    shown = str(text)
+    shown = shown if len(shown) <= 30 else shown[:29] + "…"
+    return shown if shown.isprintable() else ascii(shown)[1:-1]
+
+
+def check_name(name: str, what: str, where: str) -> str:
+    """The name, if it is short, printable and not empty.
+
+    Raises:
+        DataError: naming what it is and where it stands.
+    """
+    if not name:
+        raise DataError(f"{where}: {what} is empty", "Give it a name.")
+    if len(name) > MAX_NAME_CHARACTERS:
+        raise DataError(
+            f"{where}: {what} has {len(name):,} characters; the limit is {MAX_NAME_CHARACTERS}",
+            "Shorten it.",
+        )
+    if not name.isprintable():
+        raise DataError(f"{where}: {what} {name!r} has unprintable characters", "Rename it.")
+    return name
+
+
+def check_magnitude(value: float, where: str) -> None:
+    """Refuse an infinite value, or one beyond `MAX_MAGNITUDE`, with a DataError; not NaN."""
+    if abs(value) > MAX_MAGNITUDE:
+        size = "infinite" if np.isinf(value) else f"beyond the limit of {MAX_MAGNITUDE:g}"
+        raise DataError(
+            f"{where}: the value is {size}", "Correct it, or leave it empty if it's missing."
+        )
+
+
+def _is_text(column: pandas.Series) -> bool:
+    """Whether the first value that is there is a text."""
+    if column.dtype.kind != "O":
+        return False
+    there = column.first_valid_index()
+    return there is not None and isinstance(column.loc[there], str)
+
+
+def read_numbers(column: pandas.Series, where: str) -> FloatArray:
+    """(N,) float64, exactly as Python reads them; NaN for missing values.
+
+    Raises:
+        DataError: a cell is no number, infinite or beyond `MAX_MAGNITUDE`.
+    """
+    is_text = _is_text(column)
+    if is_text:
+        numbers = _numbers_of_text(column, where)
+    else:
+        try:
+            if column.dtype.kind in "Mmc":  # which numpy would take for numbers, or halves of them
+                raise TypeError("dates or complex numbers")
+            numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
+        except (TypeError, ValueError):
+            raise DataError(
+                f"{where}, column '{column.name}': it has something else than numbers",
+                _hint(column, has_dates(column)),
+            ) from None
+    bad = np.flatnonzero(np.abs(numbers) > MAX_MAGNITUDE)
+    if len(bad):
+        at = int(bad[0])
+        shown = f" ('{shortened(column.iloc[at])}')" if is_text else ""
+        check_magnitude(float(numbers[at]), f"{place(column, at, where)}{shown}")
+    return numbers
+
+
+def _hint(column: pandas.Series, is_date: bool) -> str:
+    """How to say that a column of dates is the time, or leave a column out."""
+    name = shlex.quote(str(column.name))
+    time = f"Is it the time? --time-column {name}; or leave it out: --columns names the others."
+    return time if is_date else _NUMBERS_HINT
+
+
+def _numbers_of_text(column: pandas.Series, where: str) -> FloatArray:
+    """(N,) numbers of texts; pandas' own conversion rounds some of them in the last digit."""
+    numbers = np.full(len(column), np.nan)
+    for at, cell in enumerate(column):
+        text = str(cell).strip()
+        try:
+            # float() also takes 1_000 and the digits of other scripts
+            if text and "_" not in text and text.isascii():
+                numbers[at] = float(text)
+                continue
+        except ValueError:
+            pass
+        if text.lower() not in _MISSING:
+            raise DataError(
+                f"{place(column, at, where)}: '{shortened(text)}' is not a number",
+                _COMMA_HINT if "," in text else _hint(column, looks_like_date(text)),
+            )
+    return numbers
+
+
+def read_times(
+    column: pandas.Series, codes: NDArray[np.int64], where: str, date_format: str | None = None
+) -> tuple[FloatArray, Calendar | None]:
+    """(N,) times, none missing, and their calendar where the first of them is a date.
+
+    Args:
+        codes: (N,) which series each is of.
+
+    Raises:
+        DataError: a time is missing, or is neither a number nor a date as those before it.
+    """
+    missing = column.isna().to_numpy(dtype=bool)
+    if _is_text(column):
+        missing = missing | column.str.strip().str.lower().isin(_MISSING).to_numpy(dtype=bool)
+    if missing.any():
+        at = int(np.argmax(missing))
+        raise DataError(
+            f"{place(column, at, where)}: the time is missing", "Every row needs its time."
+        )
+    dates = read_dates(column, lambda at: place(column, at, where), date_format)
+    return (read_numbers(column, where), None) if dates is None else counted(*dates, codes)
+
+
+def read_ids(column: pandas.Series, where: str) -> tuple[list[str], NDArray[np.int64]]:
+    """The distinct ids in order of first appearance, and (N,) the code of each row.
+
+    A categorical column stays one: many rows may share one long id.
+
+    Raises:
+        DataError: an id is missing, or `check_name` refuses it.
+    """
+    import pandas
+
+    codes, distinct = pandas.factorize(column)
+    if (codes < 0).any():
+        at = int(np.argmax(codes < 0))
+        raise DataError(f"{place(column, at, where)}: an id is missing", "Every row needs its id.")
+    if column.dtype.kind == "f":
+        raise DataError(
+            f"{where}, column '{column.name}': it has fractions, not ids",
+            "Ids are strings or whole numbers; choose the column with --id-column.",
+        )
+    _, first = np.unique(codes, return_index=True)
+    names = [
+        check_name(str(name).strip(), "the id", place(column, int(at), where))
+        for name, at in zip(distinct, first, strict=True)
+    ]
+    merged, ids = pandas.factorize(np.array(names, dtype=object))  # 7 and "7 " are one
+    return list(ids), np.asarray(merged, dtype=np.int64)[codes]

@@ -7,35 +7,32 @@ from collections import Counter
 from pathlib import Path
 from typing import Literal
 
-from lvlora import durable, output_files
+from lvlora import output_files
 from lvlora.data.dataset import Dataset
-from lvlora.data.files.columns import check_name
 from lvlora.data.files.csv import write_csv
 from lvlora.data.files.hdf5 import write_hdf5
 from lvlora.data.files.parquet import write_parquet
-from lvlora.data.files.readers import FORMATS, Format
+from lvlora.data.files.tables import check_name
 from lvlora.errors import DataError
 
+Format = Literal["csv", "hdf5", "parquet"]
+FORMATS: dict[str, Format] = {
+    ".csv": "csv",
+    ".h5": "hdf5",
+    ".hdf5": "hdf5",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
+"""The format that a suffix stands for."""
 
-def check_path(path: Path, overwrite: bool) -> Format:
-    """The format of a file that may be written.
 
-    Raises:
-        DataError: an unknown suffix, an existing file without ``overwrite``, or no such folder.
-    """
+def format_of(path: Path) -> Format:
+    """The format of a file that is to be written; DataError for an unknown suffix."""
     form = FORMATS.get(path.suffix.lower())
     if form is None:
         raise DataError(
             f"{path}: no format has the suffix {path.suffix!r}", f"Use one of {', '.join(FORMATS)}."
         )
-    if path.suffix.lower() == ".tsv":
-        raise DataError(f"{path}: tables are written with commas", "Use the suffix .csv.")
-    if path.is_dir():
-        raise DataError(f"{path}: a folder, not a file", "Give the name of a file.")
-    if path.exists() and not overwrite:
-        raise DataError(f"{path}: already there", durable.ALREADY_THERE)
-    if not path.parent.is_dir():
-        raise DataError(f"{path}: there is no folder {path.parent}", "Make the folder first.")
     return form
 
 
@@ -46,7 +43,7 @@ def write_dataset(
     *,
     precision: Literal["float32", "float64"] = "float64",
 ) -> None:
-    """Write a data set in the format of the path's suffix (`readers.FORMATS`), atomically.
+    """Write a data set in the format of the path's suffix (`FORMATS`), atomically.
 
     `readers.read_dataset` reads it back equal (`Dataset.sha256`): ids, variables, times, values.
     Rows that a reader put in are left out again. HDF5 is the layout of `hdf5`; CSV is wide
@@ -56,11 +53,13 @@ def write_dataset(
         precision: of HDF5 values. float32 halves the file and rounds to 7 digits.
 
     Raises:
-        DataError: as `check_path`; names that cannot be stored, or an empty data set.
-        SettingsError: Parquet without pyarrow.
+        DataError: an unknown suffix, names that cannot be stored, or an empty data set.
+        SettingsError: the path cannot be written, or not without ``overwrite``; Parquet without
+            pyarrow.
         LvloraError: the disk is full.
     """
-    form = check_path(path, overwrite)
+    form = format_of(path)
+    output_files.check("file", path, overwrite=overwrite)
     dataset = dataclasses.replace(dataset, series=tuple(s.as_recorded() for s in dataset))
     _check_names([s.id for s in dataset], "id", path)
     _check_names(list(dataset.variables), "variable", path)

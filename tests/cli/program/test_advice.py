@@ -199,7 +199,6 @@ def _options(command: str) -> set[str]:
     found = {"--help", "--json", "--dry-run", "--config", "--quiet", "--print-config"}
     for field in read_fields(settings):
         found.update(field.declarations)
-        found.update(f"--no-{d[2:]}" for d in field.declarations)
     return found
 
 

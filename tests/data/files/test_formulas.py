@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvlora.data.dataset import Dataset, Series
-from lvlora.data.files.csv import armed, disarmed, read_csv, write_csv
+from lvlora.data.files.csv import armed, disarmed, open_csv, write_csv
+from lvlora.data.files.tables import read_table
 from lvlora.settings.shared import InputSettings
 
 
@@ -38,4 +39,4 @@ def test_a_data_set_reads_back_equal():
     assert "\n=" not in text
     assert ",=" not in text
     stream.seek(0)
-    assert read_csv(stream, InputSettings(), "f").sha256() == dataset.sha256()
+    assert read_table(open_csv(stream, "f"), InputSettings()).sha256() == dataset.sha256()

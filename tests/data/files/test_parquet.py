@@ -4,11 +4,10 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from lvlora.data.files.parquet import read_parquet, write_parquet
-from lvlora.errors import DataError, SettingsError
+from lvlora.data.files.parquet import open_parquet, write_parquet
+from lvlora.data.files.tables import read_table
+from lvlora.errors import SettingsError
 from lvlora.settings.shared import InputSettings
 
 pa = pytest.importorskip("pyarrow")
@@ -16,7 +15,8 @@ pq = pytest.importorskip("pyarrow.parquet")
 
 
 def read(path, **options):
-    return read_parquet(path, InputSettings(**options), "f.parquet")
+    with path.open("rb") as stream:
+        return read_table(open_parquet(stream, "f.parquet"), InputSettings(**options))
 
 
 def make(path, **columns):
@@ -48,26 +48,11 @@ def test_dictionary_and_integer_ids(tmp_path):
     assert [s.id for s in dataset] == ["7", "3"]
 
 
-@given(position=st.integers(0, 5000), value=st.integers(0, 255))
-def test_a_changed_byte_gives_data_or_one_error(tmp_path_factory, position, value):
-    path = tmp_path_factory.mktemp("mutated") / "f.parquet"
-    make(path, id=["a", "a", "b", "b"], time=[0, 1, 0, 1], x=[1.0, 2.0, 3.0, 4.0])
-    raw = bytearray(path.read_bytes())
-    raw[position % len(raw)] = value
-    path.write_bytes(raw)
-    try:
-        read(path)
-    except DataError as error:
-        message = error.message
-    else:
-        message = "fine"
-    assert message.isprintable()
-
-
 def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch, two_series):
+    path = make(tmp_path / "f.parquet", time=[0, 1], x=[1, 2])
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(SettingsError) as caught:
-        read(tmp_path / "f.parquet")
+        read(path)
     assert "pip install 'lvlora[parquet]'" in caught.value.hint
     with pytest.raises(SettingsError):
         write_parquet(two_series, tmp_path / "f.parquet")
