@@ -25,7 +25,7 @@ from lvlora.data.simulate import System, simulate, simulate_series
 from lvlora.evaluation.comparison import difference
 from lvlora.forecast.open_model import open_model
 from lvlora.forecast.rivals import default_rivals
-from lvlora.forecast.rivals.naive import RoundingFloor
+from lvlora.forecast.rivals.naive import as_written
 from lvlora.forecast.sampling import Sampling
 from lvlora.text.scaling import of_history
 
@@ -76,8 +76,7 @@ OUTSIDE = System(
 def as_text(history: Series) -> Series:
     """The history with its numbers rounded as the text has them."""
     divisors, offsets = np.array(of_history(history).pairs).T
-    text = RoundingFloor(DECIMALS, divisors, offsets)
-    return replace(history, values=text.of(history.values))
+    return replace(history, values=as_written(history.values, DECIMALS, divisors, offsets))
 
 
 def more(theirs: FloatArray, ours: FloatArray) -> str:

@@ -73,6 +73,10 @@ class Series:
         known = None if self.known is None else self.known[start:]
         return replace(part, known=known, ahead=ahead if len(ahead) else None)
 
+    def last_steps(self, n: int | None) -> Series:
+        """The last n steps of this trajectory; None for all."""
+        return self.steps(max(0, len(self) - (n or len(self))), len(self))
+
     def as_recorded(self) -> Series:
         """This trajectory without the rows that were put in."""
         if self.absent is None:

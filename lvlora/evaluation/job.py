@@ -23,7 +23,7 @@ from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.open_model import open_forecaster, warn_of_seen
 from lvlora.forecast.plan import DEFAULT_DECIMALS
 from lvlora.forecast.rivals import default_rivals
-from lvlora.forecast.rivals.naive import RoundingFloor
+from lvlora.forecast.rivals.naive import ROUNDING_FLOOR
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.choice import Choice, choose
 from lvlora.model.devices import set_threads
@@ -193,7 +193,7 @@ def prepare(
         DataError: no series is long enough.
         SettingsError: a name of --forecasts is another row's.
     """
-    names = {*(rival.name for rival in default_rivals()), NAME, RoundingFloor.name}
+    names = {*(rival.name for rival in default_rivals()), NAME, ROUNDING_FLOOR}
     for name in names.intersection(settings.forecast_files):
         raise SettingsError(f"--forecasts: another forecaster is called {name}", "Rename it.")
     split = split_of(data, settings)

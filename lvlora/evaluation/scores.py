@@ -32,7 +32,7 @@ from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.plan import OutlinedModel
 from lvlora.forecast.rivals import default_rivals, rivals_for
 from lvlora.forecast.rivals.contract import Prediction, Rival
-from lvlora.forecast.rivals.naive import RoundingFloor
+from lvlora.forecast.rivals.naive import ROUNDING_FLOOR, as_written
 from lvlora.forecast.rivals.parts.futures import N_HINDCASTS, recent_origins
 from lvlora.forecast.sampling import Sampling
 from lvlora.text.scaling import Scale, scale_for
@@ -302,9 +302,9 @@ def score_floor(
     for truth, history in zip(point, task.histories, strict=True):
         if np.isfinite(history.values).any():
             scale = scale_for(history, stored)
-            floor = RoundingFloor(decimals, np.array(scale.divisors), np.array(scale.offsets))
-            truth[:] = floor.of(truth)
-    return Entry.of(RoundingFloor.name, "floor", task, point, None, levels)
+            divisors, offsets = np.array(scale.divisors), np.array(scale.offsets)
+            truth[:] = as_written(truth, decimals, divisors, offsets)
+    return Entry.of(ROUNDING_FLOOR, "floor", task, point, None, levels)
 
 
 def learnable(task: Task, train: Dataset) -> list[Dataset]:

@@ -292,7 +292,7 @@ class Ensemble(Forecaster):
             for member in self.members
         ]
         every = [planned for m in members for planned in (m.hindcasts, m.forecasts)]
-        seen = [h.steps(max(0, len(h) - (context or len(h))), len(h)) for h in histories]
+        seen = [h.last_steps(context) for h in histories]
         n_steps = [sum(n for _, n in recent_origins(len(h), horizon)) for h in histories]
         n_samples = 0 if sampling.greedy else sampling.samples
         return PlannedForecasts(

@@ -96,7 +96,7 @@ def even_steps(history: Series, horizon: int, context: int | None = None) -> Eve
     wanted = times_ahead(history, horizon)
     time = np.concatenate([history.time, wanted])
     known = known_ahead(history, horizon)
-    past = _last(history, context)
+    past = history.last_steps(context)
     start = len(history) - len(past)
     if len(past) > 1 and not are_even(time[start:], _EVEN):
         return _resampled(past, known[start:], wanted)
@@ -111,7 +111,7 @@ def interpolated(
     Args:
         context: only so many last steps are read.
     """
-    read = [_last(h, context) for h in histories]
+    read = [h.last_steps(context) for h in histories]
     even = [h for h in read if are_even(np.concatenate([h.time, times_ahead(h, horizon)]), _EVEN)]
     notes = []
     if len(even) < len(read):
@@ -121,10 +121,6 @@ def interpolated(
         )
     n_filled = n_short(even)
     return [*notes, note_on_filled(n_filled, "the model reads")] if n_filled else notes
-
-
-def _last(history: Series, context: int | None) -> Series:
-    return history.steps(max(0, len(history) - (context or len(history))), len(history))
 
 
 def _resampled(history: Series, known: FloatArray, wanted: FloatArray) -> EvenSteps:

@@ -151,7 +151,7 @@ def loss_of_text(
     """
     if stored is not None and len(stored.divisors) > len(variables):  # known columns first
         stored = stored.part(len(stored.divisors) - len(variables))
-    used = [h.steps(max(0, len(h) - (context or len(h))), len(h)) for h in histories]
+    used = [h.last_steps(context) for h in histories]
     used = [h for h in used if np.isfinite(h.values).any()]
     scales = [scale_for(h, stored) for h in used]
     return rounding_losses(used, scales, decimals, variables) if used else ""

@@ -6,9 +6,6 @@ Who calls the program from Python may choose another backend by `joblib.parallel
 from __future__ import annotations
 
 import contextlib
-import os
-import threading
-import time
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, TypeVar
@@ -17,10 +14,7 @@ from lvlora.errors import LvloraError, SettingsError
 
 WORTH_SECONDS = 4.0
 """Expected work from which it is shared; a process takes one to two seconds to begin."""
-_WORTH_SECONDS_RUNNING = 0.5
-"""The same where the processes have begun."""
 _WAITING_SECONDS = 30
-_are_running = False
 _T = TypeVar("_T")
 
 
@@ -36,24 +30,9 @@ def processes(n: int) -> Iterator[None]:
     if n_jobs is not None or not isinstance(backend, joblib.parallel.LokyBackend):
         yield
         return
-    with joblib.parallel_config(
-        "loky",
-        n_jobs=n,
-        inner_max_num_threads=1,
-        max_nbytes=None,  # memory maps are read-only, which some rivals cannot work on
-        initializer=_end_with_parent,
-        initargs=(os.getpid(),),
-    ):
-        global _are_running
-        try:
-            yield
-        finally:
-            _are_running = False
-
-
-def worth_seconds() -> float:
-    """Return the seconds of expected work from which sharing it saves time."""
-    return _WORTH_SECONDS_RUNNING if _are_running else WORTH_SECONDS
+    # without memory maps, which are read-only: some rivals cannot work on those
+    with joblib.parallel_config("loky", n_jobs=n, inner_max_num_threads=1, max_nbytes=None):
+        yield
 
 
 @contextlib.contextmanager
@@ -109,9 +88,6 @@ def shared(
         TerminatedWorkerError,
     )
 
-    global _are_running
-    n_jobs = joblib.parallel.get_active_backend()[1]
-    _are_running = _are_running or (n_jobs is not None and n_jobs > 1)
     return_as = "generator" if in_order else "generator_unordered"
     parallel = joblib.Parallel(return_as=return_as, batch_size=1)
     results = parallel(joblib.delayed(work)(*piece) for piece in pieces)
@@ -135,14 +111,3 @@ def single(work: Callable[..., _T], *arguments: Any) -> _T:
 
     with joblib.parallel_config("sequential"):
         return work(*arguments)
-
-
-def _end_with_parent(parent: int) -> None:
-    """Let this process end with the one that started it, killed or not."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

@@ -23,8 +23,7 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 @pytest.fixture
 def worth_it(monkeypatch):
-    for name in ("WORTH_SECONDS", "_WORTH_SECONDS_RUNNING"):
-        monkeypatch.setattr(f"lvlora.forecast.workers.{name}", -1.0)
+    monkeypatch.setattr("lvlora.forecast.workers.WORTH_SECONDS", -1.0)
 
 
 class WithItsProcess(LastValue):

@@ -1,9 +1,8 @@
 """Rivals: forecasters that are not language models, scored in the same table.
 
-`contract` has what a rival is and what several share. A rival is added as a module of its own and a
-line in `default_rivals`, or by another package; tables, budgets, `lvlora baseline` and the tests of
-all rivals take it from there. `parts/` has what choosing settings on a history, fitting rates and
-linear algebra need.
+`contract` has what a rival is and what several share, `parts/` what they are made of. A rival is
+added as a module of its own and a line in `default_rivals`, or by another package; tables, budgets,
+`lvlora baseline` and the tests of all rivals take it from there.
 
 Rivals see histories as arrays, and nothing of text, tokens or torch.
 """

@@ -7,9 +7,9 @@ import importlib.util
 import sys
 import time
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from lvlora.forecast.forecast import Forecast
 from lvlora.forecast.forecaster import Forecaster, Part, PlannedForecasts, Progress
 from lvlora.forecast.rivals.parts.algebra import counting
 from lvlora.forecast.rivals.parts.futures import (
+    astray,
     futures,
     guarded,
     origins,
@@ -34,13 +35,20 @@ from lvlora.forecast.rivals.parts.futures import (
     to_logs,
     widened,
 )
-from lvlora.forecast.rivals.parts.standardising import Standardised, standardised
+from lvlora.forecast.rivals.parts.standardising import Problem, Standardised, standardised
 from lvlora.forecast.sampling import Sampling
 from lvlora.settings.base import Season
 
 GREEDY = Sampling(greedy=True)
+_LOST = 4.0
+"""Spreads beyond which an error is no worse."""
+_N_BEST = 5
+_Setting = TypeVar("_Setting")
+_Key = TypeVar("_Key", bound=Hashable)
 Work = tuple[FloatArray, FloatArray, int, str, FloatArray | None]
 """Arguments of `Rival.prediction` for a series."""
+PointAndPast = tuple[FloatArray, list[FloatArray]]
+"""(H, V) a forecast, and (T - n, V) hindcasts from the first n steps of a history."""
 
 
 @dataclass(frozen=True)
@@ -49,15 +57,13 @@ class Prediction:
 
     Attributes:
         point: (H, V) its forecast, the one that point errors are taken of.
-        samples: (S, H, V) futures that it holds for equally probable; None where none were asked
-            for.
-        flops: of its linear algebra, futures included, in the conventions executed and
-            coursework; None where they are not counted (see `parts.algebra`).
+        samples: (S, H, V) futures that it holds for equally probable, if any were asked for.
+        flops: of its linear algebra, futures included; None where they are not counted.
     """
 
     point: FloatArray
     samples: FloatArray | None = None
-    flops: tuple[int, int] | None = None
+    flops: Price | None = None
 
     def of_series(self, history: Series, time: FloatArray) -> Forecast:
         """Return it as a `Forecast`; without samples its point forecast is its only future."""
@@ -87,8 +93,7 @@ class Rival(Forecaster):
         takes_part: in the ensemble; False for one that only chooses among others that do.
         learns: from several series; whether it can decides its refusal.
         learns_from: series to learn from; None: the histories that it forecasts.
-        max_samples: steps of a history that are used, the last ones: older ones hardly weigh, but
-            cost.
+        max_samples: last steps of a history that are used; older ones hardly weigh, but cost.
         fewest: steps that some series must have; package: of the extra ``rivals`` that it needs;
             needs_positive: it refuses a value that is not positive.
     """
@@ -129,22 +134,16 @@ class Rival(Forecaster):
         """Learn from whole series, if it learns anything; called before `forecast`."""
 
     def hindcasts(
-        self,
-        time: FloatArray,
-        history: FloatArray,
-        known: FloatArray | None,
-        origins: Sequence[int],
-    ) -> tuple[FloatArray, list[FloatArray]]:
-        """Return the forecast, and the same method's from some numbers of steps of the history.
+        self, time: FloatArray, history: FloatArray, known: FloatArray | None, at: Sequence[int]
+    ) -> PointAndPast:
+        """Return the forecast, and the same method's from the first steps of the history.
 
         Args:
             known: (T + H, K) columns whose future is known, None where there are none.
-
-        Returns:
-            (H, V), and (T - origin, V) for each origin, or none at all.
+            at: numbers of first steps; a method that cannot be fitted has no hindcasts.
         """
         past = time[: len(history)]
-        return self.forecast(time, history), [self.forecast(past, history[:n]) for n in origins]
+        return self.forecast(time, history), [self.forecast(past, history[:n]) for n in at]
 
     def prediction(
         self,
@@ -169,7 +168,7 @@ class Rival(Forecaster):
         samples = None
         if n_samples:
             samples = futures(point, past, complete(time, history), history, n_samples, name)
-        return Prediction(point, samples, tally.total)
+        return Prediction(point, samples, tally.price)
 
     def period_used(self, period: float, n_steps: int) -> float:
         """Return the season that it takes from a period and so many steps; NaN for none."""
@@ -210,35 +209,28 @@ class Rival(Forecaster):
         at_a_time: int | None = None,
     ) -> PlannedForecasts:
         """See `Forecaster.planned`; each history's forecast is finished by itself."""
-        seen = [h.steps(max(0, len(h) - (context or len(h))), len(h)) for h in histories]
+        seen = [h.last_steps(context) for h in histories]
         ahead = [times_ahead(h, n) for h, n in zip(seen, horizons, strict=True)]
         n_samples = 0 if sampling.greedy else sampling.samples
-        return PlannedForecasts(
-            lambda progress: self._parts(seen, ahead, n_samples, progress), len(seen)
-        )
 
-    def _parts(
-        self,
-        histories: Sequence[Series],
-        ahead: Sequence[FloatArray],
-        n_samples: int,
-        progress: Progress,
-    ) -> Iterator[Part]:
-        """Learn from the histories, then forecast each at its times ahead."""
-        if not histories:
-            return
-        begin, data = time.perf_counter(), self.learns_from
-        names = tuple(f"v{i}" for i in range(histories[0].values.shape[1]))
-        self.fit(Dataset(tuple(histories), names) if data is None else data, max(map(len, ahead)))
-        yield Part((), (), time.perf_counter() - begin)
-        work = [
-            (np.concatenate([h.time, t]), h.values, n_samples, h.id, known_so_far(h, len(t)))
-            for h, t in zip(histories, ahead, strict=True)
-        ]
-        for at, prediction, seconds in predictions(self, work):
-            price = None if prediction.flops is None else Price(*prediction.flops)
-            yield Part((at,), (prediction.of_series(histories[at], ahead[at]),), seconds, price)
-            progress(1)
+        def parts(progress: Progress) -> Iterator[Part]:
+            if not seen:
+                return
+            begin, data = time.perf_counter(), self.learns_from
+            if data is None:
+                data = Dataset(tuple(seen), tuple(f"v{i}" for i in range(seen[0].values.shape[1])))
+            self.fit(data, max(map(len, ahead)))
+            yield Part((), (), time.perf_counter() - begin)
+            work: list[Work] = [
+                (np.concatenate([h.time, t]), h.values, n_samples, h.id, known_so_far(h, len(t)))
+                for h, t in zip(seen, ahead, strict=True)
+            ]
+            for at, prediction, seconds in predictions(self, work):
+                forecast = prediction.of_series(seen[at], ahead[at])
+                yield Part((at,), (forecast,), seconds, prediction.flops)
+                progress(1)
+
+        return PlannedForecasts(parts, len(seen))
 
 
 def predictions(rival: Rival, work: Sequence[Work]) -> Iterator[tuple[int, Prediction, float]]:
@@ -250,7 +242,7 @@ def predictions(rival: Rival, work: Sequence[Work]) -> Iterator[tuple[int, Predi
     begin = time.perf_counter()
     for at, problem in enumerate(work):
         spent = time.perf_counter() - begin
-        if at and spent / at * (len(work) - at) > workers.worth_seconds():
+        if at and spent / at * (len(work) - at) > workers.WORTH_SECONDS:
             pieces = ((rival, place, work[place]) for place in range(at, len(work)))
             yield from workers.shared(_timed, pieces, in_order=False)
             return
@@ -270,18 +262,101 @@ class Refitted(Rival):
         """See `Rival.forecast`."""
         return self.prediction(time, history).point
 
+
+class ChosenOnHistory(Refitted):
+    """A method with settings, which are chosen for each series by forecasting its own past.
+
+    Each setting forecasts the last quarter of the standardised history from the rest. Its error is
+    the mean absolute one, plus the share of its real forecast that the guard would cut: who is
+    right about the past and then flies away was right by chance. The median of the five best,
+    refitted to the whole history, is the forecast. A history of too few steps for any setting goes
+    on as its last value.
+
+    Attributes:
+        on_logs: take logarithms of positive variables; unit: standardise variances as well.
+        even: the method takes steps for equal; uneven ones are made so.
+        trials: shares of the history from which its rest is forecast.
+    """
+
+    max_samples = 400
+    on_logs = True
+    unit = True
+    even = True
+    trials: tuple[float, ...] = (0.75,)
+
     @abstractmethod
+    def settings(self, n_known: int, n_variables: int, n_inputs: int = 0) -> Sequence[Any]:
+        """Settings that a history of ``n_known`` steps allows, the plainest first.
+
+        Args:
+            n_inputs: known columns beside it.
+        """
+
+    @abstractmethod
+    def continued(self, problem: Problem, settings: Sequence[Any]) -> FloatArray:
+        """(C, H, V) the forecast with each of C settings; one that diverges may not be finite."""
+
     def hindcasts(
-        self,
-        time: FloatArray,
-        history: FloatArray,
-        known: FloatArray | None,
-        origins: Sequence[int],
-    ) -> tuple[FloatArray, list[FloatArray]]:
-        """See `Rival.hindcasts`."""
+        self, time: FloatArray, history: FloatArray, known: FloatArray | None, at: Sequence[int]
+    ) -> PointAndPast:
+        """See `Rival.hindcasts`; hindcasts have the settings chosen for the whole history."""
+        past, inputs = time[: len(history)], known if self.uses_known else None
+
+        def prepared(time: FloatArray, n: int) -> tuple[Standardised, FloatArray]:
+            scaled = standardised(
+                time,
+                history[:n],
+                logs=self.on_logs,
+                unit=self.unit,
+                even=self.even,
+                inputs=None if inputs is None else inputs[: len(time)],
+            )
+            return scaled, complete(time, history[:n])
+
+        def ahead(scaled: Standardised, filled: FloatArray) -> FloatArray:
+            if not chosen:
+                return np.repeat(filled[-1:], len(scaled.asked), axis=0)
+            levels = scaled.back(self.continued(scaled.problem, chosen))
+            return np.asarray(np.median(guarded(levels, filled), axis=0))
+
+        with np.errstate(all="ignore"):
+            whole = prepared(time, len(history))
+            chosen = self._chosen(*whole)
+            return ahead(*whole), [ahead(*prepared(past, n)) for n in at]
+
+    def _chosen(self, scaled: Standardised, filled: FloatArray) -> list[Any]:
+        """The best settings; none where the history is too short for any."""
+        problem = scaled.problem
+        n_known, n_variables = problem.values.shape
+        cuts = sorted({min(n, n_known - 1) for s in self.trials if (n := int(s * n_known)) >= 2})
+        if not cuts:
+            return []
+        settings = list(self.settings(cuts[0], n_variables, problem.inputs.shape[1]))
+        if len(settings) < 2:
+            return settings
+        spread = problem.values.std(axis=0)
+        spread = np.where(spread > 0, spread, 1.0)
+        errors = np.zeros(len(settings))
+        for n in cuts:
+            tried = self.continued(problem.cut(n), settings)
+            gaps = np.abs(tried - problem.values[n:]) / spread
+            gaps = np.where(np.isnan(gaps), _LOST, np.minimum(gaps, _LOST))
+            known = problem.known[n:]
+            errors += np.sum(gaps * known, axis=(1, 2)) / max(int(known.sum()), 1)
+        errors += astray(scaled.back(self.continued(problem, settings)), filled)
+        order = np.argsort(errors, kind="stable")
+        return [settings[i] for i in order[:_N_BEST]]
 
 
-class OwnDistribution(Rival):
+def grouped(settings: Sequence[_Setting], key: Callable[[_Setting], _Key]) -> dict[_Key, list[int]]:
+    """Return the positions of the settings that share a key, the first key first."""
+    groups: dict[_Key, list[int]] = {}
+    for i, setting in enumerate(settings):
+        groups.setdefault(key(setting), []).append(i)
+    return groups
+
+
+class OwnDistribution(Refitted):
     """A method that says how sure it is.
 
     The history is standardised (`standardised`) and continued by the method; one that is too short
@@ -310,10 +385,6 @@ class OwnDistribution(Rival):
         Returns:
             None where the history is too short for the method.
         """
-
-    def forecast(self, time: FloatArray, history: FloatArray) -> FloatArray:
-        """See `Rival.forecast`."""
-        return self.prediction(time, history).point
 
     def prediction(
         self,

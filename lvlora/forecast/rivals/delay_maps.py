@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from lvlora.data.dataset import FloatArray
+from lvlora.forecast.rivals.contract import ChosenOnHistory, grouped
 from lvlora.forecast.rivals.parts.algebra import (
     count_product,
     evaluated,
@@ -19,15 +20,13 @@ from lvlora.forecast.rivals.parts.algebra import (
     ridge,
     solved,
 )
-from lvlora.forecast.rivals.parts.choosing import ChosenOnHistory
-from lvlora.forecast.rivals.parts.standardising import Problem, smoothed
+from lvlora.forecast.rivals.parts.standardising import Problem
 
 _FAR = 10.0  # spreads from the mean: a path that gets there is lost
 _NEIGHBOURS = (1, 2, 4, 8)
 _THETAS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
 _RIDGES_OF_S_MAP = (1e-8, 1e-6, 1e-4, 1e-2)
 _NEAR = 1e-12
-_RIDGES = (1e-10, 1e-8, 1e-6, 1e-4, 1e-3, 1e-2, 1e-1)
 
 Step = Callable[[FloatArray], FloatArray]
 """(C, k V) delay vectors, one for each of C maps, to (C, V) changes."""
@@ -38,7 +37,7 @@ class Setting:
     """How a map is learnt.
 
     Attributes:
-        smooth: from the smoothed history (`smoothed`).
+        smooth: from the smoothed history.
         n_lags: k, the steps that it sees.
         options: what is particular to the method.
     """
@@ -60,9 +59,7 @@ class DelayMap(ChosenOnHistory):
     n_lags: tuple[int, ...] = (1, 2, 3)
 
     @abstractmethod
-    def method_settings(
-        self, n_lags: int, n_known: int, n_variables: int, n_inputs: int
-    ) -> Sequence[Any]:
+    def options(self, n_lags: int, n_known: int, n_variables: int, n_inputs: int) -> Sequence[Any]:
         """The method's own settings for a number of lags; empty where there are too many lags.
 
         Args:
@@ -84,23 +81,22 @@ class DelayMap(ChosenOnHistory):
             for smooth in (False, True)
             for n_lags in self.n_lags
             if n_known - n_lags >= 2
-            for options in self.method_settings(n_lags, n_known, n_variables, 2 * n_inputs)
+            for options in self.options(n_lags, n_known, n_variables, 2 * n_inputs)
         ]
 
-    def continued(self, problem: Problem, settings: Sequence[Any]) -> FloatArray:
+    def continued(self, problem: Problem, settings: Sequence[Setting]) -> FloatArray:
         n_known, n_variables = problem.values.shape
         ahead = np.full((len(settings), problem.n_ahead, n_variables), np.nan)
-        for smooth, n_lags in dict.fromkeys((s.smooth, s.n_lags) for s in settings):
+        # of each step but the first: its known columns, and those of the step before
+        inputs = np.concatenate([problem.inputs[1:], problem.inputs[:-1]], axis=1)
+        for (smooth, n_lags), which in grouped(settings, lambda s: (s.smooth, s.n_lags)).items():
             if n_known - n_lags < 1:
                 continue
-            values = smoothed(problem.time[:n_known], problem.values) if smooth else problem.values
-            which = [i for i, s in enumerate(settings) if (s.smooth, s.n_lags) == (smooth, n_lags)]
+            values = problem.smoothed() if smooth else problem.values
             states = delays(values, n_lags)
-            options = [settings[i].options for i in which]
-            # of each step but the first: its known columns, and those of the step before
-            inputs = np.concatenate([problem.inputs[1:], problem.inputs[:-1]], axis=1)
             seen = np.concatenate([states[:-1], inputs[n_lags - 1 : n_known - 1]], axis=1)
-            step = self.learnt(seen, np.diff(values, axis=0)[n_lags - 1 :], options)
+            changes = np.diff(values, axis=0)[n_lags - 1 :]
+            step = self.learnt(seen, changes, [settings[i].options for i in which])
             state = np.repeat(states[-1:], len(which), axis=0)
             for h in range(problem.n_ahead):
                 repeated = np.repeat(inputs[[n_known - 1 + h]], len(which), axis=0)
@@ -124,25 +120,19 @@ class ContextParroting(DelayMap):
     The last D steps of all variables are the query. Among all earlier stretches of D steps the
     nearest (Euclidean) are taken, weighted by exp(-distance / nearest distance) (Sugihara & May
     1990, doi:10.1038/344734a0); what followed them comes next, either as values or as changes.
-    That step is appended, and the search repeats. D, the number of neighbours, which of the two is
-    copied, and whether the history is smoothed first are chosen on the history; variables have
-    unit variance, as logarithms where they are positive.
+    D, the number of neighbours, which of the two is copied, and smoothing are chosen.
     """
 
     name = "context parroting"
     speed: str = "quick"
     n_lags = (1, 2, 3, 4, 6, 8)
 
-    def method_settings(
+    def options(
         self, n_lags: int, n_known: int, n_variables: int, n_inputs: int
     ) -> list[tuple[int, bool]]:
         """Neighbours, and whether changes are copied."""
-        return [
-            (n, changes)
-            for n in _NEIGHBOURS
-            if n <= max(1, n_known - n_lags)
-            for changes in (False, True)
-        ]
+        fits = [n for n in _NEIGHBOURS if n <= max(1, n_known - n_lags)]
+        return [(n, changes) for n in fits for changes in (False, True)]
 
     def learnt(
         self, states: FloatArray, changes: FloatArray, options: Sequence[tuple[int, bool]]
@@ -153,8 +143,7 @@ class ContextParroting(DelayMap):
         most = min(int(n_neighbours.max()), len(states))
 
         def step(state: FloatArray) -> FloatArray:
-            distance = np.sqrt(np.sum((state[:, None] - states) ** 2, axis=2))
-            count_product(len(state) * len(states), states.shape[1], 1)
+            distance = _distances(state, states)
             nearest = np.argsort(distance, axis=1, kind="stable")[:, :most]
             near = np.take_along_axis(distance, nearest, axis=1)
             unit = np.maximum(near[:, :1], np.finfo(float).tiny)
@@ -170,20 +159,25 @@ class ContextParroting(DelayMap):
         return step
 
 
+def _distances(state: FloatArray, states: FloatArray) -> FloatArray:
+    """(C, n) Euclidean distances of C states from n others."""
+    count_product(len(state) * len(states), states.shape[1], 1)
+    return np.asarray(np.sqrt(np.sum((state[:, None] - states) ** 2, axis=2)))
+
+
 class SMap(DelayMap):
     """Sugihara (1994), "Nonlinear forecasting for the classification of natural time series".
 
     doi:10.1098/rsta.1994.0106. The change of all variables is linear in their last E steps, by
     least squares whose rows have weights exp(-theta d / mean d), where d is the distance of a
     state from the present one. theta 0 is an autoregression, a large one sees neighbours only.
-    theta, E, a small ridge and whether the history is smoothed first are chosen on the history; on
-    logarithms of what is positive.
+    theta, E, a small ridge and smoothing are chosen.
     """
 
     name = "s-map"
     n_lags = (1, 2, 3, 4)
 
-    def method_settings(
+    def options(
         self, n_lags: int, n_known: int, n_variables: int, n_inputs: int
     ) -> list[tuple[float, float]]:
         """theta and the ridge; states need more steps than a map has coefficients, or nearly."""
@@ -194,7 +188,7 @@ class SMap(DelayMap):
     def learnt(
         self, states: FloatArray, changes: FloatArray, options: Sequence[tuple[float, float]]
     ) -> Step:
-        theta, penalty = (np.array(each) for each in zip(*options, strict=True))
+        theta, penalty = np.array(options).T
         n, n_variables = changes.shape
         x = np.hstack([np.ones((n, 1)), states])
         n_terms = x.shape[1]
@@ -204,8 +198,7 @@ class SMap(DelayMap):
         ridges = penalty[:, None, None] * np.eye(n_terms)
 
         def step(state: FloatArray) -> FloatArray:
-            distance = np.sqrt(np.sum((state[:, None] - states) ** 2, axis=2))
-            count_product(len(state) * n, states.shape[1], 1)
+            distance = _distances(state, states)
             mean = np.maximum(distance.mean(axis=1, keepdims=True), _NEAR)
             # each row of the regression gets the weight, so its square enters with the weight's
             weights = np.exp(-2 * theta[:, None] * distance / mean)
@@ -223,16 +216,15 @@ class Nvar(DelayMap):
 
     doi:10.1038/s41467-021-25801-2. The change of all variables is a polynomial of degree 2 or 3 of
     their last one to three steps and of known columns, by ridge regression (arXiv:2505.00846 on why
-    it is needed). Lags, degree, penalty and whether the history is smoothed first are chosen on the
-    history; on logarithms of what is positive.
+    it is needed). Lags, degree, penalty and smoothing are chosen.
     """
 
     name = "nvar"
     uses_known = True
     degrees: tuple[int, ...] = (2, 3)
-    ridges: tuple[float, ...] = _RIDGES
+    ridges: tuple[float, ...] = (1e-10, 1e-8, 1e-6, 1e-4, 1e-3, 1e-2, 1e-1)
 
-    def method_settings(
+    def options(
         self, n_lags: int, n_known: int, n_variables: int, n_inputs: int
     ) -> list[tuple[int, float]]:
         """Degree and penalty; at most about 1.5 times as many products as steps."""
@@ -249,8 +241,7 @@ class Nvar(DelayMap):
         products = monomials(states.shape[1], max(degree for degree, _ in options))
         weights = np.zeros((len(options), len(products), changes.shape[1]))
         features = evaluated(states, products)
-        for degree in {degree for degree, _ in options}:
-            which = [i for i, (d, _) in enumerate(options) if d == degree]
+        for degree, which in grouped(options, lambda each: each[0]).items():
             used = n_monomials(states.shape[1], degree)
             penalties = np.array([options[i][1] for i in which])
             weights[which, :used] = ridge(features[:, :used], changes, penalties)
@@ -264,9 +255,8 @@ class Nvar(DelayMap):
 class VectorAutoregression(Nvar):
     """VAR(p): every variable is a linear function of the last p values of all of them.
 
-    Lütkepohl (2005), New Introduction to Multiple Time Series Analysis. On logarithms of what is
-    positive, else on levels. Coefficients by ridge regression; order, penalty and whether the
-    history is smoothed first are chosen on the history.
+    Lütkepohl (2005), New Introduction to Multiple Time Series Analysis. By ridge regression; order,
+    penalty and smoothing are chosen.
     """
 
     name = "var on logs"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product as combinations
+from typing import NamedTuple
 
 import numpy as np
 
 from lvlora.data.dataset import FloatArray
+from lvlora.forecast.rivals.contract import ChosenOnHistory, grouped
 from lvlora.forecast.rivals.parts.algebra import product, ridge
-from lvlora.forecast.rivals.parts.choosing import ChosenOnHistory
-from lvlora.forecast.rivals.parts.standardising import Problem, smoothed
+from lvlora.forecast.rivals.parts.standardising import Problem
 
 N_UNITS = 60
 _CONNECTED = 0.1
@@ -24,8 +25,7 @@ _WASHED_OUT = 0.1  # share of a history in which the state forgets its beginning
 _FAR = 10.0
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """A reservoir and its readout.
 
     Attributes:
@@ -47,8 +47,7 @@ class EchoState(ChosenOnHistory):
 
     r(t) = (1 - a) r(t - 1) + a tanh(W r(t - 1) + V x(t)) with fixed random W and V; the change of
     all variables is a ridge regression on r(t), x(t) and a constant, which then drives the network
-    itself. Spectral radius, input scale, leak, penalty and smoothing are chosen on the history; on
-    logarithms of what is positive.
+    itself. Spectral radius, input scale, leak, penalty and smoothing are chosen.
     """
 
     name = "echo state network"
@@ -56,44 +55,38 @@ class EchoState(ChosenOnHistory):
     def settings(self, n_known: int, n_variables: int, n_inputs: int = 0) -> list[Setting]:
         if n_known < 6:
             return []
-        return [
-            Setting(smooth, radius, scale, leak, penalty)
-            for smooth in (False, True)
-            for radius in _RADII
-            for scale in _INPUTS
-            for leak in _LEAKS
-            for penalty in _RIDGES
-        ]
+        each = combinations((False, True), _RADII, _INPUTS, _LEAKS, _RIDGES)
+        return [Setting(*values) for values in each]
 
     def continued(self, problem: Problem, settings: Sequence[Setting]) -> FloatArray:
         n_known, n_variables = problem.values.shape
         recurrent, inward = weights(n_variables)
-        plain = problem.values
-        smooth = smoothed(problem.time[:n_known], plain)
-        networks = list(dict.fromkeys((s.smooth, s.radius, s.scale, s.leak) for s in settings))
-        place = [networks.index((s.smooth, s.radius, s.scale, s.leak)) for s in settings]
-        inner = np.stack([radius * recurrent for _, radius, _, _ in networks])
-        outer = np.stack([scale * inward for _, _, scale, _ in networks])
-        leak = np.array([leak for *_, leak in networks])[:, None]
-        driving = np.stack([smooth if smoothing else plain for smoothing, *_ in networks])
+        smooth = problem.smoothed()
+        networks = grouped(settings, lambda setting: setting[:-1])
+        firsts = [settings[which[0]] for which in networks.values()]
+        inner = np.stack([s.radius * recurrent for s in firsts])
+        outer = np.stack([s.scale * inward for s in firsts])
+        leak = np.array([s.leak for s in firsts])[:, None]
+        driving = np.stack([smooth if s.smooth else problem.values for s in firsts])
 
-        def moved(state: FloatArray, x: FloatArray, which: Sequence[int] | slice) -> FloatArray:
-            drive = product(state[:, None, :], inner[which]) + product(x[:, None, :], outer[which])
-            share = leak[which]
-            return np.asarray((1 - share) * state + share * np.tanh(drive[:, 0]))
+        def moved(state: FloatArray, x: FloatArray, at: Sequence[int] | slice) -> FloatArray:
+            drive = product(state[:, None, :], inner[at]) + product(x[:, None, :], outer[at])
+            return np.asarray((1 - leak[at]) * state + leak[at] * np.tanh(drive[:, 0]))
 
         state = np.zeros((len(networks), N_UNITS))
         states = np.empty((n_known, *state.shape))
         for t in range(n_known):
             state = states[t] = moved(state, driving[:, t], slice(None))
         readout = np.empty((len(settings), 1 + N_UNITS + n_variables, n_variables))
+        place = [0] * len(settings)
         first = int(_WASHED_OUT * n_known)
-        for at in set(place):
-            which = [i for i, p in enumerate(place) if p == at]
+        for at, which in enumerate(networks.values()):
             x = driving[at]
             features = np.hstack([np.ones((n_known, 1)), x, states[:, at]])[first:-1]
             penalties = np.array([settings[i].ridge for i in which])
             readout[which] = ridge(features, np.diff(x, axis=0)[first:], penalties)
+            for i in which:
+                place[i] = at
         state, x = state[place], driving[place, -1]
         ahead = np.empty((len(settings), problem.n_ahead, n_variables))
         for h in range(problem.n_ahead):
@@ -108,8 +101,7 @@ class EchoState(ChosenOnHistory):
 def weights(n_variables: int) -> tuple[FloatArray, FloatArray]:
     """(N, N) sparse recurrent weights of spectral radius 1, and (V, N) input weights in -1 … 1."""
     rng = np.random.default_rng(_SEED)
-    recurrent = rng.uniform(-1, 1, (N_UNITS, N_UNITS)) * (
-        rng.random((N_UNITS, N_UNITS)) < _CONNECTED
-    )
+    recurrent = rng.uniform(-1, 1, (N_UNITS, N_UNITS))
+    recurrent *= rng.random((N_UNITS, N_UNITS)) < _CONNECTED
     recurrent /= np.abs(np.linalg.eigvals(recurrent)).max()
     return recurrent, rng.uniform(-1, 1, (n_variables, N_UNITS))

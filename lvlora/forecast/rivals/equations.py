@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from lvlora.data.analysis.periods import find_peaks
 from lvlora.data.dataset import Dataset, FloatArray
 from lvlora.data.gaps import complete
-from lvlora.forecast.rivals.contract import Prediction, Refitted, Rival
+from lvlora.forecast.rivals.contract import PointAndPast, Prediction, Refitted, Rival
 from lvlora.forecast.rivals.parts.futures import guarded
 
 Derivative = Callable[[FloatArray, float], tuple[float, float]]
@@ -26,12 +26,6 @@ _AGREEMENT = 0.01
 _MAX_EVALUATIONS = 40
 _MAX_EVALUATIONS_ON_THE_WAY = 12  # a shorter stretch only has to lead to the next one
 _FAR = 50.0  # |log population| beyond which a trajectory counts as lost
-
-
-@dataclass(frozen=True)
-class _Fit:
-    parameters: FloatArray
-    error: float
 
 
 class EquationFit(Refitted):
@@ -63,12 +57,8 @@ class EquationFit(Refitted):
         return super().refusal(dataset)
 
     def hindcasts(
-        self,
-        time: FloatArray,
-        history: FloatArray,
-        known: FloatArray | None,
-        origins: Sequence[int],
-    ) -> tuple[FloatArray, list[FloatArray]]:
+        self, time: FloatArray, history: FloatArray, known: FloatArray | None, at: Sequence[int]
+    ) -> PointAndPast:
         """See `Rival.hindcasts`. A history that cannot be fitted goes on as its mean.
 
         Each hindcast's fit begins at that of the whole history.
@@ -79,38 +69,39 @@ class EquationFit(Refitted):
         if history.shape[1] != 2 or np.any(filled <= 0) or n_known < 4:
             return mean, []
         level = np.log(filled).mean(axis=0)
-        scaled_time = (time - time[0]) / _time_unit(time[:n_known], filled)
+        scaled = (time - time[0]) / _time_unit(time[:n_known], filled)
         logs = np.log(history) - level
-        best = _Fit(np.empty(0), math.inf)
-        for start in self._starts(scaled_time[:n_known], np.log(filled) - level):
-            fit = self._fitted(start, scaled_time[:n_known], logs)
-            agreed = abs(fit.error - best.error) < _AGREEMENT * best.error < math.inf
-            best = min(best, fit, key=lambda each: each.error)
-            if agreed or best.error < _GOOD_FIT:
+        best, least = np.empty(0), math.inf
+        for start in self._starts(scaled[:n_known], np.log(filled) - level):
+            parameters = start
+            for n in (*(n for n in (8, 15, 30, 60, 120, 240) if n < n_known), n_known):
+                parameters = self._least(parameters, scaled[:n], logs[:n])
+            parameters = self._refined(parameters, scaled[:n_known], logs)
+            error = self._error(parameters, scaled[:n_known], logs)
+            agreed = abs(error - least) < _AGREEMENT * least < math.inf
+            if error < least:
+                best, least = parameters, error
+            if agreed or least < _GOOD_FIT:
                 break
-        if not math.isfinite(best.error):
+        if not math.isfinite(least):
             return mean, []
 
         def ahead(parameters: FloatArray, first: int, last: int) -> FloatArray:
-            path = self._path(parameters, scaled_time[:last])[first:]
+            path = self._path(parameters, scaled[:last])[first:]
             with np.errstate(over="ignore"):
                 return guarded(np.exp(np.minimum(path, _FAR) + level), filled[:first])
 
-        past = []
-        for n in origins:
-            refit = self._refined(best.parameters, scaled_time[:n], logs[:n])
-            past.append(ahead(refit, n, n_known))
-        return ahead(best.parameters, n_known, len(time)), past
+        refits = [(self._refined(best, scaled[:n], logs[:n]), n) for n in at]
+        return ahead(best, n_known, len(time)), [ahead(refit, n, n_known) for refit, n in refits]
 
     def _starts(self, time: FloatArray, logs: FloatArray) -> Iterator[FloatArray]:
         """Logarithms of alpha, beta, delta, gamma[, 1/K[, h]], then the two initial logs."""
-        first = logs[0]
         for limit, saturation in ((0.1, 0.1), (0.02, 0.02), (0.3, 0.5)):
             slopes = self._by_slopes(time, logs, limit, saturation)
             for rates in (slopes, np.ones(4)) if limit == 0.1 else (np.ones(4),):
                 every = np.log(np.concatenate([rates, [limit, saturation]]))[: self._n]
                 start = np.clip(every, _LOWEST + 1, _HIGHEST - 1)
-                yield np.concatenate([start, np.clip(first, -_HIGHEST, _HIGHEST)])
+                yield np.concatenate([start, np.clip(logs[0], -_HIGHEST, _HIGHEST)])
 
     def _by_slopes(
         self, time: FloatArray, logs: FloatArray, limit: float, saturation: float
@@ -130,19 +121,11 @@ class EquationFit(Refitted):
         rates: FloatArray = np.maximum(np.concatenate([growth, gain]), 1e-2)
         return rates
 
-    def _fitted(self, start: FloatArray, time: FloatArray, logs: FloatArray) -> _Fit:
-        """One start carried to the whole history."""
-        parameters = start
-        for n in _stretches(len(logs)):
-            weights = np.ones((n, 1))
-            parameters = self._least(
-                parameters, time[:n], logs[:n], weights, _MAX_EVALUATIONS_ON_THE_WAY
-            )
-        parameters = self._refined(parameters, time, logs)
+    def _error(self, parameters: FloatArray, time: FloatArray, logs: FloatArray) -> float:
+        """Root mean square residual, the recent cycle's above all."""
         recent = _recency(time)
         gap = (self._path(parameters, time) - logs) ** 2 * recent**2
-        total = np.sum(recent**2 * ~np.isnan(logs))
-        return _Fit(parameters, float(np.sqrt(np.nansum(gap) / total)))
+        return float(np.sqrt(np.nansum(gap) / np.sum(recent**2 * ~np.isnan(logs))))
 
     def _refined(self, parameters: FloatArray, time: FloatArray, logs: FloatArray) -> FloatArray:
         """The fit nearby that follows the recent cycle."""
@@ -153,24 +136,22 @@ class EquationFit(Refitted):
         parameters: FloatArray,
         time: FloatArray,
         logs: FloatArray,
-        weights: FloatArray,
-        n_evaluations: int,
+        weights: FloatArray | float = 1.0,
+        n_evaluations: int = _MAX_EVALUATIONS_ON_THE_WAY,
     ) -> FloatArray:
         """Weighted least squares from one start, with at most ``n_evaluations``."""
         from scipy.optimize import least_squares
 
         known = ~np.isnan(logs)
-
-        def residuals(p: FloatArray) -> FloatArray:
-            gap: FloatArray = (weights * (self._path(p, time) - logs))[known]
-            return gap
-
         if known.sum() < 4:
             return parameters
-        solution: FloatArray = least_squares(
-            residuals, parameters, bounds=(_LOWEST, _HIGHEST), max_nfev=n_evaluations
-        ).x
-        return solution
+
+        def residuals(p: FloatArray) -> FloatArray:
+            return np.asarray((weights * (self._path(p, time) - logs))[known])
+
+        bounds = (_LOWEST, _HIGHEST)
+        fit = least_squares(residuals, parameters, bounds=bounds, max_nfev=n_evaluations)
+        return np.asarray(fit.x)
 
     def _path(self, parameters: FloatArray, time: FloatArray) -> FloatArray:
         """(T, 2) log populations from the first sample on; far away where they are lost."""
@@ -216,12 +197,6 @@ def _recency(time: FloatArray) -> FloatArray:
     return np.asarray(np.exp(-(time[-1] - time) / (2 * np.pi))[:, None])
 
 
-def _stretches(n: int) -> list[int]:
-    """Lengths of ever longer parts of a history: 8, 15, 30, … and all of it."""
-    lengths = [length for length in (8, 15, 30, 60, 120, 240) if length < n]
-    return [*lengths, n]
-
-
 def lotka_volterra() -> EquationFit:
     """x' = x (alpha - beta y), y' = y (delta x - gamma)."""
     return EquationFit("lotka-volterra fit", 4)
@@ -260,15 +235,10 @@ class BestEquations(Rival):
         return self._best(time, history).forecast(time, history)
 
     def prediction(
-        self,
-        time: FloatArray,
-        history: FloatArray,
-        n_samples: int = 0,
-        name: str = "",
-        known: FloatArray | None = None,
+        self, time: FloatArray, history: FloatArray, *others: Any, **named: Any
     ) -> Prediction:
         """See `Rival.prediction`; with the family chosen for the whole history."""
-        return self._best(time, history).prediction(time, history, n_samples, name)
+        return self._best(time, history).prediction(time, history, *others, **named)
 
     def _best(self, time: FloatArray, history: FloatArray) -> EquationFit:
         n_known = len(history)

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from lvlora.data.dataset import Dataset, FloatArray
 from lvlora.data.gaps import complete
-from lvlora.forecast.rivals.contract import Refitted
+from lvlora.forecast.rivals.contract import PointAndPast, Refitted
 from lvlora.forecast.rivals.parts.fitting import (
     STRETCH,
     Fit,
-    Observed,
     collocated,
     fitted,
     hidden_seconds,
     joined,
 )
-from lvlora.forecast.rivals.parts.futures import guarded
+from lvlora.forecast.rivals.parts.futures import astray, guarded
 from lvlora.forecast.rivals.parts.rates import Family, library
-from lvlora.forecast.rivals.parts.standardising import Problem, smoothed, standardised
+from lvlora.forecast.rivals.parts.standardising import Problem, standardised
 
 _MOST_VARIABLES = 8
 _WEIGHTS = (1.0, 10.0, 100.0, 1000.0)
@@ -65,12 +65,8 @@ class RefittedRates(Refitted):
         return super().refusal(dataset)
 
     def hindcasts(
-        self,
-        time: FloatArray,
-        history: FloatArray,
-        known: FloatArray | None,
-        origins: Sequence[int],
-    ) -> tuple[FloatArray, list[FloatArray]]:
+        self, time: FloatArray, history: FloatArray, known: FloatArray | None, at: Sequence[int]
+    ) -> PointAndPast:
         """See `Rival.hindcasts`; hindcasts are fitted to what came before them alone."""
         n_known = len(history)
         filled = complete(time, history)
@@ -78,50 +74,45 @@ class RefittedRates(Refitted):
         if not families or np.any(filled <= 0):
             return np.repeat(filled[-1:], len(time) - n_known, axis=0), []
         problem = standardised(time, history, unit=False, even=False).problem
-        past, centre = problem.time[:n_known], np.log(filled).mean(axis=0)
+        centre = np.log(filled).mean(axis=0)
 
-        def ahead(fit: Fit, time: FloatArray, n: int) -> tuple[FloatArray, FloatArray]:
-            paths = fit.continued(time, n)[..., : len(centre)] + centre
+        def ahead(fit: Fit, of: Problem) -> tuple[FloatArray, FloatArray]:
+            n = of.n_known
+            paths = fit.continued(of.time, n)[..., : len(centre)] + centre
             levels = np.exp(np.minimum(paths, _HIGHEST_LOG))
+            weights = _weights(fit, int(of.known.sum()), astray(levels, filled[:n]))
             bounded = guarded(levels, filled[:n])
-            astray = np.mean(~np.isclose(bounded, levels, rtol=1e-9, atol=0.0), axis=(1, 2))
-            weights = _weights(fit, int(problem.known[:n].sum()), astray)
             return np.asarray(np.einsum("b,bhv->hv", weights, bounded)), weights
 
         with np.errstate(all="ignore"):
             fit = _fitted(problem, families)
-            point, weights = ahead(fit, problem.time, n_known)
-            likely_places = np.flatnonzero(weights >= _NEGLIGIBLE)
-            likely = [fit.systems.families[i] for i in likely_places]
-            hindcasts = [ahead(_fitted(problem.cut(n), likely), past, n)[0] for n in origins]
-        return point, hindcasts
+            point, weights = ahead(fit, problem)
+            likely = [fit.systems.families[i] for i in np.flatnonzero(weights >= _NEGLIGIBLE)]
+            parts = [problem.cut(n) for n in at]
+            return point, [ahead(_fitted(part, likely), part)[0] for part in parts]
 
     def _families(self, history: FloatArray) -> list[Family]:
         """Those with at most half as many unknowns as values."""
-        n_variables = history.shape[1]
         n_values = int(np.sum(~np.isnan(history)))
-        return [
-            family
-            for family in library(n_variables, saturating=self._saturating)
-            if 2 * family.n_unknowns <= n_values
-        ]
+        families = library(history.shape[1], saturating=self._saturating)
+        return [family for family in families if 2 * family.n_unknowns <= n_values]
 
 
 def _fitted(problem: Problem, families: Sequence[Family]) -> Fit:
     """The families fitted to a history, the best fit of each."""
-    past = problem.time[: problem.n_known]
-    smooth, values, known = smoothed(past, problem.values), problem.values, problem.known
+    past, smooth = problem.time[: problem.n_known], problem.smoothed()
     courses = [smooth]
-    if values.shape[1] == 1:
+    if smooth.shape[1] == 1:
         courses = [np.hstack([smooth, second]) for second in hidden_seconds(past, smooth)]
-        values = np.hstack([values, np.zeros_like(values)])
-        known = np.hstack([known, np.zeros_like(known)])
+        values, known = (
+            np.hstack([each, np.zeros_like(each)]) for each in (problem.values, problem.known)
+        )
+        problem = replace(problem, values=values, known=known)
     systems = joined([collocated(past, course, families) for course in courses])
     starts = np.repeat([course[::STRETCH] for course in courses], len(families), axis=0)
-    observed = Observed(past, values, known)
-    fit = fitted(systems, starts, observed, _WEIGHTS[0], _ROUNDS).best(_N_STARTS)
+    fit = fitted(systems, starts, problem, _WEIGHTS[0], _ROUNDS).best(_N_STARTS)
     for weight in _WEIGHTS[1:]:
-        fit = fitted(fit.systems, fit.starts, observed, weight, _ROUNDS)
+        fit = fitted(fit.systems, fit.starts, problem, weight, _ROUNDS)
     return fit.best(1)
 
 

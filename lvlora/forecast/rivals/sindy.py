@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lvlora.data.dataset import FloatArray
+from lvlora.forecast.rivals.contract import ChosenOnHistory, grouped
 from lvlora.forecast.rivals.parts.algebra import (
     Monomials,
     column_sizes,
@@ -17,9 +18,8 @@ from lvlora.forecast.rivals.parts.algebra import (
     product,
     solved,
 )
-from lvlora.forecast.rivals.parts.choosing import ChosenOnHistory
 from lvlora.forecast.rivals.parts.fitting import step_integrals
-from lvlora.forecast.rivals.parts.standardising import Problem, smoothed
+from lvlora.forecast.rivals.parts.standardising import Problem
 
 _RIDGES = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 _THRESHOLDS = (0.0, 0.01, 0.03, 0.1)
@@ -50,12 +50,10 @@ class Sindy(ChosenOnHistory):
 
     Messenger & Bortz (2021), doi:10.1137/20M1343166, on why integrals and not derivatives: over
     each step of the history, the change of a variable is the integral of its right-hand side along
-    a cubic spline through the (smoothed) values. Coefficients by ridge regression with sequential
-    thresholding; degree, penalty, threshold and smoothing are chosen on the history, forecast from
-    a half and from three quarters of it. The equations are integrated from the last value by the
-    classic Runge-Kutta method, times as they are.
-
-    Known columns are further variables of the right-hand sides, along a cubic spline of their own.
+    a cubic spline. Coefficients by ridge regression with sequential thresholding; degree, penalty,
+    threshold and smoothing are chosen. The equations are integrated from the last value by the
+    classic Runge-Kutta method, times as they are. Known columns are further variables of the
+    right-hand sides, along a cubic spline of their own.
 
     On levels dx/dt is a polynomial of the variables; on rates d(log x)/dt is, for positive data.
     """
@@ -86,28 +84,21 @@ class Sindy(ChosenOnHistory):
         ]
 
     def continued(self, problem: Problem, settings: Sequence[Setting]) -> FloatArray:
-        n_known, n_variables = problem.values.shape
+        n_variables = problem.values.shape[1]
         n_terms = n_variables + problem.inputs.shape[1]
         products = monomials(n_terms, max(s.degree for s in settings))
+        courses = {s.smooth: problem.smoothed() if s.smooth else problem.values for s in settings}
+        terms = {at: self._integrals(problem, course, products) for at, course in courses.items()}
+        start = np.stack([courses[s.smooth][-1] for s in settings])
         weights = np.zeros((len(settings), len(products), n_variables))
-        start = np.empty((len(settings), n_variables))
-        for smooth in dict.fromkeys(s.smooth for s in settings):
-            values = problem.values
-            if smooth:
-                values = smoothed(problem.time[:n_known], values)
-            start[[i for i, s in enumerate(settings) if s.smooth == smooth]] = values[-1]
-            terms = self._integrals(problem, values, products)
-            for degree in dict.fromkeys(s.degree for s in settings if s.smooth == smooth):
-                which = [
-                    i for i, s in enumerate(settings) if (s.smooth, s.degree) == (smooth, degree)
-                ]
-                used = n_monomials(n_terms, degree)
-                weights[which, :used] = sparse(
-                    terms[:, :used],
-                    np.diff(values, axis=0),
-                    np.array([settings[i].ridge for i in which]),
-                    np.array([settings[i].threshold for i in which]),
-                )
+        for (smooth, degree), which in grouped(settings, lambda s: (s.smooth, s.degree)).items():
+            used = n_monomials(n_terms, degree)
+            weights[which, :used] = sparse(
+                terms[smooth][:, :used],
+                np.diff(courses[smooth], axis=0),
+                np.array([settings[i].ridge for i in which]),
+                np.array([settings[i].threshold for i in which]),
+            )
         return self._integrated(weights, products, start, problem)
 
     def _terms(self, values: FloatArray, inputs: FloatArray, products: Monomials) -> FloatArray:
@@ -128,7 +119,7 @@ class Sindy(ChosenOnHistory):
     ) -> FloatArray:
         """(C, H, V) solutions of C systems at the times ahead, from the values at the last."""
         time = problem.time[problem.n_known - 1 :]
-        # inputs at the ends and in the middle of every substep
+        # known columns at the ends and in the middle of every substep
         shares = np.arange(2 * _SUBSTEPS + 1) / (2 * _SUBSTEPS)
         quadrature = _inputs_at(problem, time[:-1, None] + np.diff(time)[:, None] * shares)
 
@@ -178,12 +169,10 @@ def sparse(
     penalty = (len(x) * penalties)[:, None, None] * np.eye(x.shape[1])
     coefficients = solved(gram + penalty, np.broadcast_to(right, (len(penalties), *right.shape)))
     # from here on each variable of each regression has terms of its own: C V systems
-    coefficients, right = (
-        np.swapaxes(coefficients, 1, 2),
-        np.broadcast_to(right.T, (len(coefficients), *right.T.shape)),
-    )
+    coefficients = np.swapaxes(coefficients, 1, 2)
+    right = np.broadcast_to(right.T, coefficients.shape)
     active = np.ones(coefficients.shape, dtype=bool)
-    cut = thresholds[:, None, None] * np.ones(coefficients.shape)
+    cut = thresholds[:, None, None]
     for _ in range(_ROUNDS):
         large = np.abs(coefficients) >= cut * np.abs(coefficients).max(axis=2, keepdims=True)
         fewer = active & (large | ~np.isfinite(coefficients))

@@ -1,4 +1,4 @@
-"""Every rival: the contract on all kinds of histories, and what each must get right."""
+"""What each rival must get right."""
 
 from pathlib import Path
 
@@ -7,7 +7,6 @@ import pytest
 
 from lvlora.data.dataset import Dataset, Series
 from lvlora.data.files.readers import read_dataset
-from lvlora.data.gaps import complete
 from lvlora.data.metrics.scores import inside_interval, score
 from lvlora.data.settings import SimulateSettings
 from lvlora.data.simulate import simulate
@@ -25,20 +24,12 @@ from lvlora.forecast.rivals import (
     self_limited,
 )
 from lvlora.forecast.rivals.contract import EachByItself
-from lvlora.forecast.rivals.naive import RoundingFloor
+from lvlora.forecast.rivals.naive import as_written
 from lvlora.forecast.rivals.parts.futures import guarded
 from lvlora.settings.shared import InputSettings
 
 SHARED = Path(__file__).parents[4] / "shared" / "data" / "lotka_volterra_trainval.h5"
 NAMES = [rival.name for rival in default_rivals()]
-RNG = np.random.default_rng(0)
-
-
-def named(name):
-    rival = next(rival for rival in default_rivals() if rival.name == name)
-    if rival.refusal(Dataset((), ("prey", "predator"))):
-        pytest.skip(f"{name} needs pip install 'lvlora[rivals]'")
-    return rival
 
 
 def wave(n, period, phase=0.0):
@@ -67,109 +58,6 @@ def test_names_are_those_of_the_table():
         assert any(part in name for name in NAMES)
     assert len(set(NAMES)) == len(NAMES)
     assert all(rival.kind == "rival" for rival in default_rivals())
-    assert "rounding floor" in RoundingFloor(2, 1.0).name
-
-
-HISTORIES = {
-    "two waves": np.column_stack([wave(40, 15), wave(40, 15, 3)]),
-    "one variable": wave(40, 15)[:, None],
-    "three variables": np.column_stack([wave(40, 15), wave(40, 9), wave(40, 7)]),
-    "signed": np.column_stack([wave(40, 15) - 2, wave(40, 9) - 3]),
-    "with zeros": np.maximum(np.column_stack([wave(40, 15) - 2, wave(40, 9)]), 0),
-    "constant": np.full((30, 2), 3.0),
-    "all zero": np.zeros((30, 2)),
-    "two steps": np.array([[1.0, 2], [2, 1]]),
-    "three steps": np.array([[1.0, 2], [2, 1], [3, 3]]),
-    "five steps": RNG.random((5, 2)),
-    "noise": RNG.lognormal(size=(25, 2)),
-    "explosion": np.exp(np.column_stack([np.arange(50.0), 0.5 * np.arange(50.0)])),
-    "collapse": np.exp(-np.column_stack([np.arange(25.0), 2 * np.arange(25.0)])),
-    "huge": 1e100 * np.column_stack([wave(40, 15), wave(40, 9)]) / 3,
-    "huge and signed": 1e100 * (np.column_stack([wave(40, 15), wave(40, 9)]) - 2),
-    "up to 1e300": 10.0 ** np.round(300 * np.column_stack([wave(40, 15) - 2, wave(40, 9) - 2])),
-    "signed 1e300": 1e300 * (np.column_stack([wave(40, 15), wave(40, 9)]) - 2),
-    "eight variables": np.column_stack([wave(24, p) for p in (5, 6, 7, 8, 9, 10, 11, 12)]),
-    "tiny": 5e-324 * np.round(10 * np.column_stack([wave(40, 15), wave(40, 9)])),
-    "a jump": np.repeat(np.array([[1.0, 1], [100, 1]]), 20, axis=0),
-    "gaps": np.where(RNG.random((40, 2)) < 0.3, np.nan, np.column_stack([wave(40, 15)] * 2)),
-    "a variable that is missing": np.column_stack([wave(40, 15), np.full(40, np.nan)]),
-    "all missing": np.full((20, 2), np.nan),
-}
-
-
-ODD = ("two steps", "all missing", "gaps", "up to 1e300", "with zeros", "constant", "tiny")
-
-
-def slow(name, kind):
-    """Whether a case is left for those who have time: fits take seconds."""
-    fitted = any(
-        part in name for part in (" fit", "refitted", "gaussian", "arima", "ces", "fracast")
-    )
-    if not fitted:
-        return kind not in ODD
-    return kind not in ODD[: 3 if name == "lotka-volterra fit" else 2]
-
-
-def cases(kinds, slow=slow):
-    return pytest.mark.parametrize(
-        ("name", "kind"),
-        [
-            pytest.param(name, kind, marks=[pytest.mark.slow] if slow(name, kind) else [])
-            for name in NAMES
-            for kind in kinds
-        ],
-    )
-
-
-def fitted(name, kind):
-    """A rival that has seen training data like a history, the times, and the history."""
-    n_ahead = 12
-    history = HISTORIES[kind][: 20 if " fit" in name else None]
-    time = np.cumsum(np.random.default_rng(1).uniform(0.5, 1.5, len(history) + n_ahead))
-    whole = np.concatenate([history, history[:n_ahead]])
-    train = Dataset((Series("a", time[: len(whole)], whole),) * 3, ("v",) * history.shape[1])
-    rival = named(name)
-    rival.fit(train, n_ahead)
-    return rival, time, history
-
-
-@cases(HISTORIES)
-def test_forecasts_are_finite_and_bounded(name, kind):
-    rival, time, history = fitted(name, kind)
-    before = history.copy()
-    made = rival.prediction(time, history, 5, "a")
-    check(made.point, history, time)
-    assert made.samples.shape == (5, *made.point.shape)
-    for sample in made.samples:
-        check(sample, history, time)
-    assert np.array_equal(history, before, equal_nan=True)
-
-
-@cases(
-    ["five steps", "gaps"], lambda name, kind: slow(name, "gaps" if kind == "gaps" else "constant")
-)
-def test_forecasts_are_the_same_twice(name, kind):
-    """Draws depend on the series' name alone, and the point on nobody's draws."""
-    rival, time, history = fitted(name, kind)
-    point = rival.forecast(time, history)
-    again = rival.prediction(time, history, 2, "a")
-    other = fitted(name, kind)[0].prediction(time, history, 2, "a")
-    assert np.array_equal(again.point, point), "the point is the same with and without futures"
-    assert np.array_equal(again.samples, other.samples)
-    assert np.array_equal(other.point, point)
-
-
-def check(future, history, time):
-    """The contract: of the right shape, finite, within the guard."""
-    assert future.shape == (len(time) - len(history), history.shape[1])
-    assert np.isfinite(future).all()
-    known = complete(time, history)
-    low, high = known.min(axis=0), known.max(axis=0)
-    slack = 1e-9 * np.abs(known).max(axis=0)
-    assert np.all(future / 2 <= high - low / 2 + slack)  # halves: twice 1e308 is infinite
-    assert np.all(future / 2 >= low - high / 2 - slack)
-    if (known >= 0).all():
-        assert (future >= 0).all()
 
 
 def test_guard_keeps_reasonable_forecasts_and_mends_others():
@@ -354,9 +242,9 @@ def test_equations_apply_to_two_positive_variables_only():
 
 
 def test_rounding_floor_rounds_in_the_texts_units():
-    floor = RoundingFloor(1, np.array([2.0, 10.0]))
     truth = np.array([[1.03, 1.4], [np.nan, 1.6]])
-    assert np.allclose(floor.of(truth), [[1.0, 1.0], [np.nan, 2.0]], equal_nan=True)
+    rounded = as_written(truth, 1, np.array([2.0, 10.0]))
+    assert np.allclose(rounded, [[1.0, 1.0], [np.nan, 2.0]], equal_nan=True)
 
 
 @pytest.mark.slow

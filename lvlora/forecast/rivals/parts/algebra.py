@@ -18,57 +18,45 @@ from math import comb
 
 import numpy as np
 
+from lvlora.answers import Price
 from lvlora.data.dataset import FloatArray
 
 
 @dataclass
 class Tally:
-    """FLOPs counted so far.
-
-    Attributes:
-        executed, coursework: counts.
-        whole: whether nothing that counts was left out.
-    """
+    """FLOPs counted so far, in both conventions."""
 
     executed: int = 0
     coursework: int = 0
 
-    def product(self, m: int, n: int, p: int, times: int = 1) -> None:
-        """Count ``times`` products (m x n)(n x p)."""
-        self.executed += times * 2 * m * n * p
-        self.coursework += times * m * p * (2 * n - 1)
-
-    def system(self, p: int, v: int, times: int = 1) -> None:
-        """Count ``times`` systems of p unknowns with v right sides each."""
-        flops = times * (p * (p - 1) * (4 * p + 1) // 6 + v * (2 * p * p - p))
-        self.executed += flops
-        self.coursework += flops
-
     @property
-    def total(self) -> tuple[int, int] | None:
+    def price(self) -> Price | None:
         """Both counts; None where nothing was counted."""
-        return (self.executed, self.coursework) if self.executed else None
+        return Price(self.executed, self.coursework) if self.executed else None
 
 
-_tally: ContextVar[Tally | None] = ContextVar("tally", default=None)
+_tally: ContextVar[Tally] = ContextVar("tally")
 
 
 @contextlib.contextmanager
 def counting() -> Iterator[Tally]:
     """Count what is done inside the block; an outer count does not include it."""
-    tally = Tally()
-    token = _tally.set(tally)
+    token = _tally.set(Tally())
     try:
-        yield tally
+        yield _tally.get()
     finally:
         _tally.reset(token)
 
 
+def _count(executed: int, coursework: int) -> None:
+    if (tally := _tally.get(None)) is not None:
+        tally.executed += executed
+        tally.coursework += coursework
+
+
 def count_product(m: int, n: int, p: int, times: int = 1) -> None:
     """Count ``times`` products (m x n)(n x p) that are done in another way than `product`."""
-    tally = _tally.get()
-    if tally is not None:
-        tally.product(m, n, p, times)
+    _count(times * 2 * m * n * p, times * m * p * (2 * n - 1))
 
 
 def product(a: FloatArray, b: FloatArray) -> FloatArray:
@@ -83,23 +71,22 @@ def solved(systems: FloatArray, right: FloatArray) -> FloatArray:
 
     A system that is singular in this arithmetic has a solution of NaN, alone.
     """
-    tally = _tally.get()
-    if tally is not None:
-        tally.system(systems.shape[-1], right.shape[-1], systems[..., 0, 0].size)
+    p, v = right.shape[-2:]
+    flops = systems[..., 0, 0].size * (p * (p - 1) * (4 * p + 1) // 6 + v * (2 * p * p - p))
+    _count(flops, flops)
     try:
         return np.asarray(np.linalg.solve(systems, right))
     except np.linalg.LinAlgError:
         if systems.ndim == 2:
             return np.full(right.shape, np.nan)
-        right = np.broadcast_to(right, (*systems.shape[:-2], *right.shape[-2:]))
+        right = np.broadcast_to(right, (*systems.shape[:-2], p, v))
         return np.stack([solved(a, b) for a, b in zip(systems, right, strict=True)])
 
 
 def column_sizes(x: FloatArray) -> FloatArray:
     """(p,) root mean square of each column of (n, p); 1 for a column of zeros."""
     size = np.sqrt(np.mean(x**2, axis=0))
-    sizes: FloatArray = np.where(size > 0, size, 1.0)
-    return sizes
+    return np.where(size > 0, size, 1.0)
 
 
 def ridge(x: FloatArray, y: FloatArray, penalties: FloatArray) -> FloatArray:
@@ -127,10 +114,11 @@ def ridge(x: FloatArray, y: FloatArray, penalties: FloatArray) -> FloatArray:
 
 
 Monomials = list[tuple[int, ...]]
+"""Products of variables, each by the positions of its factors; 1 is ()."""
 
 
 def monomials(n_variables: int, degree: int) -> Monomials:
-    """All products of up to ``degree`` variables, each by the positions of its factors; 1 is ()."""
+    """All products of up to ``degree`` variables."""
     return [
         factors
         for d in range(degree + 1)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +24,7 @@ from lvlora.forecast.rivals.parts.rates import (
     integrated,
     integrated_with_changes,
 )
+from lvlora.forecast.rivals.parts.standardising import Problem
 
 STRETCH = 6
 """Steps of a stretch."""
@@ -73,17 +73,37 @@ def collocated(time: FloatArray, logs: FloatArray, families: Sequence[Family]) -
     """
     change = np.diff(logs, axis=0)
     width = max(int(family.terms.sum()) for family in families)
-    systems = []
+
+    def fitted_at(family: Family, log_h: float) -> tuple[float, Systems]:
+        blank = Systems(np.zeros((1, *family.terms.shape)), np.array([log_h]), (family,), width)
+        rates = Rates(blank)
+
+        def terms(_time: FloatArray, at: FloatArray) -> FloatArray:
+            flat, _ = rates.terms(at.reshape(1, -1, at.shape[-1]))
+            return flat.reshape(*at.shape[:-1], -1)
+
+        integrals = step_integrals(time, logs, terms)
+        coefficients = _regressed(integrals, change, family.terms)
+        error = float(np.sum((product(integrals, coefficients) - change) ** 2))
+        return error, replace(blank, coefficients=coefficients[None])
+
+    best = []
     for family in families:
-        fits = []
-        for log_h in _LOG_H if family.prey >= 0 else (0.0,):
-            blank = Systems(np.zeros((1, *family.terms.shape)), np.array([log_h]), (family,), width)
-            integrals = step_integrals(time, logs, partial(_terms, Rates(blank)))
-            coefficients = _regressed(integrals, change, family.terms)
-            error = float(np.sum((product(integrals, coefficients) - change) ** 2))
-            fits.append((error, replace(blank, coefficients=coefficients[None])))
-        systems.append(min(fits, key=lambda fit: fit[0])[1])
-    return joined(systems)
+        fits = [fitted_at(family, log_h) for log_h in (_LOG_H if family.prey >= 0 else (0.0,))]
+        best.append(min(fits, key=lambda fit: fit[0])[1])
+    return joined(best)
+
+
+def _regressed(x: FloatArray, y: FloatArray, terms: NDArray[np.bool_]) -> FloatArray:
+    """(F, V) coefficients of (n, V) changes, each variable's on terms of its own."""
+    size = column_sizes(x)
+    x = x / size
+    gram, right = product(x.T, x), product(x.T, y)
+    used = terms.T
+    systems = np.where(used[:, :, None] & used[:, None, :], gram, 0.0)
+    systems = systems + len(x) * _RIDGE * np.eye(len(gram))
+    solution = solved(systems, np.where(used, right.T, 0.0)[..., None])[..., 0]
+    return np.asarray(solution.T / size[:, None])
 
 
 def joined(parts: Sequence[Systems]) -> Systems:
@@ -117,55 +137,6 @@ def hidden_seconds(time: FloatArray, logs: FloatArray) -> list[FloatArray]:
     return seconds
 
 
-def _terms(rates: Rates, _time: FloatArray, logs: FloatArray) -> FloatArray:
-    """(..., F) terms of one system at (..., V) logarithms."""
-    terms, _ = rates.terms(logs.reshape(1, -1, logs.shape[-1]))
-    return terms.reshape(*logs.shape[:-1], -1)
-
-
-def _regressed(x: FloatArray, y: FloatArray, terms: NDArray[np.bool_]) -> FloatArray:
-    """(F, V) coefficients of (n, V) changes, each variable's on terms of its own."""
-    size = column_sizes(x)
-    x = x / size
-    gram, right = product(x.T, x), product(x.T, y)
-    used = terms.T
-    systems = np.where(used[:, :, None] & used[:, None, :], gram, 0.0)
-    systems = systems + len(x) * _RIDGE * np.eye(len(gram))
-    solution = solved(systems, np.where(used, right.T, 0.0)[..., None])[..., 0]
-    return np.asarray(solution.T / size[:, None])
-
-
-@dataclass(frozen=True)
-class Observed:
-    """Data that systems are fitted to.
-
-    Attributes:
-        time: (T,) increasing.
-        logs: (T, V) complete; known: (T, V) the values that count.
-    """
-
-    time: FloatArray
-    logs: FloatArray
-    known: NDArray[np.bool_]
-
-    @property
-    def n_stretches(self) -> int:
-        """S."""
-        return -(-len(self.time) // STRETCH)
-
-    def steps(self) -> FloatArray:
-        """(S, K) lengths of the steps of each stretch; 0 beyond the end."""
-        lengths = np.zeros(self.n_stretches * STRETCH)
-        lengths[: len(self.time) - 1] = np.diff(self.time)
-        return lengths.reshape(-1, STRETCH)
-
-    def stretches(self, values: FloatArray) -> FloatArray:
-        """(T, V) to (S, K, V), zeros beyond the end."""
-        missing = self.n_stretches * STRETCH - len(values)
-        full = np.pad(values, ((0, missing), (0, 0)))
-        return full.reshape(-1, STRETCH, values.shape[1])
-
-
 @dataclass(frozen=True)
 class Fit:
     """Systems and the starts of their stretches.
@@ -181,12 +152,6 @@ class Fit:
     cost: FloatArray
     error: FloatArray
 
-    def only(self, which: NDArray[np.intp]) -> Fit:
-        """Some of the fits."""
-        return Fit(
-            self.systems.only(which), self.starts[which], self.cost[which], self.error[which]
-        )
-
     def best(self, n_each: int) -> Fit:
         """The fits of least cost, at most so many of each family."""
         families = self.systems.families
@@ -194,7 +159,8 @@ class Fit:
         for i in np.argsort(self.cost, kind="stable").tolist():
             if sum(families[j] is families[i] for j in places) < n_each:
                 places.append(i)
-        return self.only(np.array(sorted(places)))
+        at = np.array(sorted(places))
+        return Fit(self.systems.only(at), self.starts[at], self.cost[at], self.error[at])
 
     def continued(self, time: FloatArray, n_known: int) -> FloatArray:
         """(B, H, V) solutions at the times after the first ``n_known``."""
@@ -205,32 +171,30 @@ class Fit:
 
 
 def fitted(
-    systems: Systems, starts: FloatArray, observed: Observed, weight: float, n_rounds: int
+    systems: Systems, starts: FloatArray, problem: Problem, weight: float, n_rounds: int
 ) -> Fit:
     """Systems refitted with one weight of the joints, from where they are.
 
     Args:
         starts: (B, S, V).
+        problem: the history, of logarithms.
     """
-    n_batch = len(starts)
-    steps = observed.steps()
-    logs = observed.stretches(observed.logs)
-    known = observed.stretches(observed.known.astype(np.float64))
-    rates = Rates(systems)
-    residuals, jacobian = _linearised(rates, starts, steps, logs, known, weight)
+    n_known = problem.n_known
+    steps = _stretches(np.diff(problem.time[:n_known]), n_known)
+    logs = _stretches(problem.values, n_known)
+    known = _stretches(problem.known.astype(np.float64), n_known)
+    residuals, jacobian = _linearised(Rates(systems), starts, steps, logs, known, weight)
     cost = _squares(residuals)
-    damping = np.full(n_batch, _DAMPING)
-    active = np.arange(n_batch)
-    n_parameters = rates.used.shape[1]
+    damping = np.full(len(starts), _DAMPING)
+    active = np.arange(len(starts))
     for _ in range(n_rounds):
         active = active[np.isfinite(cost[active]) & (damping[active] < _MOST_DAMPING)]
         if not len(active):
             break
         step = _step(residuals[active], jacobian[active], damping[active])
-        trial = Rates(systems.only(active)).moved(
-            step[:, :n_parameters], LOWEST_LOG_H, HIGHEST_LOG_H
-        )
-        trial_starts = starts[active] + step[:, n_parameters:].reshape(starts[active].shape)
+        rates, n_starts = Rates(systems.only(active)), starts[0].size
+        trial = rates.moved(step[:, :-n_starts], LOWEST_LOG_H, HIGHEST_LOG_H)
+        trial_starts = starts[active] + step[:, -n_starts:].reshape(starts[active].shape)
         new_residuals, new_jacobian = _linearised(
             Rates(trial), trial_starts, steps, logs, known, weight
         )
@@ -238,23 +202,23 @@ def fitted(
         better = new_cost < cost[active]
         rest = better & (new_cost > (1 - _SLACK) * cost[active])
         which = active[better]
-        systems = _replaced(systems, which, trial, better)
-        starts = starts.copy()
+        systems, starts = systems.copy(), starts.copy()
+        systems.coefficients[which] = trial.coefficients[better]
+        systems.log_h[which] = trial.log_h[better]
         starts[which] = trial_starts[better]
         residuals[which], jacobian[which] = new_residuals[better], new_jacobian[better]
         cost[which] = new_cost[better]
         damping[active] = np.where(better, damping[active] / 10, damping[active] * 5)
         active = active[~rest]
-    n_values = known.size
-    return Fit(systems, starts, cost, _squares(residuals[:, :n_values]))
+    return Fit(systems, starts, cost, _squares(residuals[:, : known.size]))
 
 
-def _replaced(
-    systems: Systems, which: NDArray[np.intp], trial: Systems, better: NDArray[np.bool_]
-) -> Systems:
-    coefficients, log_h = systems.coefficients.copy(), systems.log_h.copy()
-    coefficients[which], log_h[which] = trial.coefficients[better], trial.log_h[better]
-    return replace(systems, coefficients=coefficients, log_h=log_h)
+def _stretches(values: FloatArray, n_known: int) -> FloatArray:
+    """(S, K, ...) values of the K steps of each stretch; zeros beyond the end."""
+    n_stretches = -(-n_known // STRETCH)
+    full = np.zeros((n_stretches * STRETCH, *values.shape[1:]))
+    full[: len(values)] = values
+    return full.reshape(n_stretches, STRETCH, *values.shape[1:])
 
 
 def _squares(residuals: FloatArray) -> FloatArray:
@@ -291,25 +255,18 @@ def _linearised(
     n_unknowns = n_parameters + n_stretches * n_variables
     by_value = np.zeros((n_batch, n_stretches, STRETCH, n_variables, n_unknowns))
     by_joint = np.zeros((n_batch, n_stretches, n_variables, n_unknowns))
-    for target, source in (
-        (by_value, changes[:, :, :-1] * known[..., None]),
-        (by_joint, weight * changes[:, :, -1]),
-    ):
-        target[..., :n_parameters] = source[..., :n_parameters]
-        for s in range(n_stretches):
-            first = n_parameters + s * n_variables
-            target[:, s, ..., first : first + n_variables] = source[:, s, ..., n_parameters:]
-    for s in range(n_stretches - 1):
-        first = n_parameters + (s + 1) * n_variables
-        by_joint[:, s, :, first : first + n_variables] -= weight * np.eye(n_variables)
+    by_value[..., :n_parameters] = changes[:, :, :-1, :, :n_parameters] * known[..., None]
+    by_joint[..., :n_parameters] = weight * changes[:, :, -1, :, :n_parameters]
+    for s in range(n_stretches):
+        own = slice(n_parameters + s * n_variables, n_parameters + (s + 1) * n_variables)
+        by_start = changes[:, s, ..., n_parameters:]
+        by_value[:, s, ..., own] = by_start[:, :-1] * known[s, ..., None]
+        by_joint[:, s, :, own] = weight * by_start[:, -1]
+        if s:
+            by_joint[:, s - 1, :, own] -= weight * np.eye(n_variables)
     values = (path[:, :, :-1] - logs) * known
     joints = weight * (path[:, :-1, -1] - starts[:, 1:])
+    parts = (by_value, by_joint[:, :-1])
     residuals = np.concatenate([values.reshape(n_batch, -1), joints.reshape(n_batch, -1)], axis=1)
-    jacobian = np.concatenate(
-        [
-            by_value.reshape(n_batch, -1, n_unknowns),
-            by_joint[:, :-1].reshape(n_batch, -1, n_unknowns),
-        ],
-        axis=1,
-    )
+    jacobian = np.concatenate([p.reshape(n_batch, -1, n_unknowns) for p in parts], axis=1)
     return residuals, np.where(np.isfinite(jacobian), jacobian, 0.0)

@@ -69,12 +69,11 @@ def futures(
     paths = []
     for hindcast in past:
         n = len(hindcast)
-        at = np.log(np.maximum(hindcast, np.finfo(float).tiny)) if logs else hindcast
+        at = _log(hindcast) if logs else hindcast
         gap = np.clip((at - truth[-n:]) / np.where(width > 0, width, 1.0), -1.0, 1.0)
         paths.append(np.where(np.isnan(history[-n:]), np.nan, gap))
     scale = _scale(paths, max(n_ahead, *(len(p) for p in paths)))
-    pool = [p / scale[: len(p)] for p in paths]
-    pool = [np.where(np.isnan(p), 0.0, p) for p in pool]
+    pool = [np.nan_to_num(p / scale[: len(p)], nan=0.0) for p in paths]
     rng = stream(name)
     drawn = np.stack([_drawn(pool, n_ahead, rng) for _ in range(n_samples)])
     drawn *= np.sqrt(len(past) / rng.chisquare(len(past), n_samples))[:, None, None]
@@ -82,72 +81,6 @@ def futures(
     with np.errstate(all="ignore"):
         moved = point * np.exp(noise) if logs else point + noise
     return widened(point, moved, filled)
-
-
-def widened(
-    point: FloatArray, samples: FloatArray, filled: FloatArray, surprise: float = 1.0
-) -> FloatArray:
-    """Draw futures (S, H, V) apart from a forecast (H, V) by `_WIDER`, and guard them.
-
-    On logarithms where the whole history is positive.
-
-    Args:
-        surprise: further factor, see `surprise_of`.
-    """
-    _, logs = to_logs(filled)
-    apart = _WIDER * surprise
-    with np.errstate(all="ignore"):
-        if logs:
-            tiny = np.finfo(float).tiny
-            ratio = np.maximum(samples, tiny) / np.maximum(point, tiny)
-            return guarded(point * ratio**apart, filled)
-        return guarded(point + apart * (samples - point), filled)
-
-
-def surprise_of(hindcasts: Sequence[tuple[FloatArray, FloatArray]], logs: bool) -> float:
-    """How many times wider a method's 80 % intervals should have been to hold 80 % of its past.
-
-    The 0.8 quantile of the errors of its hindcasts, each over the distance from the forecast to
-    that end of the interval (Romano et al. 2019, arXiv:1905.03222, scaled); drawn towards 1 where
-    there are few of them.
-
-    Args:
-        hindcasts: each a truth (h, V), NaN where missing, and paths (1 + S, h, V), the first of
-            which is the forecast.
-        logs: compare logarithms.
-    """
-    sizes = []
-    for truth, paths in hindcasts:
-        if logs:
-            tiny = np.finfo(float).tiny
-            truth, paths = np.log(np.maximum(truth, tiny)), np.log(np.maximum(paths, tiny))
-        point = paths[0]
-        low, high = of_samples(paths[1:], (0.1, 0.9))
-        ends = np.where(truth < point, point - low, high - point)
-        gaps, known = np.abs(truth - point), np.isfinite(truth)
-        # of futures without a width, every error is outside by as much as counts
-        least = np.maximum(ends, gaps / _OUTSIDE)
-        size = np.divide(gaps, least, out=np.zeros_like(gaps), where=known & (gaps > 0))
-        sizes.append(size[known])
-    every = np.concatenate(sizes) if sizes else np.empty(0)
-    if not len(every):
-        return 1.0
-    share = len(every) / (len(every) + _PRIOR_ERRORS)
-    return float(np.clip(np.quantile(every, 0.8), _LEAST_APART, _MOST_APART) ** share)
-
-
-def recent_origins(n_known: int, horizon: int) -> list[tuple[int, int]]:
-    """Return steps before and after the recent origins of a history, the earliest first.
-
-    The last hindcast ends with the history, the other where that begins.
-
-    >>> recent_origins(50, 10), recent_origins(50, 50), recent_origins(7, 1)
-    ([(30, 10), (40, 10)], [(26, 12), (38, 12)], [])
-    """
-    if n_known < LEAST_STEPS:
-        return []
-    n_ahead = min(horizon, n_known // _SHARE)
-    return [(n_known - k * n_ahead, n_ahead) for k in range(N_HINDCASTS, 0, -1)]
 
 
 def _scale(paths: list[FloatArray], n_steps: int) -> FloatArray:
@@ -181,6 +114,70 @@ def _drawn(pool: list[FloatArray], n_ahead: int, rng: np.random.Generator) -> Fl
     return np.concatenate(pieces)
 
 
+def widened(
+    point: FloatArray, samples: FloatArray, filled: FloatArray, surprise: float = 1.0
+) -> FloatArray:
+    """Draw futures (S, H, V) apart from a forecast (H, V) by `_WIDER`, and guard them.
+
+    On logarithms where the whole history is positive.
+
+    Args:
+        surprise: further factor, see `surprise_of`.
+    """
+    apart = _WIDER * surprise
+    with np.errstate(all="ignore"):
+        if to_logs(filled)[1]:
+            tiny = np.finfo(float).tiny
+            ratio = np.maximum(samples, tiny) / np.maximum(point, tiny)
+            return guarded(point * ratio**apart, filled)
+        return guarded(point + apart * (samples - point), filled)
+
+
+def surprise_of(hindcasts: Sequence[tuple[FloatArray, FloatArray]], logs: bool) -> float:
+    """How many times wider a method's 80 % intervals should have been to hold 80 % of its past.
+
+    The 0.8 quantile of the errors of its hindcasts, each over the distance from the forecast to
+    that end of the interval (Romano et al. 2019, arXiv:1905.03222, scaled); drawn towards 1 where
+    there are few of them.
+
+    Args:
+        hindcasts: each a truth (h, V), NaN where missing, and paths (1 + S, h, V), the first of
+            which is the forecast.
+        logs: compare logarithms.
+    """
+    sizes = [np.empty(0)]
+    for truth, paths in hindcasts:
+        if logs:
+            truth, paths = _log(truth), _log(paths)
+        point = paths[0]
+        low, high = of_samples(paths[1:], (0.1, 0.9))
+        ends = np.where(truth < point, point - low, high - point)
+        gaps, known = np.abs(truth - point), np.isfinite(truth)
+        # of futures without a width, every error is outside by as much as counts
+        least = np.maximum(ends, gaps / _OUTSIDE)
+        size = np.divide(gaps, least, out=np.zeros_like(gaps), where=known & (gaps > 0))
+        sizes.append(size[known])
+    every = np.concatenate(sizes)
+    if not len(every):
+        return 1.0
+    share = len(every) / (len(every) + _PRIOR_ERRORS)
+    return float(np.clip(np.quantile(every, 0.8), _LEAST_APART, _MOST_APART) ** share)
+
+
+def recent_origins(n_known: int, horizon: int) -> list[tuple[int, int]]:
+    """Return steps before and after the recent origins of a history, the earliest first.
+
+    The last hindcast ends with the history, the other where that begins.
+
+    >>> recent_origins(50, 10), recent_origins(50, 50), recent_origins(7, 1)
+    ([(30, 10), (40, 10)], [(26, 12), (38, 12)], [])
+    """
+    if n_known < LEAST_STEPS:
+        return []
+    n_ahead = min(horizon, n_known // _SHARE)
+    return [(n_known - k * n_ahead, n_ahead) for k in range(N_HINDCASTS, 0, -1)]
+
+
 def origins(n_known: int) -> list[int]:
     """Numbers of steps of a history of ``n_known`` after which its rest is forecast."""
     return sorted({n for share in _ORIGINS if 2 <= (n := round(share * n_known)) < n_known})
@@ -204,7 +201,17 @@ def guarded(forecast: FloatArray, history: FloatArray) -> FloatArray:
     return bounded
 
 
+def astray(forecasts: FloatArray, history: FloatArray) -> FloatArray:
+    """(C,) the share of each of (C, H, V) forecasts that the guard cuts."""
+    kept = np.isclose(guarded(forecasts, history), forecasts, rtol=1e-9, atol=0.0)
+    return np.asarray(np.mean(~kept, axis=(1, 2)))
+
+
 def to_logs(history: FloatArray) -> tuple[FloatArray, bool]:
     """The logarithms and True if every value is positive, else the values and False."""
     positive = bool(np.all(history > 0))
     return (np.log(history) if positive else history), positive
+
+
+def _log(values: FloatArray) -> FloatArray:
+    return np.asarray(np.log(np.maximum(values, np.finfo(float).tiny)))

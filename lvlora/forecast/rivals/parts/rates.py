@@ -10,14 +10,14 @@ saturates in a prey j. Many such systems are evaluated and integrated at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lvlora.data.dataset import FloatArray
-from lvlora.forecast.rivals.parts.algebra import Monomials, evaluated, monomials, product
+from lvlora.forecast.rivals.parts.algebra import evaluated, monomials, product
 
 FAR = 8.0
 """Logarithms at which a path is lost, from the history's mean."""
@@ -69,12 +69,12 @@ class Systems:
 
     def only(self, which: NDArray[np.intp]) -> Systems:
         """Some of the systems."""
-        return replace(
-            self,
-            coefficients=self.coefficients[which],
-            log_h=self.log_h[which],
-            families=tuple(self.families[i] for i in which),
-        )
+        families = tuple(self.families[i] for i in which)
+        return Systems(self.coefficients[which], self.log_h[which], families, self.width)
+
+    def copy(self) -> Systems:
+        """The same systems, with arrays of their own."""
+        return self.only(np.arange(len(self.families)))
 
 
 class Rates:
@@ -86,26 +86,22 @@ class Rates:
 
     def __init__(self, systems: Systems) -> None:
         self.systems = systems
-        n_variables = systems.coefficients.shape[-1]
+        n_batch, n_variables = len(systems.families), systems.coefficients.shape[-1]
         self._products = monomials(n_variables, degree(n_variables))
-        self._powers = powers(self._products, n_variables)
-        prey = np.array([f.prey for f in systems.families])
+        # (F, V) the power of each level in each term, saturated levels last
+        counts = [[factors.count(v) for v in range(n_variables)] for factors in self._products]
+        self._powers = np.concatenate([np.array(counts, dtype=np.float64), np.eye(n_variables)])
+        prey = np.array([family.prey for family in systems.families])
         self._saturates = prey >= 0
         self._prey = np.maximum(prey, 0)[:, None, None]
         self._at_prey = (np.arange(n_variables) == self._prey).astype(np.float64)
-        self._index()
-
-    def _index(self) -> None:
-        systems = self.systems
-        pairs = [np.argwhere(family.terms) for family in systems.families]
-        n_batch, n_variables = len(pairs), systems.coefficients.shape[-1]
-        n_coefficients = systems.width
-        self.used = np.zeros((n_batch, n_coefficients + 1), dtype=bool)
-        self._term = np.zeros((n_batch, n_coefficients), dtype=np.intp)
-        self._variable = np.zeros((n_batch, n_coefficients), dtype=np.intp)
-        for i, pair in enumerate(pairs):
-            self.used[i, : len(pair)] = True
-            self._term[i, : len(pair)], self._variable[i, : len(pair)] = pair.T
+        self.used = np.zeros((n_batch, systems.width + 1), dtype=bool)
+        self._term = np.zeros((n_batch, systems.width), dtype=np.intp)
+        self._variable = np.zeros((n_batch, systems.width), dtype=np.intp)
+        for i, family in enumerate(systems.families):
+            terms, variables = np.nonzero(family.terms)
+            self.used[i, : len(terms)] = True
+            self._term[i, : len(terms)], self._variable[i, : len(terms)] = terms, variables
         self.used[:, -1] = self._saturates
         at_variable = self._variable[:, None, :] == np.arange(n_variables)[:, None]
         self._at_variable = (at_variable & self.used[:, None, :-1]).astype(np.float64)[:, None]
@@ -156,12 +152,6 @@ class Rates:
         result[..., :n_coefficients] += self._at_variable * terms_used[:, :, None]
         result[..., n_coefficients] -= saturated
         return slope, result
-
-
-def powers(products: Monomials, n_variables: int) -> FloatArray:
-    """(F, V) the power of each level in each term, saturated levels last."""
-    counts = [[factors.count(v) for v in range(n_variables)] for factors in products]
-    return np.concatenate([np.array(counts, dtype=np.float64), np.eye(n_variables)])
 
 
 def integrated(rates: Rates, start: FloatArray, steps: FloatArray) -> FloatArray:
@@ -240,16 +230,14 @@ def _of_one(*, saturating: bool) -> list[Family]:
     linear[:2, 0] = True
     square = linear.copy()
     square[monomials(2, 2).index((0, 0)), 0] = True
-    none = np.zeros(2, dtype=bool)
-    prey = np.array([True, False])
-    hunted = (_linear(2, none), _linear(2, prey), _curved(2, 0))
+    hunted = (_linear(2, [False, False]), _linear(2, [True, False]), _curved(2, 0))
     families = [Family(terms) for terms in (linear, square, *hunted)]
     if saturating:
         families.extend(Family(terms, 0) for terms in _saturating(2, 0))
     return families
 
 
-def _linear(n: int, own: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _linear(n: int, own: Sequence[bool] | NDArray[np.bool_]) -> NDArray[np.bool_]:
     """(F, V) a constant, the other variables, and its own level for the variables in ``own``."""
     terms = np.zeros((len(monomials(n, degree(n))) + n, n), dtype=bool)
     terms[0] = True

@@ -48,12 +48,37 @@ class Problem:
 
     def cut(self, n_known: int) -> Problem:
         """The same history, of which the first ``n_known`` steps are known and the rest asked."""
-        return Problem(
-            self.time[: self.n_known],
-            self.values[:n_known],
-            self.known[:n_known],
-            self.inputs[: self.n_known],
-        )
+        n = self.n_known
+        return Problem(self.time[:n], self.values[:n_known], self.known[:n_known], self.inputs[:n])
+
+    def smoothed(self) -> FloatArray:
+        """(T, V) smooth values near the history's.
+
+        Least squares with a penalty on second divided differences (Whittaker 1923; Eilers 2003,
+        doi:10.1021/ac034173t), which for close samples is the cubic smoothing spline; its strength,
+        for each variable, by generalised cross-validation (Craven & Wahba 1979,
+        doi:10.1007/BF01404567).
+        """
+        n = self.n_known
+        if n < _FEWEST:
+            return self.values
+        roughness, basis = _basis(np.ascontiguousarray(self.time[:n]).tobytes())
+        coordinates = basis.T @ self.values
+        shrinkage = 1 / (1 + _STRENGTHS[:, None] * roughness)
+        residual = (1 - shrinkage) ** 2 @ coordinates**2
+        freedom = np.maximum(1 - shrinkage.sum(axis=1) / n, 1e-6)
+        best = np.argmin(residual / freedom[:, None] ** 2, axis=0)
+        return np.asarray(basis @ (shrinkage[best].T * coordinates))
+
+
+@lru_cache(32)
+def _basis(times: bytes) -> tuple[FloatArray, FloatArray]:
+    """Roughness (T,) and eigenvectors (T, T) of the penalty: the same for all series alike."""
+    time = np.frombuffer(times)
+    first = np.diff(np.eye(len(time)), axis=0) / np.diff(time)[:, None]
+    second = 2 * np.diff(first, axis=0) / (time[2:] - time[:-2])[:, None]
+    roughness, basis = np.linalg.eigh(second.T @ second)
+    return np.maximum(roughness, 0.0), basis
 
 
 @dataclass(frozen=True)
@@ -77,21 +102,16 @@ class Standardised:
     def back(self, ahead: FloatArray) -> FloatArray:
         """(..., H, V) in original units, at the times asked for; not guarded."""
         problem = self.problem
-        times = problem.time[problem.n_known :]
-        if len(times) != len(self.asked) or not np.array_equal(times, self.asked):
+        if not np.array_equal(problem.time[problem.n_known :], self.asked):
             is_finite = np.isfinite(ahead).all(axis=(-2, -1), keepdims=True)
             ahead = np.where(is_finite, ahead, 0.0)
             start = np.broadcast_to(problem.values[-1], (*ahead.shape[:-2], 1, ahead.shape[-1]))
-            ahead = _at(
-                problem.time[problem.n_known - 1 :],
-                np.concatenate([start, ahead], axis=-2),
-                self.asked,
-            )
+            path = np.concatenate([start, ahead], axis=-2)
+            ahead = _at(problem.time[problem.n_known - 1 :], path, self.asked)
             ahead = np.where(is_finite, ahead, np.nan)
         with np.errstate(all="ignore"):
             levels = ahead * self._spread + self.centre
-            restored: FloatArray = np.where(self._logs, np.exp(levels), levels * self._unit)
-        return restored
+            return np.where(self._logs, np.exp(levels), levels * self._unit)
 
 
 def standardised(
@@ -144,20 +164,15 @@ def _inputs(time: FloatArray, inputs: FloatArray | None, n_known: int) -> FloatA
 
 def _evened(problem: Problem) -> Problem:
     """The same problem at times 0, 1, 2, … as far as its horizon goes."""
-    n_known, n_ahead = problem.n_known, problem.n_ahead
-    if n_known < 3 or np.all(np.abs(np.diff(problem.time) - 1) <= _EVEN):
-        return replace(problem, time=_whole(len(problem.time)))
-    steps = _whole(n_known)
-    n_steps = int(np.ceil(min(problem.time[-1] - steps[-1], 4.0 * n_ahead + 1)))
-    values = _at(problem.time[:n_known], problem.values, steps)
-    known = _at(problem.time[:n_known], problem.known.astype(np.float64), steps) > 0.5
-    all_steps = _whole(n_known + max(n_steps, 1))
-    return Problem(all_steps, values, known, _at(problem.time, problem.inputs, all_steps))
-
-
-def _whole(n: int) -> FloatArray:
-    """0, 1, … n - 1."""
-    return np.arange(n, dtype=np.float64)
+    time, n_known, n_ahead = problem.time, problem.n_known, problem.n_ahead
+    if n_known < 3 or np.all(np.abs(np.diff(time) - 1) <= _EVEN):
+        return replace(problem, time=np.arange(float(len(time))))
+    steps = np.arange(float(n_known))
+    n_steps = int(np.ceil(min(time[-1] - steps[-1], 4.0 * n_ahead + 1)))
+    values = _at(time[:n_known], problem.values, steps)
+    known = _at(time[:n_known], problem.known.astype(np.float64), steps) > 0.5
+    all_steps = np.arange(float(n_known + max(n_steps, 1)))
+    return Problem(all_steps, values, known, _at(time, problem.inputs, all_steps))
 
 
 def _at(time: FloatArray, values: FloatArray, times: FloatArray) -> FloatArray:
@@ -166,37 +181,3 @@ def _at(time: FloatArray, values: FloatArray, times: FloatArray) -> FloatArray:
 
     inside = np.clip(times, time[0], time[-1])
     return np.asarray(PchipInterpolator(time, values, axis=-2)(inside))
-
-
-def smoothed(time: FloatArray, values: FloatArray) -> FloatArray:
-    """(T, V) smooth values near those given.
-
-    Least squares with a penalty on second divided differences (Whittaker 1923; Eilers 2003,
-    doi:10.1021/ac034173t), which for close samples is the cubic smoothing spline; its strength, for
-    each variable, by generalised cross-validation (Craven & Wahba 1979, doi:10.1007/BF01404567).
-
-    Args:
-        time: (T,) increasing, of steps near 1.
-        values: (T, V) complete.
-    """
-    n = len(values)
-    if n < _FEWEST:
-        return values
-    roughness, basis = _basis(np.ascontiguousarray(time).tobytes())
-    coordinates = basis.T @ values
-    shrinkage = 1 / (1 + _STRENGTHS[:, None] * roughness)
-    residual = (1 - shrinkage) ** 2 @ coordinates**2
-    freedom = np.maximum(1 - shrinkage.sum(axis=1) / n, 1e-6)
-    best = np.argmin(residual / freedom[:, None] ** 2, axis=0)
-    result: FloatArray = basis @ (shrinkage[best].T * coordinates)
-    return result
-
-
-@lru_cache(32)
-def _basis(times: bytes) -> tuple[FloatArray, FloatArray]:
-    """Roughness (T,) and eigenvectors (T, T) of the penalty: the same for all series alike."""
-    time = np.frombuffer(times)
-    first = np.diff(np.eye(len(time)), axis=0) / np.diff(time)[:, None]
-    second = 2 * np.diff(first, axis=0) / (time[2:] - time[:-2])[:, None]
-    roughness, basis = np.linalg.eigh(second.T @ second)
-    return np.maximum(roughness, 0.0), basis
