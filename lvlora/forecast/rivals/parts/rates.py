@@ -74,7 +74,7 @@ class Systems:
 
     def copy(self) -> Systems:
         """The same systems, with arrays of their own."""
-        return self.only(np.arange(len(self.families)))
+        return replace(self, coefficients=self.coefficients.copy(), log_h=self.log_h.copy())
 
 
 class Rates:
