@@ -104,9 +104,8 @@ def _fitted(problem: Problem, families: Sequence[Family]) -> Fit:
     courses = [smooth]
     if smooth.shape[1] == 1:
         courses = [np.hstack([smooth, second]) for second in hidden_seconds(past, smooth)]
-        values, known = (
-            np.hstack([each, np.zeros_like(each)]) for each in (problem.values, problem.known)
-        )
+        blank = np.zeros_like(smooth)
+        values, known = np.hstack([problem.values, blank]), np.hstack([problem.known, blank > 0])
         problem = replace(problem, values=values, known=known)
     systems = joined([collocated(past, course, families) for course in courses])
     starts = np.repeat([course[::STRETCH] for course in courses], len(families), axis=0)
