@@ -1,1 +1,1 @@
-"""What several rivals are made of: histories scaled to order one, futures, linear algebra, rates."""
+"""What several rivals are made of: standardised histories, futures, linear algebra, rates."""
