@@ -136,9 +136,7 @@ def _swing(waves: FloatArray, solve: FloatArray, values: FloatArray) -> NDArray[
     return swing
 
 
-def spectrum_distances(
-    truth: FloatArray, point: FloatArray, smoothing: float = SMOOTHING
-) -> FloatArray:
+def spectrum_distances(truth: FloatArray, point: FloatArray) -> FloatArray:
     """(n, V) Hellinger distances of normalised power spectra over the horizon: 0 … 1.
 
     Spectra of the centred values (real FFT), smoothed by a Gaussian over frequencies and
@@ -152,30 +150,29 @@ def spectrum_distances(
     ours, theirs = (np.where(np.isfinite(x), x, 0.0) for x in (point, truth))
     defined = ~np.isnan(truth).any(axis=1) & ~_still(theirs, everywhere)
     still = _still(ours, everywhere)
-    ours, theirs = _spectra(ours, still, smoothing), _spectra(theirs, ~defined, smoothing)
+    ours, theirs = _spectra(ours, still), _spectra(theirs, ~defined)
     squares = np.sum((np.sqrt(ours) - np.sqrt(theirs)) ** 2, axis=1)
     distances = np.where(still, 1.0, np.sqrt(squares / 2))
     return np.where(defined, distances, np.nan)
 
 
-def _spectra(values: FloatArray, still: NDArray[np.bool_], smoothing: float) -> FloatArray:
+def _spectra(values: FloatArray, still: NDArray[np.bool_]) -> FloatArray:
     """(n, H // 2 + 1, V) normalised; zero where there is no movement."""
     from scipy.ndimage import gaussian_filter1d
 
     centred = values - values.mean(axis=1, keepdims=True)
     size = np.abs(centred).max(axis=1, keepdims=True)
-    power: FloatArray = np.abs(np.fft.rfft(centred / np.where(size > 0, size, 1.0), axis=1)) ** 2
-    if smoothing > 0:
-        power = gaussian_filter1d(power, smoothing, axis=1)
+    power = np.abs(np.fft.rfft(centred / np.where(size > 0, size, 1.0), axis=1)) ** 2
+    power = gaussian_filter1d(power, SMOOTHING, axis=1)
     total = power.sum(axis=1, keepdims=True)
     return np.where(still[:, None], 0.0, power / np.where(total > 0, total, 1.0))
 
 
-def state_divergences(truth: FloatArray, point: FloatArray, bins: int = BINS) -> FloatArray:
+def state_divergences(truth: FloatArray, point: FloatArray) -> FloatArray:
     """(n,) Kullback-Leibler divergences, truth from forecast, of visits to boxes of state space.
 
     D_stsp: the box from the truth's minima to its maxima, a tenth of its deviations wider on each
-    side, in ``bins`` parts a variable; visits outside it are left out; 1e-5 is added to the visits
+    side, in `BINS` parts a variable; visits outside it are left out; 1e-5 is added to the visits
     of each part. Order in time does not count. 0 is a perfect forecast, log(1e5) = 11.5 is about
     what one gets that visits none of the truth's parts. A forecast that never enters the box, for
     which the published code has no number, gets the value of one that is wholly in other parts.
@@ -198,8 +195,8 @@ def state_divergences(truth: FloatArray, point: FloatArray, bins: int = BINS) ->
     high = np.where(known, truth, -np.inf).max(axis=1) + margin
     defined = (count > 1) & ~still
     low, high = (np.where(defined[:, None], x, y) for x, y in ((low, 0.0), (high, 1.0)))
-    parts = bins**n_variables
-    ours, theirs = (_visited(np.where(known, x, np.nan), low, high, bins) for x in (point, truth))
+    parts = BINS**n_variables
+    ours, theirs = (_visited(np.where(known, x, np.nan), low, high) for x in (point, truth))
     # only the parts that either visits; all others have the same pseudo-count
     keys, at = np.unique(np.concatenate([ours, theirs]), return_inverse=True)
     n_ours = np.bincount(at[: len(ours)], minlength=len(keys))
@@ -216,16 +213,16 @@ def state_divergences(truth: FloatArray, point: FloatArray, bins: int = BINS) ->
     return np.where(defined, divergence, np.nan)
 
 
-def _visited(values: FloatArray, low: FloatArray, high: FloatArray, bins: int) -> NDArray[np.int64]:
+def _visited(values: FloatArray, low: FloatArray, high: FloatArray) -> NDArray[np.int64]:
     """A number for each visit to the box: which part, of which series."""
     shares = (values - low[:, None]) / (high - low)[:, None]
     inside = ((shares >= 0) & (shares < 1)).all(axis=2)
     series, _ = np.nonzero(inside)
-    places = np.minimum((shares[inside] * bins).astype(np.int64), bins - 1)
+    places = np.minimum((shares[inside] * BINS).astype(np.int64), BINS - 1)
     part = np.zeros(len(places), dtype=np.int64)
     for v in range(values.shape[2]):
-        part = part * bins + places[:, v]
-    visited: NDArray[np.int64] = series * bins ** values.shape[2] + part
+        part = part * BINS + places[:, v]
+    visited: NDArray[np.int64] = series * BINS ** values.shape[2] + part
     return visited
 
 

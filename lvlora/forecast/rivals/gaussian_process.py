@@ -49,7 +49,11 @@ class GaussianProcess(OwnDistribution):
         if not errors:
             return None
         n_lags = min(errors, key=lambda each: errors[each])
-        return _iterated(_fitted(problem, n_lags), problem, n_lags, n_samples, rng)
+        processes = _fitted(problem, n_lags)
+        mean = _path(processes, problem, n_lags, None, 1)
+        if not n_samples:
+            return mean
+        return np.concatenate([mean, _path(processes, problem, n_lags, rng, n_samples)])
 
 
 def _fitted(problem: Problem, n_lags: int) -> list[Any]:
@@ -78,20 +82,6 @@ def _fitted(problem: Problem, n_lags: int) -> list[Any]:
             )
             fitted.append(regressor.fit(states, y))
     return fitted
-
-
-def _iterated(
-    processes: list[Any],
-    problem: Problem,
-    n_lags: int,
-    n_samples: int,
-    rng: np.random.Generator,
-) -> FloatArray:
-    """(1 + n_samples, H, V): the path of the means, then futures."""
-    mean = _path(processes, problem, n_lags, None, 1)
-    if not n_samples:
-        return mean
-    return np.concatenate([mean, _path(processes, problem, n_lags, rng, n_samples)])
 
 
 def _path(

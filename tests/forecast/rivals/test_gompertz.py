@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lvlora.data.dataset import Dataset, Series
-from lvlora.forecast.rivals.gompertz import Gompertz, fit_gompertz
+from lvlora.forecast.rivals.gompertz import fit_gompertz
 
 REDSTARTS = np.array(
     "18 10 9 14 17 14 5 10 9 5 11 11 4 5 4 8 2 3 9 2 4 7 4 1 2 4 11 11 9 6".split(), dtype=float
@@ -41,9 +40,3 @@ def test_the_published_values_are_at_the_maximum_for_these_counts(place, factor)
     moved = PUBLISHED.copy()
     moved[place] *= factor
     assert log_likelihood(*moved) < log_likelihood(*PUBLISHED)
-
-
-def test_zeros_are_refused_with_a_sentence() -> None:
-    values = np.where(REDSTARTS > 2, REDSTARTS, 0.0)[:, None]
-    series = Series("redstarts", np.arange(30.0), values)
-    assert "not positive" in Gompertz().refusal(Dataset((series,), ("count",)))

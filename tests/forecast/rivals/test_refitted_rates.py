@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lvlora.data.dataset import Dataset, Series
 from lvlora.data.settings import SimulateSettings
 from lvlora.data.simulate import SYSTEMS, System, simulate, simulate_series
 from lvlora.forecast.rivals import RefittedRates
@@ -137,20 +136,6 @@ def test_gaps_and_uneven_times_are_taken_as_they_are():
     assert np.abs(future - series.values[50:]).mean() < 0.01
 
 
-def test_rates_apply_to_positive_data():
-    def applies(values):
-        series = Series("a", np.arange(float(len(values))), values)
-        names = tuple(map(str, range(values.shape[1])))
-        return not RefittedRates(saturating=True).refusal(Dataset((series,), names))
-
-    two = np.ones((4, 2))
-    assert applies(two)
-    assert applies(np.where(np.eye(4, 2) > 0, np.nan, two))
-    assert not applies(two - 1)
-    assert not applies(-two)
-    assert not applies(np.ones((4, 9)))
-
-
 @pytest.mark.parametrize(
     "history",
     [np.random.default_rng(0).random((5, 2)) + 0.1, np.full((30, 2), 3.0)],
@@ -162,19 +147,6 @@ def test_what_shows_no_rates_goes_on_as_its_last_value(history):
             np.arange(len(history) + 8.0), history
         )
         assert np.allclose(future, history[-1], rtol=1e-6)
-
-
-def test_the_same_twice_to_the_last_bit_and_counted():
-    (series,) = simulate(SimulateSettings(n_series=1, seed=2, noise=0.05)).series
-    one, two = (
-        RefittedRates(saturating=True).prediction(series.time, series.values[:50], 5, "a")
-        for _ in range(2)
-    )
-    assert np.array_equal(one.point, two.point)
-    assert np.array_equal(one.samples, two.samples)
-    assert one.flops == two.flops
-    assert one.flops is not None
-    assert one.flops.executed > one.flops.coursework > 0
 
 
 def test_hindcasts_know_nothing_of_what_follows_them():
