@@ -58,7 +58,7 @@ def marked(*values: str, slow: bool) -> object:
 def fitted(name, time, history):
     """A rival that has learnt from data like a history."""
     rival = next(rival for rival in default_rivals() if rival.name == name)
-    if rival.refusal(Dataset((), ("prey", "predator"))):
+    if rival.package and rival.refusal(Dataset((), ("prey", "predator"))):
         pytest.skip(f"{name} needs pip install 'lvlora[rivals]'")
     n_ahead, names = len(time) - len(history), ("v",) * history.shape[1]
     whole = np.concatenate([history, np.resize(history, (n_ahead, history.shape[1]))])
