@@ -39,7 +39,7 @@ _LARGEST = 10_000_000
 class Progress(BaseModel):
     """Progress of a run; everything in it is saved with a checkpoint."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(strict=True)
 
     step: int = 0
     """Optimiser steps that are done."""
@@ -47,10 +47,6 @@ class Progress(BaseModel):
         default_factory=lambda: {"train": Spending(), "validation": Spending()}
     )
     """Up to here; a killed process' spending beyond its last checkpoint is in the ledger alone."""
-    best: float | None = None
-    """The lowest validation score, at ``best_step``; ``stale`` validations since."""
-    best_step: int | None = None
-    stale: int = 0
     ended: bool = False
     """An observer or patience ended the run before its last step."""
     loss: float | None = None
@@ -58,7 +54,9 @@ class Progress(BaseModel):
     zero_shot: Validation | None = None
     """The validation before the first step."""
     validation: Validation | None = None
-    """The validation at ``best_step``."""
+    """The best validation, at ``best_step``; ``stale`` ones since."""
+    best_step: int | None = None
+    stale: int = 0
 
     @property
     def spent(self) -> Price:
@@ -202,14 +200,13 @@ def restore_run(loaded: Loaded, folder: RunFolder, narrator: Narrator) -> Progre
             "Resume with the same data, settings and base model, or start a new run.",
         )
     restore(state.tensors, state.folder, loaded.parameters, loaded.optimizers)
-    if progress.best is not None and not is_whole(folder.adapter):
+    if progress.validation is not None and not is_whole(folder.adapter):
         # it stands beside the checkpoints, which cannot bring it back
         narrator.warning(
             f"{folder.adapter}: the best adapter, of step {progress.best_step}, is "
             "damaged or gone; the best of the steps to come takes its place"
         )
-        progress.best = progress.best_step = progress.validation = None
-        progress.stale = 0
+        progress.validation, progress.best_step, progress.stale = None, None, 0
     folder.keep_metrics_until(state.step)
     return progress
 

@@ -207,9 +207,13 @@ class Loaded:
 
     def identity(self) -> dict[str, Any]:
         """Return the facts that must agree for a run to go on."""
-        placement = self.base.placement
+        plan, placement, alphabet = self.plan, self.base.placement, self.base.alphabet
         return {
-            **self.plan.identity(),
+            "settings": deciding_settings(plan.settings),
+            "data": plan.dataset.sha256(),
+            "split": plan.split.sha256,
+            "tokenizer": [*alphabet.ids, alphabet.start],
+            "schedule": [plan.n_steps, sorted(plan.validate_at)],
             "base weights": self.base.sha256,
             "device and dtype": [
                 placement.device.type,

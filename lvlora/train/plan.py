@@ -167,16 +167,6 @@ class Plan:
             lost = rounding_losses(self.train.series, scales, settings.decimals, names)
         return (lost,) if lost else ()
 
-    def identity(self) -> dict[str, Any]:
-        """Return the facts that must agree for a run to go on, as far as known without weights."""
-        return {
-            "settings": deciding_settings(self.settings),
-            "data": self.dataset.sha256(),
-            "split": self.split.sha256,
-            "tokenizer": [*self.model.alphabet.ids, self.model.alphabet.start],
-            "schedule": [self.n_steps, sorted(self.validate_at)],
-        }
-
 
 def deciding_settings(settings: TrainSettings) -> dict[str, Any]:
     """The settings that decide a run's result, as JSON; identities have the rest as hashes."""

@@ -263,13 +263,12 @@ class Run:
         if not trained:
             progress.zero_shot = errors
         else:
-            best = progress.best is None or errors.score < progress.best
-            before = progress.zero_shot
+            before, earlier = progress.zero_shot, progress.validation
+            best = earlier is None or errors.score < earlier.score
             helps = best and (before is None or errors.score < before.score)
             progress.stale += 1
         if best:
-            progress.best, progress.best_step, progress.stale = errors.score, progress.step, 0
-            progress.validation = errors
+            progress.validation, progress.best_step, progress.stale = errors, progress.step, 0
             self.loaded.save_adapter(self.folder.adapter, {**self._facts(), "helps": helps})
         record = ValidationRecord(
             step=progress.step,
@@ -299,7 +298,7 @@ class Run:
         plan, progress, folder = self.plan, self.progress, self.folder
         self._save()
         self.loaded.save_adapter(folder.last_adapter, self._facts())
-        if progress.best is None:
+        if progress.validation is None:
             self.loaded.save_adapter(folder.adapter, self._facts())
         return Train(
             run=folder.name,

@@ -30,8 +30,6 @@ def test_a_run_is_planned_and_priced_without_weights(weightless, tiny_folder, tm
     assert (plan.n_steps, plan.validate_at, plan.n_validations()) == (6, {3, 6}, 3)
     parameters = sum(p.numel() for p in loaded.parameters.values())
     assert plan.trained.n_parameters == parameters
-    known = plan.identity()
-    assert {key: loaded.identity()[key] for key in known} == known
     with pytest.raises(ModelError, match=r"no \*\.safetensors"):
         load_run(plan)
     assert not (tmp_path / "runs").exists()
