@@ -398,9 +398,3 @@ def test_the_memory_of_validation_is_bounded_and_changes_no_adapter(run_lvlora, 
         found = [m["validation"] for m in tiny_runs.metrics(out) if "validation" in m]
         made.append((tiny_runs.weights(out), [(v["loss"], v["mae"]) for v in found]))
     assert made[0] == made[1]
-
-
-def test_gaps_are_filled_in_the_text_and_it_is_said(run_lvlora, place):
-    run_lvlora(["simulate", "gappy.csv", "-n", "8", "--n-steps", "30", "--gaps", "0.2"])
-    ran = run_lvlora(["train", "gappy.csv", *place, "--max-steps", "1"], code=0)
-    assert "values the text has numbers on a smooth curve" in " ".join(ran.stderr.split())
