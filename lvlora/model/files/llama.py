@@ -19,8 +19,10 @@ from lvlora.flops.shape import ModelShape
 from lvlora.model.files.folder import weight_files
 from lvlora.model.llama import Llama
 
-_SPECIALITIES = ("rope_scaling", "quantization_config", "partial_rotary_factor", "per_layer_config")
-_SWITCHES = ("tie_word_embeddings", "attention_bias", "mlp_bias", "use_sliding_window")
+_SPECIALITIES = (
+    *("rope_scaling", "quantization_config", "partial_rotary_factor", "per_layer_config"),
+    "use_sliding_window",
+)
 _HEAD, _EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
 _BY_ROWS = (_HEAD, _EMBEDDING)
 
@@ -28,45 +30,22 @@ _BY_ROWS = (_HEAD, _EMBEDDING)
 def is_plain(config: Mapping[str, Any]) -> bool:
     """Whether ``config.json`` describes a family of our own modules without any speciality.
 
-    A value of another type than transformers would write is one, too: it has a meaning of its own
-    there, or is refused.
+    Args:
+        config: its types are as `ModelConfig` has them.
     """
     family = FAMILIES.get(str(config.get("model_type")))
-    kinds = config.get("layer_types")
+    rope = config.get("rope_parameters") or {}
     return (
         family is not None
         and family.own_modules
         and config.get("architectures") == [family.architecture]
         and config.get("hidden_act", "silu") == "silu"
         and not any(config.get(name) for name in _SPECIALITIES)
-        and all(isinstance(config.get(name, False), bool) for name in _SWITCHES)
-        and not config.get("use_sliding_window")
-        and _is_plain_rope(config)
-        and (kinds is None or kinds == ["full_attention"] * _count(config, "num_hidden_layers"))
-        and isinstance(config.get("rms_norm_eps", 1e-6), float)
-        and isinstance(config.get("attention_dropout", 0.0), int | float)
-        and _count(config, "max_position_embeddings") > 0
-        and ("head_dim" not in config or _count(config, "head_dim") > 0)
+        and set(rope) <= {"rope_type", "rope_theta"}
+        and rope.get("rope_type", "default") == "default"
+        and set(config.get("layer_types") or ()) <= {"full_attention"}
+        and bool(config.get("max_position_embeddings"))  # else transformers has a default
     )
-
-
-def _is_plain_rope(config: Mapping[str, Any]) -> bool:
-    rope = config.get("rope_parameters")
-    if rope is None:
-        theta = config.get("rope_theta", 1e4)
-    elif isinstance(rope, dict) and rope.keys() <= {"rope_type", "rope_theta"}:
-        if rope.get("rope_type", "default") != "default":
-            return False
-        theta = rope.get("rope_theta")
-    else:
-        return False
-    return isinstance(theta, int | float) and not isinstance(theta, bool)
-
-
-def _count(config: Mapping[str, Any], key: str) -> int:
-    """The whole number under a key; 0 where there is none."""
-    value = config.get(key)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value < 2**31 else 0
 
 
 def read_model(
