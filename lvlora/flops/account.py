@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lvlora.answers import NOTHING, Price
 from lvlora.errors import SettingsError, meant
 from lvlora.flops import coursework, executed
 from lvlora.flops.answers import (
@@ -26,10 +28,6 @@ from lvlora.flops.shape import Lora, ModelShape
 
 if TYPE_CHECKING:
     from lvlora.flops.settings import FlopsSettings
-from collections.abc import Iterable
-from dataclasses import dataclass
-
-from lvlora.answers import NOTHING, Price
 
 VARIABLE = (
     "rank",

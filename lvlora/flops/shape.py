@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lvlora import durable
-from lvlora.errors import ModelError
+from lvlora.errors import ModelError, SettingsError, meant
 from lvlora.flops.families import FAMILIES
 
 if TYPE_CHECKING:
     from lvlora.flops.model_config import ModelConfig
-from collections.abc import Collection, Iterable
-
-from lvlora.errors import SettingsError, meant
 
 ATTENTION_LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj")
 MLP_LINEARS = ("gate_proj", "up_proj", "down_proj")

@@ -33,8 +33,6 @@ _FLAGS = (
     *("-shared", "-fPIC", "-pthread"),
 )
 _SECONDS = 120
-_MOST_KEPT = 24
-"""Libraries of a hundred kilobytes: of machines that share a home, and of older versions."""
 _UNUSABLE = (OSError, subprocess.SubprocessError, RuntimeError)
 """A compiler or a folder that fails, or a home that nobody knows."""
 
@@ -140,15 +138,6 @@ def _compile(flags: list[str], name: str) -> Path:
         )
         path = folder() / f"{name}-{_digest(Path(written).read_bytes())}.so"
         os.replace(written, path)
-        _forget_old()
         return path
     finally:
         Path(written).unlink(missing_ok=True)
-
-
-def _forget_old() -> None:
-    """Keep the newest libraries; what a process has loaded stays loaded."""
-    with contextlib.suppress(OSError):  # another process forgets as well
-        libraries = sorted(folder().glob("decoder-*.so"), key=lambda path: path.stat().st_mtime)
-        for path in libraries[:-_MOST_KEPT]:
-            path.unlink()

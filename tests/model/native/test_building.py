@@ -137,13 +137,3 @@ def test_compilers_are_looked_for_by_their_names(monkeypatch):
     assert building.compiler() == ["clang", "-m64", "-DX=a b"]
     monkeypatch.setenv("CC", "'clang")
     assert building.compiler() is None
-
-
-def test_old_libraries_are_forgotten(compiled, monkeypatch):
-    monkeypatch.setattr(building, "_MOST_KEPT", 2)
-    for answer in (42, 43, 44):
-        building.SOURCE.write_text(f"long long answer(void) {{ return {answer}; }}\n")
-        assert _anew().answer() == answer
-    assert len(_kept()) == 2
-    assert _anew().answer() == 44
-    assert compiled() == 3
