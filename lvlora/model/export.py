@@ -155,8 +155,6 @@ def shareable(info: AdapterInfo) -> dict[str, Any]:
     private = {
         "data",
         "sha256",
-        "sha256_before",
-        "config_sha256",
         "facts_sha256",
         "schema_version",
     }

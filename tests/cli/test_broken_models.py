@@ -82,7 +82,7 @@ def test_an_adapter_that_multiplies_too_much(
             layer.lora_b.fill_(0.1)
     config = config_for(plan, str(tiny_folder("qwen2")), False)
     adapter_files.save(adapter, config, adapter_files.adapter_tensors(base.module), {})
-    tiny_models.edit(adapter / "lvlora.json", config_sha256="gone", facts_sha256="gone")
+    tiny_models.edit(adapter / "lvlora.json", sha256="gone", facts_sha256="gone")
     words = [*COMMANDS[command].split(), "--adapter", adapter, *PLAIN]
     assert run_lvlora(words).exit_code == 0
     tiny_models.edit(adapter / "adapter_config.json", lora_alpha=1e30)

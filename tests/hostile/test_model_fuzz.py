@@ -48,7 +48,7 @@ BESIDE = {
         layers_pattern modules_to_save
     """,
     "lvlora.json": """
-        scale decimals number_format model revision base_sha256 sha256 sha256_before flops
+        scale decimals number_format model revision base_sha256 sha256 flops
         data_sha256 split_sha256
     """,
 }
@@ -60,7 +60,7 @@ def cases(folder: Path, file: str, quick: bool) -> Iterator[dict[str, object]]:
     path = folder / file
     whole = json.loads(path.read_text()) if path.is_file() else {}
     if file == "lvlora.json":  # what vouches for the rest would end all of them alike
-        for key in ("facts_sha256", "config_sha256"):
+        for key in ("facts_sha256", "sha256"):
             whole.pop(key, None)
     keys = sorted({*whole, *BESIDE[file].split()})
     for number, key in enumerate(keys):
@@ -146,5 +146,5 @@ def test_files_of_a_model(
 def test_files_of_an_adapter(run_lvlora, tmp_path, monkeypatch, adapter, file, quick):
     mine = Path(shutil.copytree(adapter, tmp_path / "adapter"))
     if file == "adapter_config.json":
-        tiny_models.edit(mine / "lvlora.json", config_sha256="gone", facts_sha256="gone")
+        tiny_models.edit(mine / "lvlora.json", sha256="gone", facts_sha256="gone")
     check(run_lvlora, tmp_path, monkeypatch, mine, file, ["--adapter", str(mine)], quick)

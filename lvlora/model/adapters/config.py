@@ -194,8 +194,6 @@ class AdapterFacts(_Strict):
     """Types and ranges of lvlora.json, which may come from a stranger."""
 
     sha256: dict[Word, Word] | None = None
-    sha256_before: dict[Word, Word] | None = None
-    config_sha256: Word | None = None
     facts_sha256: Word | None = None
     base_sha256: Word | None = None
     data_sha256: Word | None = None

@@ -8,7 +8,6 @@ missing, unexpected, misshapen, not finite or not supported is refused by name.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -20,7 +19,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from lvlora import durable
+from lvlora import durable, folders
 from lvlora.errors import ModelError, SettingsError
 from lvlora.flops.model_config import validated
 from lvlora.model import lora
@@ -39,7 +38,7 @@ _NUMERIC_HEAD = "lvlora_numeric_head.weight"
 
 _HEAD_KEY = "lm_head.weight"
 _SAVED_AGAIN = (
-    "A file was changed, or the saving was interrupted: lvlora train --resume saves them again. "
+    "A file was changed: lvlora train --resume saves them again. "
     f"For files from elsewhere delete {FACTS}."
 )
 
@@ -86,10 +85,9 @@ def adapter_tensors(
 def save(
     folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
 ) -> None:
-    """Write the files of an adapter; whenever that is interrupted, they can be read or are refused.
+    """Write the folder of an adapter in place of the one before, which stays until this is whole.
 
-    A trained numeric head goes into a file of its own: it is no part of PEFT's layout. The facts
-    are written before the weights and vouch for those that are being replaced as well.
+    A trained numeric head goes into a file of its own: it is no part of PEFT's layout.
     """
     config = dict(config)
     if config.get("layers_to_transform") is not None and config["target_modules"] == "all-linear":
@@ -103,30 +101,14 @@ def save(
     }
     if _NUMERIC_HEAD in tensors:
         files[HEAD] = {"weight": tensors[_NUMERIC_HEAD]}
-    before = {name: durable.sha256_of(folder / name) for name in _present(folder)}
-    with contextlib.ExitStack() as stack:
-        hashes = {}
+    with folders.replacing(folder) as new:
         for name, content in files.items():
-            part = stack.enter_context(durable.replacing(folder / name))
-            save_file(content, str(part), metadata={"format": "pt"})
-            hashes[name] = durable.sha256_of(part)
-        text = json.dumps(config, indent=2) + "\n"
-        all_facts = {
-            "schema_version": 1,
-            **facts,
-            "sha256": hashes,
-            "sha256_before": before,
-            "config_sha256": hashlib.sha256(text.encode()).hexdigest(),
-        }
+            save_file(content, str(new / name), metadata={"format": "pt"})
+        durable.write_text(new / CONFIG, json.dumps(config, indent=2) + "\n")
+        hashes = {name: durable.sha256_of(new / name) for name in (CONFIG, *files)}
+        all_facts = {"schema_version": 1, **facts, "sha256": hashes}
         all_facts["facts_sha256"] = _hash_of(all_facts)
-        durable.write_text(folder / CONFIG, text)
-        durable.write_text(folder / FACTS, json.dumps(all_facts, indent=2) + "\n")
-    if HEAD not in files:
-        (folder / HEAD).unlink(missing_ok=True)
-
-
-def _present(folder: Path) -> list[str]:
-    return [name for name in (WEIGHTS, HEAD) if (folder / name).is_file()]
+        durable.write_text(new / FACTS, json.dumps(all_facts, indent=2) + "\n")
 
 
 def _hash_of(facts: Mapping[str, Any]) -> str:
@@ -158,28 +140,22 @@ def read_info(folder: Path) -> AdapterInfo:
 def is_whole(folder: Path) -> bool:
     """All files of an adapter that was saved here are there, as they were written."""
     try:
-        facts = read_info(folder).facts
+        read_info(folder)
     except ModelError:
         return False
-    return set(facts.get("sha256", {WEIGHTS: ""})) <= set(_present(folder))
+    return (folder / WEIGHTS).is_file()
 
 
 def _check_files(folder: Path, facts: Mapping[str, Any]) -> None:
     """All files are those that lvlora.json was written with; made elsewhere, there is none."""
     if facts.get("facts_sha256", None) not in (None, _hash_of(facts)):
         raise ModelError(f"{folder / FACTS}: is damaged, or was changed", _SAVED_AGAIN)
-    if facts.get("config_sha256") not in (None, durable.sha256_of(folder / CONFIG)):
-        raise ModelError(
-            f"{folder / CONFIG}: is not the one that {FACTS} was written with", _SAVED_AGAIN
-        )
     if "sha256" not in facts:
         return
-    hashes = {name: durable.sha256_of(folder / name) for name in _present(folder)}
-    if hashes and hashes not in (facts["sha256"], facts.get("sha256_before")):
-        raise ModelError(
-            f"{folder}: the weights are not those that {FACTS} was written with",
-            _SAVED_AGAIN,
-        )
+    for file in (folder / CONFIG, folder / WEIGHTS, folder / HEAD):
+        sha256 = durable.sha256_of(file) if file.is_file() else None
+        if sha256 != facts["sha256"].get(file.name):
+            raise ModelError(f"{file}: is not as {FACTS} was written with", _SAVED_AGAIN)
 
 
 def attach(base: BaseModel, info: AdapterInfo) -> NumericHead | None:

@@ -10,6 +10,7 @@ import tiny_models
 import torch
 from safetensors.torch import load_file, save_file
 
+from lvlora import folders
 from lvlora.errors import ModelError
 from lvlora.model import lora
 from lvlora.model.adapters import files as adapter_files
@@ -334,52 +335,19 @@ def test_changed_and_lost_weights_are_noticed(tiny_base, tmp_path, file, lost):
     (tmp_path / file).unlink()
     if not lost:
         (tmp_path / file).write_bytes(content)
-    refused(tiny_base, tmp_path, "not those that")
+    refused(tiny_base, tmp_path, f"{file}: is not as")
 
 
-@pytest.mark.parametrize("stop_at", [1, 2, 3, 4, 5])
-def test_interrupted_at_any_rename_it_is_old_or_new_or_refused(
-    tiny_base, tmp_path, monkeypatch, stop_at
-):
-    """Never a mixture: config, facts, head and weights are renamed one after the other."""
-    base = tiny_base()
-    head = NumericHead(base.module, base.alphabet, trainable=True)
-    states = {
-        "old": (save_ours(base, tmp_path, LoraPlan(), head=head), head.weight.detach().clone())
-    }
-    with torch.no_grad():
-        head.weight.add_(1)
-        for _, layer in lora.lora_layers(base.module):
-            layer.lora_b.mul_(2)
-    states["new"] = (logits(base.module), head.weight.detach().clone())
-    renames = 0
-    original = Path.replace
+def test_interrupted_the_one_before_stays(tiny_base, tmp_path, monkeypatch):
+    folder = tmp_path / "adapter"
+    expected = save_ours(tiny_base(), folder, LoraPlan())
 
-    def replace(self, target):
-        nonlocal renames
-        renames += 1
-        if renames == stop_at:
-            raise KeyboardInterrupt
-        return original(self, target)
+    def interrupt(*paths):
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(Path, "replace", replace)
-    config = config_for(LoraPlan(), base.name, False)
-    tensors = adapter_files.adapter_tensors(base.module, head)
-    if stop_at < 5:
+    with monkeypatch.context() as patch:
+        patch.setattr(folders, "take_place", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            adapter_files.save(tmp_path, config, tensors, {"step": 2})
-    else:
-        adapter_files.save(tmp_path, config, tensors, {"step": 2})
-        assert renames == 4
-    monkeypatch.undo()
-    assert not list(tmp_path.glob(".*.part"))
-    if stop_at == 4:  # one of the two files of weights was replaced
-        with pytest.raises(ModelError, match="not those that") as caught:
-            adapter_files.read_info(tmp_path)
-        assert "resume" in caught.value.hint
-        return
-    fresh = tiny_base()
-    back = adapter_files.attach(fresh, adapter_files.read_info(tmp_path))
-    expected_logits, expected_rows = states["new" if stop_at == 5 else "old"]
-    assert close(logits(fresh.module), expected_logits)
-    assert torch.equal(back.weight, expected_rows)
+            save_ours(tiny_base(), folder, LoraPlan(rank=2))
+    assert [path.name for path in tmp_path.iterdir()] == ["adapter"]
+    assert close(with_adapter(tiny_base(), folder), expected)
