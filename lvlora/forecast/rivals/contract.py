@@ -259,7 +259,6 @@ class Refitted(Rival):
     """A rival that settles something on the whole history, which its `hindcasts` then use, too."""
 
     def forecast(self, time: FloatArray, history: FloatArray) -> FloatArray:
-        """See `Rival.forecast`."""
         return self.prediction(time, history).point
 
 
@@ -465,7 +464,6 @@ class EachByItself(OwnDistribution):
     def together(
         self, scaled: Standardised, seasons: list[int], n_samples: int, rng: np.random.Generator
     ) -> FloatArray:
-        """See `OwnDistribution.together`."""
         problem, columns = scaled.problem, []
         for v, season in enumerate(seasons):
             values, centre = problem.values[:, v], float(scaled.centre[v])

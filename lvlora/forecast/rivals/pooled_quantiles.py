@@ -54,30 +54,26 @@ class PooledQuantiles(EachByItself):
             return ""
         return f"it learns from at least {_LEAST_HISTORIES} histories of {2 * self.fewest} steps"
 
-    def fit(self, train: Dataset, horizon: int) -> None:
-        """Learn from all steps of the series; too few of them leave it unfitted."""
-        self._learn(train, horizon)
-        self._train, self._horizon, self._before = train, horizon, None
-
     def before(self) -> OwnDistribution:
         """See `OwnDistribution.before`; learnt when futures are first asked for."""
         if self._train is None:
             return self
         if self._before is None:
-            recent = [recent_origins(len(series), self._horizon) for series in self._train]
             parts = [
-                series.steps(0, of_one[0][0])
-                for series, of_one in zip(self._train, recent, strict=True)
-                if of_one
+                series.steps(0, at[0][0])
+                for series in self._train
+                if (at := recent_origins(len(series), self._horizon))
             ]
             self._before = PooledQuantiles()
             self._before.season = self.season
-            self._before._learn(replace(self._train, series=tuple(parts)), self._horizon)
+            self._before.fit(replace(self._train, series=tuple(parts)), self._horizon)
         return self._before if self._before._models else self
 
-    def _learn(self, train: Dataset, horizon: int) -> None:
+    def fit(self, train: Dataset, horizon: int) -> None:
+        """Learn from all steps of the series; too few of them leave it unfitted."""
         from sklearn.ensemble import HistGradientBoostingRegressor
 
+        self._train, self._horizon, self._before = train, horizon, None
         self._models = []
         self._longest = min(horizon, _LONGEST_LEARNT)
         rows, targets = [], []

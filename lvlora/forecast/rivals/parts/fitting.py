@@ -28,7 +28,6 @@ from lvlora.forecast.rivals.parts.standardising import Problem
 
 STRETCH = 6
 """Steps of a stretch."""
-LOWEST_LOG_H, HIGHEST_LOG_H = -7.0, 4.0
 _DAMPING = 1e-2
 _MOST_DAMPING = 1e8
 _SLACK = 1e-3
@@ -193,7 +192,7 @@ def fitted(
             break
         step = _step(residuals[active], jacobian[active], damping[active])
         rates, n_starts = Rates(systems.only(active)), starts[0].size
-        trial = rates.moved(step[:, :-n_starts], LOWEST_LOG_H, HIGHEST_LOG_H)
+        trial = rates.moved(step[:, :-n_starts])
         trial_starts = starts[active] + step[:, -n_starts:].reshape(starts[active].shape)
         new_residuals, new_jacobian = _linearised(
             Rates(trial), trial_starts, steps, logs, known, weight

@@ -21,6 +21,7 @@ from lvlora.forecast.rivals.parts.algebra import evaluated, monomials, product
 
 FAR = 8.0
 """Logarithms at which a path is lost, from the history's mean."""
+_BOUNDS_OF_LOG_H = (-7.0, 4.0)
 SUBSTEPS = 2
 """Runge-Kutta steps in each step of a history."""
 _MOST_FOR_CURVES = 4
@@ -106,13 +107,13 @@ class Rates:
         at_variable = self._variable[:, None, :] == np.arange(n_variables)[:, None]
         self._at_variable = (at_variable & self.used[:, None, :-1]).astype(np.float64)[:, None]
 
-    def moved(self, steps: FloatArray, lowest: float, highest: float) -> Systems:
+    def moved(self, steps: FloatArray) -> Systems:
         """The systems after (B, P) changes of their parameters, log h within its bounds."""
         coefficients = self.systems.coefficients.copy()
         batch = np.arange(len(steps))[:, None]
         changes = steps[:, :-1] * self.used[:, :-1]
         np.add.at(coefficients, (batch, self._term, self._variable), changes)
-        log_h = np.clip(self.systems.log_h + steps[:, -1] * self.used[:, -1], lowest, highest)
+        log_h = np.clip(self.systems.log_h + steps[:, -1] * self.used[:, -1], *_BOUNDS_OF_LOG_H)
         return replace(self.systems, coefficients=coefficients, log_h=log_h)
 
     def terms(self, logs: FloatArray) -> tuple[FloatArray, FloatArray]:
