@@ -25,7 +25,7 @@ _AT_A_TIME = 2**20
 
 @contextlib.contextmanager
 def replacing(path: Path, *, over: bool = True, name: str | None = None) -> Iterator[Path]:
-    """A path in a temporary folder beside ``path``; on success what is there takes its place.
+    """An empty file in a folder beside ``path`` to write; on success it takes the path's place.
 
     Args:
         over: a file that is there is replaced; otherwise not even one that appears meanwhile.
@@ -41,6 +41,7 @@ def replacing(path: Path, *, over: bool = True, name: str | None = None) -> Iter
             dir=path.parent, prefix=f".{path.name[:50]}.", suffix=".part"
         ) as folder:
             part = Path(folder) / (name or path.name)
+            part.touch()  # some libraries open what is there
             yield part
             sync_file(part)
             _be_as_open_as(path, part)

@@ -41,7 +41,7 @@ def test_poorer_histories_are_seen_and_the_truth_is_scored(run_lvlora, tmp_path,
 @pytest.mark.parametrize(
     ("more", "code", "said"),
     [
-        (["--history-gaps", "1"], 2, "below 1"),
+        (["--history-gaps", "1"], 2, "less than 1"),
         (["--history-noise", "-1"], 2, "0"),
     ],
 )
