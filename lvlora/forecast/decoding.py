@@ -191,7 +191,7 @@ class Rows:
         return bool(self._steps_left[i] > 0)
 
 
-class Decoder:
+class Decoder(Backbone):
     """A model with its restricted head, ready to continue texts.
 
     Attributes:
@@ -199,9 +199,8 @@ class Decoder:
     """
 
     def __init__(self, base: BaseModel, head: NumericHead, *, name: str = "") -> None:
+        super().__init__(base, head)
         self.name = name or base.name
-        self.base, self.head = base, head
-        self.backbone = Backbone(base, head)
 
     @torch.no_grad()
     def decode(
@@ -278,8 +277,8 @@ class Decoder:
         """Histories that are read, and gone on from, by what is fastest here."""
         engine = Engine.of(self.base.module, self.head)
         if engine is not None:
-            return NativeContinuation(engine, self.backbone, trace)
-        return TorchContinuation(self.backbone, trace)
+            return NativeContinuation(engine, self, trace)
+        return TorchContinuation(self, trace)
 
     def broken(self, series: str) -> NumericalError:
         """Return the error to raise where the logits after a series are not finite.

@@ -1,7 +1,6 @@
 """The ensemble, ``--forecaster auto``: all forecasters, weighted by hindcasts of the history.
 
-A hindcast is a forecast of steps of the history from what came before them. Shapes: M members,
-H steps of horizon, V variables, S samples, W hindcasts.
+Shapes: M members, H steps of horizon, V variables, S samples, W hindcasts.
 """
 
 from __future__ import annotations

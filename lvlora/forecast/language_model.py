@@ -63,10 +63,10 @@ class LanguageModel(OutlinedModel):
         super().__init__(
             base, updates, decimals, number_format, scale, max_memory, max_rows, adapter
         )
-        self.head = head if head is not None else NumericHead(base.module, base.alphabet)
+        head = NumericHead(base.module, base.alphabet) if head is None else head
         self.made_for, self.made_beside, self.widths = made_for, made_beside, widths
         self.usage = Usage()
-        self.decoder = Decoder(base, self.head, name=self.name)
+        self.decoder = Decoder(base, head, name=self.name)
 
     def __repr__(self) -> str:
         return f"LanguageModel({self.name!r}, decimals={self.decimals})"

@@ -1,15 +1,10 @@
-"""How probable a model held the truth: its negative log-likelihood, value by value.
-
-The truth is written as text and fed whole. Each token has the probability that sampling at
-temperature 1 gives it: renormalised over what may come next there, where every text has exactly
-one spelling (`lvlora.text.spelling`). A number stands for the bin of values that round to it, so
+"""Negative log-likelihood of the truth under a model, value by value, in nats per original unit:
 
     -log density = -sum of the log-probabilities of its tokens + log(width of the bin)
 
-in nats per original unit, which is LLMTIME's NLL per dimension when it is averaged (Gruver et al.
-2023, arXiv:2310.07820, appendix A.1; there the base and the derivative of the scaling, here the
-width). What the grammar cannot write (a negative number after a history without any, more digits
-than it grants) has the probability 0 and so an infinite negative log-likelihood.
+A number stands for the bin of values that round to it. Its mean is LLMTIME's NLL per dimension
+(Gruver et al. 2023, arXiv:2310.07820, appendix A.1). A number that the grammar cannot write has the
+probability 0.
 """
 
 from __future__ import annotations
@@ -237,20 +232,20 @@ def _trace(model: OutlinedModel, batch: Sequence[_Passage]) -> Trace:
 def _log_probabilities(batch: Sequence[_Passage], forecaster: LanguageModel) -> list[FloatArray]:
     """Return the log-probability of each token that counts, among the legal ones, by passage."""
     decoder, alphabet = forecaster.decoder, forecaster.base.alphabet
-    start, backbone = np.array(alphabet.beginning, dtype=np.int64), decoder.backbone
+    start = np.array(alphabet.beginning, dtype=np.int64)
     width = len(start) + max(p.n_tokens for p in batch)
-    tokens = np.full((len(batch), width), int(backbone.token_ids[0]), dtype=np.int64)
+    tokens = np.full((len(batch), width), int(decoder.token_ids[0]), dtype=np.int64)
     for row, passage in zip(tokens, batch, strict=True):
-        fed = np.concatenate([start, passage.history, backbone.token_ids[passage.truth]])[:-1]
+        fed = np.concatenate([start, passage.history, decoder.token_ids[passage.truth]])[:-1]
         row[: len(fed)] = fed
-    hidden = backbone.module(
-        input_ids=torch.from_numpy(tokens).to(backbone.device), use_cache=False
+    hidden = decoder.module(
+        input_ids=torch.from_numpy(tokens).to(decoder.device), use_cache=False
     ).last_hidden_state
     by_passage = []
     for i, passage in enumerate(batch):
         # a token is predicted one position before its own
         at = len(start) + len(passage.history) + passage.places - 1
-        logits = backbone.logits(hidden[i, torch.from_numpy(at).to(hidden.device)])
+        logits = decoder.logits(hidden[i, torch.from_numpy(at).to(hidden.device)])
         counted = passage.truth[passage.places]
         ways = spelling(passage.reading.grammar, alphabet.tokens)
         try:

@@ -1,10 +1,7 @@
 """A panel larger than one machine: a folder of Parquet files, worked on part by part.
 
-Each part is forecast or scored as a file of its own, here or by the workers of a cluster, and its
-result stands under the same name in a folder of results. A part is made again only if its data or a
-setting that decides the result has changed, so a command that was stopped goes on where it was. One
-entry of the ledger pays for all parts; a part that a dying worker lost is made again and charged
-once.
+A part is made again only if its data or a setting that decides its result has changed. One entry of
+the ledger pays for all parts.
 """
 
 from __future__ import annotations

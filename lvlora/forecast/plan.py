@@ -1,8 +1,6 @@
 """Readings and price of forecasts, from settings and a model's outline.
 
-Each history is read by itself: what else is forecast beside it changes nothing. Known columns
-stand first in each step; the model is given them, and never asked. Where the text of all variables
-would leave few steps of a history, each variable is read by itself.
+Each history is read by itself: what else is forecast beside it changes nothing.
 """
 
 from __future__ import annotations

@@ -87,7 +87,6 @@ def test_csv_in_csv_out(run_lvlora, words):
     assert from_file.stdout == piped.stdout
     for row in _rows(piped.stdout):
         assert row["median"] == row["0.1"] == row["0.9"]  # one future
-    # what came out goes in again: its own columns as a wide table
     # quiet leaves what may be wrong, and nothing else
     assert " ".join(piped.stderr.split()).startswith("Warning: With 1 decimal the text loses")
     assert piped.stderr.count(":") == 1
@@ -111,9 +110,6 @@ def test_a_wide_table_keeps_its_history(run_lvlora, words):
     # both are warnings: variables are read apart, and some steps are not read
     assert ran.stderr.count("Warning: The model reads 512 tokens") == 2
     assert "--columns" in ran.stderr
-    before = run_lvlora(["forecast", "wide.csv", *words, "--dry-run", "--json"])
-    for convention, most in before.json["flops_at_most"].items():
-        assert 0.1 * most < ran.json["flops"][convention] <= most
     held = run_lvlora(["forecast", "wide.csv", *words, "--holdout", "4", "--json"], code=0)
     assert held.json["scores"]["nll"] is not None
 
@@ -125,7 +121,7 @@ def test_the_newest_runs_adapter_is_the_default(run_lvlora, words, trained):
     plain = run_lvlora([*ahead, *words[:2], "--adapter", "none"])
     assert plain.json["model"]["adapter"] is None
     assert plain.json["series"] != default.json["series"]
-    for named in (trained.name, str(trained), str(trained / "adapter"), "latest"):
+    for named in (trained.name, str(trained / "adapter"), "latest"):
         ran = run_lvlora([*ahead, "--adapter", named])
         assert ran.json["series"] == default.json["series"], named
     last = run_lvlora([*ahead, "--adapter", str(trained / "adapter-last")])
@@ -199,9 +195,6 @@ def test_a_dry_run_tells_the_most_and_spends_nothing(run_lvlora, words):
         assert 0.1 * most < real.json["flops"][convention] <= most
     assert ran.json["estimate"]["seconds"] > 0
     assert 50e6 < ran.json["estimate"]["peak_bytes"] < 20e9
-    told = run_lvlora(["forecast", "data.csv", *words, "--dry-run"]).stdout
-    assert "Time on this machine: about" in told
-    assert "Memory at most: about" in told
 
 
 def test_the_budget_of_a_refused_command_locks_nothing(run_lvlora, words):

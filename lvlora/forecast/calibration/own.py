@@ -1,15 +1,7 @@
 """Widths from one's own data: a factor at which intervals hold truths that are known.
 
-Conformal prediction (Romano, Patterson & Candès 2019, arXiv:1905.03222, of the normalised scores of
-Papadopoulos, Gammerman & Vovk 2008): on series that the model was not trained on, each truth y
-scores by the factor at which its interval, widened about the median m, just holds it,
-
-    E = max((m - y) / (m - q_low), (y - m) / (q_high - m)).
-
-The ⌈(n + 1) level⌉-th smallest of n scores is the factor that covers a new truth with at least the
-probability ``level``, whatever the model, as long as the new series is exchangeable with those of
-the calibration. One factor serves all intervals: the geometric mean of theirs. Where futures are
-all alike E is infinite; such truths are left out, so the promise is for intervals with a width.
+Conformal prediction (docs/intervals.md): each truth y scores by the factor at which its interval,
+widened about the median m, just holds it: E = max((m - y) / (m - q_low), (y - m) / (q_high - m)).
 """
 
 from __future__ import annotations

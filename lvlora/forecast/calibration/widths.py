@@ -1,23 +1,9 @@
-"""Where a model's futures should lie, and how widely: learnt from forecasts whose truth is known.
-
-A model that draws well on one kind of series draws too closely on another, and takes a walk for a
-course. Its folder may hold ``widths.json``: two rules (`Rule`) that read a history and the
-futures drawn after it, and move each future x, for each step and variable:
+"""Where a model's futures should lie, and how widely: rules in its folder move each future x to
 
     x' = m' + f (x - m),    m' = m + p (l - m),    p = g s(u),    log f = v
 
-with the median m of the drawn values, the history's last cycle l where it repeats itself, for one
-cycle ahead (`last_cycle`), the logistic function s, and the rules' numbers u and v. g is 0 where
-futures lie within a fifth of the history's deviation from their median, 1 from four fifths on, and
-linear in the log between: a model that is sure of itself is believed. Futures keep their order, and
-so every interval, score and file says the same. Nothing is drawn and no model is called.
-
-u minimises the mean, over calibration series, of the log of the error that is left over the last
-value's. v minimises the pinball loss of the factors that would have been needed: of each value of a
-calibration series, the log of the factor at which its central interval just holds the truth, whose
-quantile of level q is the log of the factor that makes the interval cover q. That is conformalized
-quantile regression (Romano, Patterson & Candès 2019, arXiv:1905.03222) of normalised scores
-(Papadopoulos, Gammerman & Vovk 2008), with one rule for all levels.
+u and v are linear in features of history and futures; docs/intervals.md has the rest. g is 0 where
+a model is sure of itself (`SURE`), and 1 where it is not. scripts/pretrain fits the rules.
 """
 
 from __future__ import annotations
