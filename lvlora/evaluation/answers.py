@@ -197,6 +197,8 @@ class Evaluation(Answer):
     def __repr__(self) -> str:
         return f"Evaluation({', '.join(row.name for row in self.forecasters)})"
 
+    __str__ = __repr__
+
     def plot(self, metric: str = "mae") -> Figure:
         """A matplotlib figure: a bar for each forecaster, the best on top.
 

@@ -48,22 +48,19 @@ def keep_calibration(
     """
     task, info = job.task, candidate.choice.info
     samples = entry.point[:, None] if entry.samples is None else entry.samples
-    n_series, n_windows = task.n_series, len(task.histories)
-    several = {} if n_series == n_windows else {"windows": n_windows}
-    facts = own.Facts.model_validate(
-        {
-            "data": job.data.source,
-            "data_sha256": job.data_sha256,
-            "split": task.protocol.part,
-            "series": n_series,
-            **several,
-            "context": task.protocol.context or task.context,
-            "horizon": task.protocol.horizon,
-            "variables": list(task.variables),
-            "coverage_before": entry.row.coverage,
-            **own.drawn_by(job.sampling),
-            **own.form_of(forecaster),
-        }
+    n_windows = len(task.histories)
+    facts = own.Facts(
+        data=job.data.source,
+        data_sha256=job.data_sha256,
+        split=task.protocol.part,
+        series=task.n_series,
+        context=task.protocol.context or task.context,
+        horizon=task.protocol.horizon,
+        variables=list(task.variables),
+        coverage_before=entry.row.coverage,
+        **({} if n_windows == task.n_series else {"windows": n_windows}),
+        **own.drawn_by(job.sampling),
+        **own.form_of(forecaster),
     )
     calibration = own.calibrate(task.truth, samples, job.settings.quantiles, facts)
     path = own.keep(calibration, forecaster, info, job.settings.runs)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -60,10 +60,7 @@ def check_task_folder(settings: EvaluateSettings, folder: Path) -> None:
 def export_task(job: Job, folder: Path, narrator: Narrator) -> ExportedTask:
     """Write the histories that an evaluation shows, and which steps to forecast.
 
-    ``histories.csv`` has the columns id, time and one for each variable; an empty cell is a missing
-    value. ``task.json`` has ``task`` (the name that forecasts may repeat), ``horizon``,
-    ``variables``, ``split``, ``quantiles``, ``seen`` (changes to the histories), and ``series``:
-    ``id``, ``steps`` of its history, and the times to forecast.
+    docs/evaluation.md describes both files.
 
     Raises:
         DataError: variables are called as the columns of ids and times are.
@@ -154,9 +151,7 @@ def read_forecasts(
 ) -> ForeignForecasts:
     """Read a table of forecasts, a row a number: CSV, or Parquet by its suffix.
 
-    Columns: ``series``, ``step`` (1 is the first after the history), ``variable``, ``value``, and
-    either ``quantile`` (0.5 among them) or ``sample``; with neither, values are medians. A column
-    ``task`` names the task for which they were made. The order of rows does not matter.
+    With neither quantiles nor samples, values are medians. The order of rows does not matter.
 
     Args:
         task: the name of the task that is scored.
@@ -208,17 +203,14 @@ def read_forecasts(
     for name in ("series", "step", "variable"):
         known = ", ".join(map(str, axes[name][:5]))
         _refuse(~frame[name].isin(axes[name]), frame[name], where, f"is none of {known}")
-    rows, values = frame.index, frame.set_index(list(axes))["value"]
-    if values.index.has_duplicates:
-        again = int(np.argmax(values.index.duplicated()))
-        earlier = rows[int(np.argmax(values.index == values.index[again]))]
-        cell = _words(axes, values.index[again])
-        raise DataError(f"{where}, row {rows[again]}: {cell} is already in row {earlier}", _HINT)
+    _refuse(frame.duplicated(list(axes)), frame["series"], where, "repeats an earlier row")
+    values = frame.set_index(list(axes))["value"]
     values = values.reindex(pandas.MultiIndex.from_product(axes.values()))
     absent = values.index[values.isna()]
     if len(absent):
         more = f", and {len(absent) - 1:,} more" if len(absent) > 1 else ""
-        raise DataError(f"{where}: has no row for {_words(axes, absent[0])}{more}", _HINT)
+        cell = ", ".join(f"{axis} {at}" for axis, at in zip(axes, absent[0], strict=True))
+        raise DataError(f"{where}: has no row for {cell}{more}", _HINT)
     forecasts, members = values.to_numpy().reshape(shape), np.array(axes[kind])
     if kind == "sample":
         point, samples = np.median(forecasts, axis=1), forecasts
@@ -228,10 +220,6 @@ def read_forecasts(
     return ForeignForecasts(
         point, samples if len(members) > 1 else None, kind == "quantile", names_task
     )
-
-
-def _words(axes: Iterable[str], cell: Sequence[object]) -> str:
-    return ", ".join(f"{axis} {at}" for axis, at in zip(axes, cell, strict=True))
 
 
 def quantile_function(levels: FloatArray, quantiles: FloatArray) -> FloatArray:
