@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -49,6 +50,7 @@ def keep_calibration(
     task, info = job.task, candidate.choice.info
     samples = entry.point[:, None] if entry.samples is None else entry.samples
     n_windows = len(task.histories)
+    several: dict[str, Any] = {} if n_windows == task.n_series else {"windows": n_windows}
     facts = own.Facts(
         data=job.data.source,
         data_sha256=job.data_sha256,
@@ -58,7 +60,7 @@ def keep_calibration(
         horizon=task.protocol.horizon,
         variables=list(task.variables),
         coverage_before=entry.row.coverage,
-        **({} if n_windows == task.n_series else {"windows": n_windows}),
+        **several,
         **own.drawn_by(job.sampling),
         **own.form_of(forecaster),
     )
