@@ -334,6 +334,27 @@ def test_no_block_is_passed_and_none_is_charged_twice(tmp_path, tiny_folder):
     assert forecaster.usage.price.executed == 2 * spent.executed
 
 
+def test_threads_share_what_a_block_may_spend(tmp_path, tiny_folder):
+    from concurrent.futures import ThreadPoolExecutor
+
+    forecaster = lvlora.open_model(str(tiny_folder("qwen2")), decimals=1)
+    history = tiny_runs.dataset().series[0]
+    sampling = lvlora.Sampling(samples=2)
+    one = forecaster.at_most([history], 4, sampling)
+
+    def predict(_):
+        try:
+            return len(forecaster.predict([history], 4, sampling))
+        except lvlora.BudgetError:
+            return 0
+
+    with lvlora.charged(forecaster, one * 3, runs=tmp_path), ThreadPoolExecutor(4) as pool:
+        done = list(pool.map(predict, range(8)))
+    assert lvlora.spent(tmp_path) == forecaster.usage.price
+    assert lvlora.spent(tmp_path) | one * 3 == one * 3
+    assert sum(done) >= 3
+
+
 def _random_state():
     import random
 

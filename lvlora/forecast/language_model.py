@@ -112,17 +112,18 @@ class LanguageModel(OutlinedModel):
         self, groups: Sequence[Group], sampling: Sampling, progress: Progress
     ) -> Iterator[Part]:
         for group in groups:
-            begin, before = time.perf_counter(), self.usage.price
-            forecasts = self._forecasts(group, sampling, progress)
-            seconds = time.perf_counter() - begin
-            yield Part(group.places, forecasts, seconds, self.usage.price - before)
+            with self.usage.work(group.price_bound):
+                begin, before = time.perf_counter(), self.usage.price
+                forecasts = self._forecasts(group, sampling, progress)
+                seconds = time.perf_counter() - begin
+                part = Part(group.places, forecasts, seconds, self.usage.price - before)
+            yield part
 
     def _forecasts(self, group: Group, sampling: Sampling, progress: Progress) -> list[Forecast]:
         histories, horizon, views = group.histories, group.horizon, group.views
         # each history is read at several scales, among which its samples are shared
         samples = [np.empty((sampling.n_futures, horizon, h.values.shape[1])) for h in histories]
         everything = [(i, reading) for i, readings in enumerate(views) for reading in readings]
-        self.usage.check(group.price_bound)
         for alike in sorted({reading.alike for _, reading in everything}):
             # those that are read alike go together: no series changes how another is read
             together = [(i, reading) for i, reading in everything if reading.alike == alike]

@@ -117,22 +117,22 @@ def negative_log_likelihood(
     """
     results = [np.full(f.values.shape, np.nan) for f in futures]
     batches = _batches(forecaster, histories, futures, context)
-    forecaster.usage.check(_price(forecaster, batches))
-    for batch in batches:
-        with forecaster.traced() as trace:
-            trace.add(_trace(forecaster, batch))
-            log_p = _log_probabilities(batch, forecaster)
-        for passage, tokens in zip(batch, log_p, strict=True):
-            reading = passage.reading
-            widths = 10.0**-reading.codec.decimals * np.asarray(reading.own_scale.divisors)
-            truth = futures[passage.series].values[passage.steps, reading.columns]
-            sums = np.zeros(truth.size)
-            np.add.at(sums, passage.owners, -tokens)
-            sums[passage.impossible] = np.inf
-            nll = sums.reshape(truth.shape) + np.log(widths)
-            nll[truth + 0.5 * widths < reading.least] = np.inf  # below an offset are signs
-            nll[np.isnan(truth)] = np.nan
-            results[passage.series][passage.steps, reading.columns] = nll
+    with forecaster.usage.work(_price(forecaster, batches)):
+        for batch in batches:
+            with forecaster.traced() as trace:
+                trace.add(_trace(forecaster, batch))
+                log_p = _log_probabilities(batch, forecaster)
+            for passage, tokens in zip(batch, log_p, strict=True):
+                reading = passage.reading
+                widths = 10.0**-reading.codec.decimals * np.asarray(reading.own_scale.divisors)
+                truth = futures[passage.series].values[passage.steps, reading.columns]
+                sums = np.zeros(truth.size)
+                np.add.at(sums, passage.owners, -tokens)
+                sums[passage.impossible] = np.inf
+                nll = sums.reshape(truth.shape) + np.log(widths)
+                nll[truth + 0.5 * widths < reading.least] = np.inf  # below an offset are signs
+                nll[np.isnan(truth)] = np.nan
+                results[passage.series][passage.steps, reading.columns] = nll
     return results
 
 

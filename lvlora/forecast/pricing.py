@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -186,6 +187,7 @@ class Usage:
     price: Price = NOTHING
     trace: Trace = field(default_factory=Trace)
     remaining: Price | None = None
+    _turn: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def add(self, trace: Trace, price: Price) -> None:
         """Record what was computed."""
@@ -194,21 +196,26 @@ class Usage:
         if self.remaining is not None:
             self.remaining = (self.remaining - price) | NOTHING
 
-    def check(self, price_bound: Price) -> None:
-        """Refuse work that the open reservation may not pay for.
+    @contextlib.contextmanager
+    def work(self, price_bound: Price) -> Iterator[None]:
+        """Let one thread after the other compute what the open reservation pays for.
 
         Raises:
             BudgetError: the bound is more than remains of it; nothing was spent.
         """
-        remaining = self.remaining
-        if remaining is None or price_bound | remaining == remaining:
-            return
-        convention = "executed" if price_bound.executed > remaining.executed else "coursework"
-        raise BudgetError(
-            f"this may cost {price_bound.of(convention):,} FLOPs ({convention}), and "
-            f"{remaining.of(convention):,} remain of what was reserved for it",
-            "Reserve the sum of forecaster.at_most(…) of all that is done inside charged(…).",
-        )
+        with self._turn:
+            remaining = self.remaining
+            if remaining is not None and price_bound | remaining != remaining:
+                convention = (
+                    "executed" if price_bound.executed > remaining.executed else "coursework"
+                )
+                raise BudgetError(
+                    f"this may cost {price_bound.of(convention):,} FLOPs ({convention}), and "
+                    f"{remaining.of(convention):,} remain of what was reserved for it",
+                    "Reserve the sum of forecaster.at_most(…) of all that is done inside "
+                    "charged(…).",
+                )
+            yield
 
 
 @contextlib.contextmanager

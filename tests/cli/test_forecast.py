@@ -9,6 +9,8 @@ import pytest
 import tiny_runs
 
 from lvlora.flops.ledger import Ledger
+from lvlora.forecast import verb
+from lvlora.forecast.plan import OutlinedModel
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -32,6 +34,20 @@ def trained(run_lvlora, words, tiny_folder):
 
 def _rows(text):
     return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_a_forecast_is_checked_read_and_priced_once(run_lvlora, words, monkeypatch):
+    calls = []
+    for owner, name in ((verb, "check"), (OutlinedModel, "views"), (OutlinedModel, "price_bound")):
+        function = getattr(owner, name)
+
+        def counted(*args, name=name, function=function):
+            calls.append(name)
+            return function(*args)
+
+        monkeypatch.setattr(owner, name, counted)
+    run_lvlora(["forecast", "data.csv", *words, "--no-hindcast"], code=0)
+    assert calls == ["check", "views", "price_bound"]
 
 
 def test_json_has_the_shape_that_scripts_rely_on(run_lvlora, words):

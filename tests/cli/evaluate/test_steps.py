@@ -5,6 +5,11 @@ import math
 import pytest
 
 
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
 def csv(*lengths: int) -> str:
     """Series of so many steps, as CSV with ids."""
     rows = ["id,time,prey,predator"]
