@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol
@@ -54,3 +55,11 @@ class Silent:
     def counted(self, what: str, total: int) -> Iterator[Advance]:
         """Nothing."""
         yield lambda n: None
+
+
+class AsWarnings(Silent):
+    """Pass a verb's warnings on as Python's, and nothing else."""
+
+    def warning(self, message: str) -> None:
+        """Warn the caller of the door."""
+        warnings.warn(message, UserWarning, stacklevel=2)

@@ -8,7 +8,6 @@ An option is a field of the command's settings, so pydantic checks it and names 
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from lvlora.data.settings import SimulateSettings
 from lvlora.errors import SettingsError
 from lvlora.flops.settings import FlopsSettings
-from lvlora.narrator import Silent
+from lvlora.narrator import AsWarnings
 from lvlora.settings.checked import checked
 from lvlora.settings.shared import InputSettings, KnownSettings
 
@@ -113,14 +112,6 @@ def read_adapter(name: str | Path, runs: str | Path = "runs") -> AdapterInfo:
     return read_info(folder)
 
 
-class _AsWarnings(Silent):
-    """Pass a verb's warnings on as Python's, and nothing else."""
-
-    def warning(self, message: str) -> None:
-        """Warn the caller of the door."""
-        warnings.warn(message, UserWarning, stacklevel=2)
-
-
 def predict(
     data: Any, horizon: int | None = None, *, narrator: Narrator | None = None, **options: Any
 ) -> DatasetForecast:
@@ -154,7 +145,7 @@ def predict(
         refused=("output", "samples_out", "plot", "overwrite"),
     )
     with undisturbed():
-        return verb.forecast(settings, _reader(data, settings), narrator or _AsWarnings())
+        return verb.forecast(settings, _reader(data, settings), narrator or AsWarnings())
 
 
 def _place(data: Any) -> str | Path:
@@ -222,7 +213,7 @@ def search(
         space: setting → a list of values or a range, like
             ``{"rank": [2, 8], "learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}}``; or a
             TOML file that says so. Default: learning rate by rank, or what ``preset`` says.
-        narrator: gets each trial and its result.
+        narrator: gets each trial and its result; None passes warnings on as Python's.
         options: those of ``lvlora sweep``, fields of `SweepSettings`.
 
     Returns:
@@ -234,7 +225,6 @@ def search(
         BudgetError: the plan does not fit into ``max_flops`` or ``budget``; nothing was spent.
         RunStopped: a signal came; everything is saved.
     """
-    from lvlora.narrator import Silent
     from lvlora.sweep.search import run_search
     from lvlora.sweep.settings import SweepSettings
     from lvlora.sweep.space import space_of
@@ -255,7 +245,7 @@ def search(
                 name: "python" if name in values else "default"
                 for name in SweepSettings.model_fields
             },
-            narrator=narrator or Silent(),
+            narrator=narrator or AsWarnings(),
             space=space_of(space, "--space") if isinstance(space, Mapping) else None,
             in_file=in_file,
         )
@@ -301,7 +291,7 @@ def evaluate(
         {"data": _place(data), "workers": 1, **options},
         refused=("output", "overwrite", "export_task", *(_OF_THE_LOADED if models else ())),
     )
-    read, narrator = _reader(data, settings), narrator or _AsWarnings()
+    read, narrator = _reader(data, settings), narrator or AsWarnings()
     if models:
         return verb.evaluate_open(settings, read(), models, narrator)
     with undisturbed():

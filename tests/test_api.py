@@ -16,6 +16,7 @@ import tiny_runs
 import lvlora
 from lvlora.evaluation import scores
 from lvlora.forecast.rivals import naive_rivals
+from lvlora.narrator import Silent
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "transformers", "numpy", "scipy", "pydantic", "optuna", "matplotlib", "h5py")
@@ -77,7 +78,9 @@ def test_a_program_makes_the_run_that_the_command_makes(run_lvlora, tmp_path, ti
 
     settings = tiny_runs.settings(model, runs).model_dump(exclude_defaults=True)
     before = lvlora.spent(runs)
-    result = lvlora.fine_tune(data, observer=Watch(), out=runs / "python", **settings)
+    result = lvlora.fine_tune(
+        data, observer=Watch(), narrator=Silent(), out=runs / "python", **settings
+    )
     assert seen == [1, 2, 3, 4, 5, 6]
     assert tiny_runs.weights(runs / "python") == tiny_runs.weights(runs / "command")
     # each is charged, and found by name
@@ -94,7 +97,7 @@ def test_a_program_makes_the_run_that_the_command_makes(run_lvlora, tmp_path, ti
     there = set(runs.iterdir())
     for limits in ({"max_flops": 10}, {"budget": 10}):
         with pytest.raises(lvlora.BudgetError):
-            lvlora.fine_tune(data, **{**settings, **limits})
+            lvlora.fine_tune(data, narrator=Silent(), **{**settings, **limits})
     assert set(runs.iterdir()) == there
     assert run_lvlora(["train", "--resume", "--runs", runs]).exit_code == 2
 
@@ -111,6 +114,12 @@ def test_what_is_wrong_with_settings_is_said_at_once():
         lvlora.fine_tune("data.csv", resume="latest")
     with pytest.raises(lvlora.DataError, match=r"nowhere\.csv"):
         lvlora.fine_tune("nowhere.csv")
+
+
+def test_a_training_warns_a_program(tmp_path, tiny_folder):
+    chosen = tiny_runs.settings(str(tiny_folder("qwen2")), tmp_path, max_steps=1, validation=False)
+    with pytest.warns(UserWarning, match="1 decimal "):
+        lvlora.fine_tune(tiny_runs.dataset(), **chosen.model_dump(exclude_defaults=True))
 
 
 def test_evaluation_is_the_command_s(run_lvlora, tmp_path, tiny_folder, monkeypatch):
@@ -383,7 +392,7 @@ def test_training_disturbs_nobody_and_nobody_disturbs_it(tmp_path, tiny_folder):
             model, tmp_path, dropout=0.4, seed=seed, validation=False, max_steps=4
         )
         chosen = settings.model_dump(exclude_defaults=True)
-        lvlora.fine_tune(data, out=tmp_path / name, **chosen)
+        lvlora.fine_tune(data, out=tmp_path / name, narrator=Silent(), **chosen)
         return tiny_runs.weights(tmp_path / name)
 
     before_threads = torch.get_num_threads()

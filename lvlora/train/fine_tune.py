@@ -23,7 +23,7 @@ from lvlora.flops.ledger import Limits, check_limits, entries
 from lvlora.forecast.estimate import benchmark, estimate, ledger_rate
 from lvlora.model import devices
 from lvlora.model.loading import has_weights
-from lvlora.narrator import Narrator, Silent
+from lvlora.narrator import AsWarnings, Narrator, Silent
 from lvlora.settings.checked import checked
 from lvlora.train.document import draw_run
 from lvlora.train.loop import Loaded, load_run
@@ -43,6 +43,7 @@ def fine_tune(
     data: Dataset | str | Path,
     *,
     observer: Observer | None = None,
+    narrator: Narrator | None = None,
     **options: Any,
 ) -> Train:
     """Fine-tune a base model with LoRA, as ``lvlora train`` does: one run in a folder of its own.
@@ -56,6 +57,7 @@ def fine_tune(
     Args:
         data: the trajectories, or their file.
         observer: told of every step and validation; None tells nobody.
+        narrator: gets what the command prints; None passes warnings on as Python's.
         options: those of ``lvlora train``, fields of `TrainSettings`.
 
     Returns:
@@ -75,7 +77,13 @@ def fine_tune(
         return read_known(data if isinstance(data, Dataset) else Path(data), settings)
 
     with undisturbed():
-        result = run_training(chosen, read, sources={}, observer=observer or Observer())
+        result = run_training(
+            chosen,
+            read,
+            sources={},
+            observer=observer or Observer(),
+            narrator=narrator or AsWarnings(),
+        )
     assert result is not None  # there is one process
     return result[0]
 

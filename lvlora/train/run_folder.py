@@ -37,7 +37,7 @@ _ENTRIES = (
     *("name", "config.toml", "data.json", "split.json", "environment.json"),
     *("metrics.jsonl", "validation.json", "result.json", "report.html", "figures/training.png"),
     *("adapter*/adapter_config.json", "adapter*/*.safetensors", "adapter*/lvlora.json"),
-    *("adapter*/calibration.json", "state/step-*/manifest.json", "state/step-*/state.safetensors"),
+    *("state/step-*/manifest.json", "state/step-*/state.safetensors"),
     *("tensorboard/**", "wandb/**"),
 )
 """All that a run may hold, for `folders.mark`; --overwrite spares a folder with anything else."""

@@ -83,6 +83,7 @@ def test_plain_forecasters_stand_beside_the_model(run_lvlora, words, every_rival
     assert any(line.startswith("qwen2 zero-shot") for line in table)
 
 
+@pytest.mark.slow
 def test_series_that_the_adapter_was_trained_on_are_told_of(run_lvlora, words, tiny_folder):
     tiny_runs.write_csv(Path("train.csv"), tiny_runs.dataset(8))
     flags = tiny_runs.flags(tiny_folder("qwen2"), Path("runs"))

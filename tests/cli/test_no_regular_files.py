@@ -117,10 +117,13 @@ RUN_FILES = (
 @pytest.mark.parametrize(
     ("file", "kind"),
     [
-        *((file, "pipe") for file in RUN_FILES),
-        ("name", "device"),
+        *(
+            pytest.param(file, "pipe", marks=() if file == "name" else pytest.mark.slow)
+            for file in RUN_FILES
+        ),
+        pytest.param("name", "device", marks=pytest.mark.slow),
         ("environment.json", "device"),
-        ("validation.json", "device"),
+        pytest.param("validation.json", "device", marks=pytest.mark.slow),
         ("environment.json", "loop"),
     ],
 )

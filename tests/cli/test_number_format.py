@@ -56,6 +56,7 @@ def test_a_run_keeps_its_format_and_reads_it_back(place):
     assert bare["validation"]["mae"] < 100  # and is read back in the data's units
 
 
+@pytest.mark.slow
 def test_the_base_model_is_scored_on_the_adapter_s_text(run_lvlora, place, scored):
     ran = run_lvlora(["evaluate", "data.csv", *USED, *STEPS], code=0)
     base = ran.json["forecasters"][1]

@@ -33,6 +33,7 @@ def here(trained, tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_page_is_the_one_that_training_made(real_figures, run_lvlora, here):
     page = here / "runs" / "first" / "report.html"
     before = page.read_bytes()

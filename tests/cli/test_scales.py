@@ -80,6 +80,7 @@ def test_what_the_text_loses_is_said_with_figures(run_lvlora, patients, tiny_fol
         assert "% of the spread of temperature" in heard
 
 
+@pytest.mark.slow
 def test_other_decimals_than_the_model_was_made_for_are_warned_of(
     run_lvlora, tmp_path, monkeypatch, tiny_folder, unbounded
 ):

@@ -218,7 +218,10 @@ def test_killed_in_the_middle_a_run_goes_on_with_one_command(run_lvlora, place):
 
 @pytest.mark.parametrize(
     "number",
-    [signal.SIGTERM, signal.SIGHUP, pytest.param(signal.SIGINT, marks=pytest.mark.slow)],
+    [
+        signal.SIGTERM,
+        *(pytest.param(n, marks=pytest.mark.slow) for n in (signal.SIGHUP, signal.SIGINT)),
+    ],
 )
 def test_stopped_by_a_signal_it_says_how_to_go_on(run_lvlora, place, number):
     expected = _whole(run_lvlora, place)

@@ -46,7 +46,13 @@ def _series(name):
 
 @pytest.mark.parametrize(
     ("name", "stored"),
-    [*((name, None) for name in HISTORIES), *((n, 1.0) for n in ("beyond the scale", "signs"))],
+    [
+        *(
+            pytest.param(name, None, marks=pytest.mark.slow if i % 2 else ())
+            for i, name in enumerate(HISTORIES)
+        ),
+        *((n, 1.0) for n in ("beyond the scale", "signs")),
+    ],
 )
 def test_futures_are_valid_and_their_own(tiny_base, name, stored):
     history = _series(name)

@@ -39,7 +39,7 @@ def _series(n=2, n_known=1, n_steps=12, ahead=4):
         (2, "point", {}, "qwen2"),
         (2, "digits", {}, "native qwen2"),
         (0, "point", {"signed": True}, "native qwen2"),
-        (0, "digits", {"max_integer_digits": 4}, "qwen2"),
+        pytest.param(0, "digits", {"max_integer_digits": 4}, "qwen2", marks=pytest.mark.slow),
         (1, "digits", {"max_integer_digits": 2}, "native qwen2"),
     ],
 )

@@ -144,7 +144,12 @@ def test_time_goes_on_without_the_noise_of_binary_fractions():
 
 
 @pytest.mark.parametrize(
-    ("family", "updated"), [("qwen2", True), ("llama", False), ("gemma2", True)]
+    ("family", "updated"),
+    [
+        ("qwen2", True),
+        pytest.param("llama", False, marks=pytest.mark.slow),
+        pytest.param("gemma2", True, marks=pytest.mark.slow),
+    ],
 )
 def test_the_price_is_what_the_counter_finds(tiny_base, through_torch, family, updated):
     base = _short_sighted(tiny_base(family))

@@ -201,7 +201,9 @@ def test_the_probabilities_of_all_numbers_are_one(tiny_base, short, kind, decima
     assert shares.sum() == pytest.approx(1, abs=1e-4)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [KINDS[0], *(pytest.param(k, marks=pytest.mark.slow) for k in KINDS[1:])]
+)
 def test_long_horizons_in_pieces(tiny_base, kind):
     """What fits is counted in tokens: a history with the same future as one of more symbols."""
     base = tiny_base(kind)

@@ -92,6 +92,7 @@ def test_a_failure_is_not_swallowed(worth_it) -> None:
         gathered(Killed(), 3)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error")
 def test_patience_ends_work_that_is_shared(worth_it) -> None:
     members = [lotka_volterra(), LastValue()]

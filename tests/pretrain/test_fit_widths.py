@@ -81,6 +81,7 @@ def test_what_repeats_is_drawn_to_its_last_cycle_where_the_model_lost_it() -> No
     assert after == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", calibration_series.GROUPS)
 def test_what_is_fitted_on_is_noted_as_the_mixture_notes_it(group) -> None:
     found = list(calibration_series._of_mixture(group, 30))

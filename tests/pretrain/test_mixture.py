@@ -118,6 +118,7 @@ def test_related_series_stand_in_one_row(related):
     assert any(len(row.parts) > 1 for row in drawn) == related
 
 
+@pytest.mark.slow
 def test_long_rows_are_filled_with_several_series():
     drawn = mixture.draw(rng(1), 60, 4096, Drawing(1, 1, thirds=False, related=False))
     full = [sum(part.values.size for part in row.parts) >= 4000 for row in drawn]

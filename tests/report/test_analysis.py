@@ -107,7 +107,9 @@ def strange(n_variables: int, n_series: int = 6) -> Dataset:
     return Dataset(tuple(series), names[:n_variables], time_name="$t$")
 
 
-@pytest.mark.parametrize("n_variables", [1, 5])  # of two is what is simulated
+@pytest.mark.parametrize(
+    "n_variables", [1, pytest.param(5, marks=pytest.mark.slow)]
+)  # of two is what is simulated
 def test_any_data_set_can_be_drawn(n_variables: int) -> None:
     dataset, analysis = analysed(strange(n_variables), clusters=3)
     for draw in FIGURES.values():

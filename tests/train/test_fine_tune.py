@@ -9,6 +9,7 @@ import tiny_runs
 
 import lvlora
 from lvlora.flops.ledger import Ledger
+from lvlora.narrator import Silent
 from lvlora.train import fine_tune
 
 
@@ -47,7 +48,9 @@ def test_so_does_one_that_comes_when_others_have_spent(run_lvlora, data, tiny_fo
 def test_python_and_json_are_one_answer(run_lvlora, data, tiny_folder):
     settings = tiny_runs.settings(tiny_folder("qwen2"), Path("runs"))
     options = settings.model_dump(exclude_defaults=True)
-    made = lvlora.fine_tune(data, **options, runs="runs", out=Path("runs/python"))
+    made = lvlora.fine_tune(
+        data, **options, narrator=Silent(), runs="runs", out=Path("runs/python")
+    )
     assert isinstance(made, lvlora.Result)
     flags = tiny_runs.flags(tiny_folder("qwen2"), Path("runs"))
     ran = run_lvlora(["train", data, *flags, "--out", "runs/command", "--json"], code=0)

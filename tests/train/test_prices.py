@@ -13,7 +13,7 @@ from lvlora.train.measurement import count
 @pytest.mark.parametrize(
     ("family", "changes"),
     [
-        ("qwen2", {}),
+        pytest.param("qwen2", {}, marks=pytest.mark.slow),
         pytest.param("qwen2", {"loss": "full", "accumulation": 2}, marks=pytest.mark.slow),
         ("qwen2", {"train_head": "numeric", "targets": ("all-linear",)}),
         ("llama", {"train_head": "full", "rslora": True}),
@@ -21,7 +21,7 @@ from lvlora.train.measurement import count
             "llama", {"layers": "1", "targets": ("k_proj", "up_proj")}, marks=pytest.mark.slow
         ),
         pytest.param("qwen3", {"targets": ("o_proj",), "dropout": 0.1}, marks=pytest.mark.slow),
-        ("gemma2", {}),
+        pytest.param("gemma2", {}, marks=pytest.mark.slow),
     ],
 )
 def test_a_step_and_a_validation_cost_what_is_counted(tiny_folder, tmp_path, family, changes):

@@ -51,6 +51,7 @@ def test_known_periods_lags_and_damping():
     assert found["amplitudes"]["v0"]["growing"] == 0
 
 
+@pytest.mark.slow
 def test_simulated_data_have_the_published_period_and_lag():
     found = plain(simulate(SimulateSettings(n_series=600, seed=1)))
     for name in ("prey", "predator"):

@@ -11,7 +11,7 @@ from lvlora.forecast.rivals import default_rivals
 
 NAMES = [rival.name for rival in default_rivals()]
 RNG = np.random.default_rng(0)
-SLOW = (" fit", "equations", "gaussian", "refitted", "arima", "ces", "fracast")
+SLOW = (" fit", "pooled", "equations", "gaussian", "refitted", "arima", "ces", "fracast")
 
 
 def wave(n, period, phase=0.0):

@@ -176,7 +176,12 @@ def test_futures_cover_about_what_they_say() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "model"), [("ets", "AutoETS"), ("arima", "AutoARIMA"), ("ces", "AutoCES")]
+    ("name", "model"),
+    [
+        ("ets", "AutoETS"),
+        pytest.param("arima", "AutoARIMA", marks=pytest.mark.slow),
+        pytest.param("ces", "AutoCES", marks=pytest.mark.slow),
+    ],
 )
 def test_statistical_rivals_are_those_of_statsforecast(name, model):
     models = pytest.importorskip("statsforecast.models")

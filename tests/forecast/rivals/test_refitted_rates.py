@@ -78,10 +78,10 @@ def test_derivatives_are_those_of_the_solution():
 @pytest.mark.parametrize(
     ("saturating", "system", "noise", "limit"),
     [
-        (True, "rosenzweig-macarthur", 0.0, 0.005),
+        pytest.param(True, "rosenzweig-macarthur", 0.0, 0.005, marks=pytest.mark.slow),
         (True, "rosenzweig-macarthur", 0.05, 0.038),
         (False, "self-limited", 0.0, 0.001),
-        (False, "lotka-volterra", 0.05, 0.038),
+        pytest.param(False, "lotka-volterra", 0.05, 0.038, marks=pytest.mark.slow),
     ],
 )
 def test_forecasts_go_on_as_the_truth(saturating, system, noise, limit):
