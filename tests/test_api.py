@@ -469,6 +469,7 @@ def test_arguments_that_mean_nothing_are_refused_in_a_sentence(tiny_folder):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:With 1 decimal the text loses")
 def test_the_examples_of_the_page_run(tmp_path, tiny_folder, monkeypatch):
     """As they stand there, but for their size: a tiny model, few steps, few samples."""
     monkeypatch.chdir(tmp_path)
