@@ -141,11 +141,11 @@ def _sentence(scores: HoldoutScores) -> str:
     ]
     if scores.mase is not None:
         season = scores.mase_season
-        words.append("MASE without a season" if season == "none" else f"MASE by season {season}")
+        words.append("MASE has no season" if season == "none" else f"MASE has season {season}")
     if scores.nll_impossible is not None:
         n = scores.nll_impossible
         beyond = f" without {n} that the grammar cannot write" if n else ""
-        words.append(f"NLL/D {numbers.plain(scores.nll_possible, 3)} nats{beyond}")
+        words.append(f"NLL/D is {numbers.plain(scores.nll_possible, 3)} nats{beyond}")
     return f"Against the {scores.n_values} values held out: {', '.join(words)}."
 
 
