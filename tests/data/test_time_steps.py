@@ -111,6 +111,7 @@ class TestUnclearColumns:
         ("text", "column", "hint"),
         [
             ("when,x\n2020-01-01,1\n2020-01-02,2\n", "when", "time_column when"),
+            ("Jahr,x\n1900,1\n1901,2\n1902,1\n", "Jahr", "time_column Jahr"),
             (
                 "s,id,x\n" + "".join(f"{y},{i},{y % 7}\n" for i in "ab" for y in range(1900, 1908)),
                 "s",

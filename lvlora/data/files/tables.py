@@ -68,6 +68,8 @@ _COMMA_HINT = (
 )
 _FEWEST_STEPS, _SHARE_OF_STEPS = 10, 0.8
 """A column looks like time if it rises in so many steps, and so often by the same step."""
+_YEARS = (1000, 2999)
+"""Whole numbers between these look like years, of which two steps are enough."""
 
 
 @dataclass(frozen=True)
@@ -267,8 +269,10 @@ def _ask_about_time(
     name = roles.variables[0]
     if settings.columns or len(roles.variables) < 2:
         return
-    steps = np.diff(values[:, 0])[np.diff(codes) == 0]
-    if len(steps) < _FEWEST_STEPS or not np.all(steps > 0):
+    first = values[:, 0]
+    steps = np.diff(first)[np.diff(codes) == 0]
+    years = np.all((first == np.round(first)) & (first >= _YEARS[0]) & (first <= _YEARS[1]))
+    if len(steps) < (2 if years else _FEWEST_STEPS) or not np.all(steps > 0):
         return
     usual = np.median(steps)
     if np.mean(np.abs(steps - usual) <= 1e-6 * usual) < _SHARE_OF_STEPS:
