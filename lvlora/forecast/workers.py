@@ -6,6 +6,9 @@ Who calls the program from Python may choose another backend by `joblib.parallel
 from __future__ import annotations
 
 import contextlib
+import os
+import threading
+import time
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, TypeVar
@@ -30,9 +33,26 @@ def processes(n: int) -> Iterator[None]:
     if n_jobs is not None or not isinstance(backend, joblib.parallel.LokyBackend):
         yield
         return
-    # without memory maps, which are read-only: some rivals cannot work on those
-    with joblib.parallel_config("loky", n_jobs=n, inner_max_num_threads=1, max_nbytes=None):
+    with joblib.parallel_config(
+        "loky",
+        n_jobs=n,
+        inner_max_num_threads=1,
+        max_nbytes=None,  # memory maps are read-only, which some rivals cannot work on
+        initializer=_end_with_parent,
+        initargs=(os.getpid(),),
+    ):
         yield
+
+
+def _end_with_parent(parent: int) -> None:
+    """Let this process end soon after a killed parent; joblib's would wait for five minutes."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextlib.contextmanager

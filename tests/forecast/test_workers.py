@@ -2,7 +2,9 @@
 
 import os
 import signal
+import subprocess
 import sys
+import time
 
 import cloudpickle
 import numpy as np
@@ -102,6 +104,26 @@ def test_patience_ends_work_that_is_shared(worth_it) -> None:
         (part,) = planned.parts()
         assert len(gathered(lotka_volterra(), 3)) == 3
     assert {m.name: m.weight for m in part.members}[members[0].name] is None
+
+
+@pytest.mark.slow
+def test_they_end_with_a_killed_parent() -> None:
+    code = (
+        "import os, time; from lvlora.forecast.workers import processes, shared\n"
+        "with processes(2):\n"
+        "    pieces = ((x,) for x in [0] * 2 + [600] * 2)\n"
+        "    shown = shared(lambda s: time.sleep(s) or os.getpid(), pieces, in_order=False)\n"
+        "    for pid in shown: print(pid, flush=True)\n"
+    )
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        workers = {int(parent.stdout.readline()) for _ in range(2)}
+        parent.kill()
+    deadline = time.monotonic() + 30
+    while any(os.path.exists(f"/proc/{pid}") for pid in workers):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 def test_pieces_come_in_their_order() -> None:
