@@ -38,7 +38,7 @@ class Stage(Shape):
     points: tuple[Params, ...] | None = None
     """Settings of each trial; null where they are sampled."""
     percent: int = 100
-    """Of the limit, for all its trials together."""
+    """Share of the limit for all its trials together."""
     times: int = 1
     """Its steps are this many times those of a search."""
     follows: bool = False
@@ -50,9 +50,9 @@ class Stage(Shape):
     steps: tuple[int, int] = (0, 0)
     """[fewest, most] of a trial."""
     trial_at_most: Price = NOTHING
-    """Of the dearest trial."""
+    """FLOPs of the dearest trial."""
     flops_at_most: Price = NOTHING
-    """Of all trials together."""
+    """FLOPs of all trials together."""
 
     @property
     def subject(self) -> tuple[object, ...]:

@@ -33,7 +33,7 @@ def _pyarrow() -> tuple[Any, Any]:
 
 @contextmanager
 def _readable(where: str) -> Iterator[None]:
-    """What goes wrong inside is a `DataError`."""
+    """Turn what goes wrong inside into a `DataError`."""
     pyarrow, _ = _pyarrow()
     try:
         yield

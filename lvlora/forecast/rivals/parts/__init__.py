@@ -1,1 +1,1 @@
-"""What several rivals are made of: standardised histories, futures, linear algebra, rates."""
+"""Parts of several rivals: standardised histories, futures, linear algebra, rates."""
