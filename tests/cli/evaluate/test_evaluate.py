@@ -234,7 +234,7 @@ def test_killed_it_goes_on_to_the_same_table(run_lvlora, data, tmp_path, every_r
         stderr=subprocess.DEVNULL,
     )
     pattern = "killed/forecasts/lotka-volterra-fit-*.jsonl"
-    for _ in range(600):
+    for _ in range(3600):
         file = next(tmp_path.glob(pattern), None)
         if file is not None and len(file.read_text().splitlines()) > 3:
             break
