@@ -236,7 +236,7 @@ def test_killed_it_goes_on_to_the_same_table(run_lvlora, data, tmp_path, every_r
     pattern = "killed/forecasts/lotka-volterra-fit-*.jsonl"
     for _ in range(3600):
         file = next(tmp_path.glob(pattern), None)
-        if file is not None and len(file.read_text().splitlines()) > 3:
+        if file is not None and len(file.read_text().splitlines()) > 4:
             break
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
