@@ -245,7 +245,7 @@ Words = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidat
 Fractions = Annotated[
     tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValidator(_comma_separated)
 ]
-Tracker = Literal["tensorboard", "trackio", "wandb", "mlflow"]
+Tracker = Literal["tensorboard", "wandb"]
 NumberFormat = Literal["point", "digits"]
 """``1.50``, or ``150``: the number of units of the last decimal."""
 

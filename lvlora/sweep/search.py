@@ -43,7 +43,7 @@ from lvlora.train.record import Observer, Train
 from lvlora.train.run import Run
 from lvlora.train.schedule import USUAL, steps_between_validations
 from lvlora.train.settings import TrainSettings
-from lvlora.train.trackers import check_installed, tracked
+from lvlora.train.trackers import Tracked, check_installed
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -368,7 +368,7 @@ class _Search:
             if not resumes:
                 folder.clear()
                 begun.enter_context(folder.begun(plan))
-            watcher = tracked(self.observer(), loaded, folder, self.narrator)
+            watcher = Tracked(self.observer(), loaded, folder, self.narrator)
             run = Run(loaded, folder, watcher, self.narrator, resume=resumes, limits=limits)
             result = run.train()
         draw_run(folder.path)

@@ -33,7 +33,7 @@ from lvlora.train.record import Observer, RunEstimate, Train, TrainPlan
 from lvlora.train.run import Run, follow
 from lvlora.train.run_folder import RunFolder, check_out, create, stopped_run
 from lvlora.train.settings import TrainSettings
-from lvlora.train.trackers import check_installed, tracked
+from lvlora.train.trackers import Tracked, check_installed
 
 Read = Callable[[TrainSettings], Dataset]
 """Gives the data of a run's settings; called once, after all that can be refused without them."""
@@ -134,7 +134,7 @@ def run_training(
             run = Run(
                 loaded,
                 folder,
-                tracked(observer, loaded, folder, narrator),
+                Tracked(observer, loaded, folder, narrator),
                 narrator,
                 resume=stopped is not None,
                 limits=Limits(limit, settings.budget, settings.convention),

@@ -1,8 +1,7 @@
-"""Outside trackers beside a run's own record: TensorBoard, Trackio, Weights & Biases and MLflow.
+"""Outside trackers beside a run's own record: TensorBoard and Weights & Biases.
 
-accelerate's trackers do the work. Nothing leaves the machine, and no login is needed, unless a
-variable of the tracker's own says so. Whatever a tracker raises is said once, and the run goes on
-without that tracker: metrics.jsonl has every number exactly.
+Nothing leaves the machine unless WANDB_MODE says so. Whatever a tracker raises is said once, and
+the run goes on without that tracker: metrics.jsonl has every number exactly.
 """
 
 from __future__ import annotations
@@ -14,9 +13,8 @@ import io
 import os
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
-
-import torch
 
 from lvlora import __version__
 from lvlora.errors import SettingsError, reason
@@ -25,39 +23,36 @@ from lvlora.train.loop import Loaded
 from lvlora.train.record import Observer, RunPlan, StepRecord, ValidationRecord
 from lvlora.train.run_folder import RunFolder
 
-_PROJECT = "lvlora"
-"""Project or experiment where the tracker's own variable names no other."""
-_VARIABLES = {
-    "WANDB_ERROR_REPORTING": "false",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_LOGGING_LEVEL": "WARNING",
-}
-"""No reports to their makers, a quiet terminal; the packages read these when they are imported."""
+
+class _TensorBoard:
+    """A folder of event files, with the methods of a run of wandb."""
+
+    def __init__(self, folder: Path, facts: Mapping[str, str | int | float]) -> None:
+        writer: Any = importlib.import_module("torch.utils.tensorboard").SummaryWriter
+        self._writer = writer(str(folder))
+        self._writer.add_hparams(dict(facts), metric_dict={})
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, global_step=step)
+        self._writer.flush()
+
+    def finish(self) -> None:
+        self._writer.close()
 
 
 def check_installed(names: Iterable[str]) -> None:
-    """Refuse a tracker whose package is missing, before anything is spent.
-
-    Raises:
-        SettingsError: one is.
-    """
+    """Raise a SettingsError for a tracker whose package is missing, before anything is spent."""
     for name in names:
-        for package in (name, "accelerate"):
-            if importlib.util.find_spec(package) is None:
-                raise SettingsError(
-                    f"--tracker {name}: the package {package} is not installed",
-                    f"pip install 'lvlora[{name}]', or leave {name} out.",
-                )
+        if importlib.util.find_spec(name) is None:
+            raise SettingsError(
+                f"--tracker {name}: the package {name} is not installed",
+                f"pip install 'lvlora[{name}]', or leave {name} out.",
+            )
 
 
-def tracked(inner: Observer, loaded: Loaded, folder: RunFolder, narrator: Narrator) -> Observer:
-    """Return an observer that tells the settings' trackers, too; the narrator hears of failures."""
-    trackers = loaded.plan.settings.tracker
-    return _Tracked(inner, loaded, folder, narrator) if trackers else inner
-
-
-class _Tracked(Observer):
-    """An observer that tells trackers first and ``inner`` then."""
+class Tracked(Observer):
+    """An observer that tells the settings' trackers first and ``inner`` then."""
 
     def __init__(
         self, inner: Observer, loaded: Loaded, folder: RunFolder, narrator: Narrator
@@ -67,8 +62,6 @@ class _Tracked(Observer):
         self._convention = loaded.plan.settings.convention
 
     def started(self, plan: RunPlan) -> None:
-        for variable, value in _VARIABLES.items():
-            os.environ.setdefault(variable, value)
         for name in dict.fromkeys(self.loaded.plan.settings.tracker):
             with self._guarded(name):
                 self._trackers[name] = self._start(name, plan)
@@ -107,7 +100,7 @@ class _Tracked(Observer):
     def _log(self, step: int, values: Mapping[str, float]) -> None:
         for name, tracker in tuple(self._trackers.items()):
             with self._guarded(name):
-                tracker.log(dict(values), step=step)
+                tracker.log(values, step=step)
 
     @contextlib.contextmanager
     def _guarded(self, name: str) -> Iterator[None]:
@@ -124,50 +117,29 @@ class _Tracked(Observer):
 
     def _start(self, name: str, plan: RunPlan) -> Any:
         """Begin a tracker's run, a new one where this run was resumed, and say where to look."""
-        threads = torch.get_num_threads()
-        importlib.import_module("accelerate").PartialState(cpu=True)  # its logging needs one
-        torch.set_num_threads(threads)
-        tracking: Any = importlib.import_module("accelerate.tracking")
-        path, runs, facts = self.folder.path, self.loaded.plan.settings.runs, _facts_of(self.loaded)
+        folder, facts = self.folder.path, _facts_of(self.loaded)
         part = f"-from-step-{plan.first_step + 1}" if plan.first_step else ""
-        run_name = f"{self.folder.name}{part}"
         if name == "tensorboard":
-            tracker = tracking.TensorBoardTracker(f"{name}/events{part}", str(path))
-            address = f"tensorboard --logdir {shlex.quote(str(runs))}"
-        elif name == "trackio":
-            project = os.environ.get("TRACKIO_PROJECT", _PROJECT)
-            # no notebook to embed it in, and no samples of a machine that others may share
-            off = dict.fromkeys(("embed", "auto_log_gpu", "auto_log_cpu"), False)
-            tracker = tracking.TrackioTracker(project, name=run_name, config=facts, **off)
-            address = f"trackio show --project {project}"
-        elif name == "wandb":
-            project = os.environ.get("WANDB_PROJECT", _PROJECT)
-            tracker = tracking.WandBTracker(
-                project,
-                name=run_name,
+            tracker: Any = _TensorBoard(folder / name / f"events{part}", facts)
+            runs = str(self.loaded.plan.settings.runs)
+            address = f"tensorboard --logdir {shlex.quote(runs)}"
+        else:
+            os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # wandb reads it when imported
+            tracker = importlib.import_module("wandb").init(
+                project=os.environ.get("WANDB_PROJECT", "lvlora"),
+                name=f"{self.folder.name}{part}",
                 config=facts,
-                dir=str(path),
+                dir=str(folder),
                 mode=os.environ.get("WANDB_MODE", "offline"),
                 settings={"console": "off", "silent": True},  # the terminal is the program's
             )
-            address = f"wandb sync {shlex.quote(str(path / name))}/offline-run-*"
-        else:
-            store = f"sqlite:///{runs.resolve() / 'mlflow.db'}"
-            store = os.environ.get("MLFLOW_TRACKING_URI", store)
-            importlib.import_module("mlflow").set_tracking_uri(store)
-            tracker = tracking.MLflowTracker(_PROJECT, run_name=run_name)
-            address = f"mlflow ui --backend-store-uri {shlex.quote(store)}"
-        # the first process alone comes here; accelerate need not ask which it is
-        tracker.main_process_only = False
-        tracker.start()
-        if name in ("tensorboard", "mlflow"):  # the others had it at their start
-            tracker.store_init_configuration(dict(facts))
+            address = f"wandb sync {shlex.quote(str(folder / name))}/offline-run-*"
         self.narrator.note(f"--tracker {name}: {address}")
         return tracker
 
 
 def _facts_of(loaded: Loaded) -> dict[str, str | int | float]:
-    """The run's settings and what was made of them, flat; lists as text."""
+    """Return the run's settings and what came of them, flat; lists as text."""
     base, plan = loaded.base, loaded.plan
     settings = plan.settings
     facts: dict[str, Any] = {

@@ -60,7 +60,7 @@ def test_the_last_layer_of_a_list(typed):
     assert typed("lvlora train --targets q_proj,v") == ["q_proj,v_proj"]
     assert "q_proj,q_proj" not in typed("lvlora train --targets q_proj,")
     assert "all-linear" in typed("lvlora train --targets ")
-    assert typed("lvlora train --tracker tensorboard,t") == ["tensorboard,trackio"]
+    assert typed("lvlora train --tracker tensorboard,w") == ["tensorboard,wandb"]
 
 
 def test_commands_options_and_words(typed):
