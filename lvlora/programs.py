@@ -54,7 +54,7 @@ def read(file: str | Path, **options: Any) -> Dataset:
     Raises:
         DataError: the file cannot be used; the message names row and column.
     """
-    from lvlora.data.files.readers import read_dataset
+    from lvlora.data.files import read_dataset
 
     return read_dataset(Path(file), checked(InputSettings, {"data": file, **options}))
 
@@ -66,7 +66,7 @@ def write(dataset: Dataset, file: str | Path, *, overwrite: bool = False) -> Non
         SettingsError: the file exists.
         DataError: its suffix names no format.
     """
-    from lvlora.data.files.writers import write_dataset
+    from lvlora.data.files import write_dataset
 
     write_dataset(dataset, Path(file), overwrite)
 

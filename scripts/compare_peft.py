@@ -105,7 +105,7 @@ def train(name: str, args: argparse.Namespace) -> dict[str, Any]:
 
 def planned(args: argparse.Namespace, loss: str) -> Any:
     """The run as ``lvlora train`` plans it: windows, rates, prices; no weights are opened."""
-    from lvlora.data.files.readers import read_dataset
+    from lvlora.data.files import read_dataset
     from lvlora.train.plan import plan_run
     from lvlora.train.settings import TrainSettings
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from lvlora.data.dataset import Dataset, Series
 from lvlora.data.dates import Calendar
-from lvlora.data.files.writers import write_dataset
+from lvlora.data.files import write_dataset
 from lvlora.data.settings import SimulateSettings
 from lvlora.data.simulate import simulate
 

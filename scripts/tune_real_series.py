@@ -17,8 +17,8 @@ import numpy as np
 
 import lvlora
 from lvlora.data.dataset import Dataset, FloatArray, Series
-from lvlora.data.files.readers import read_dataset
-from lvlora.data.histories import Cut, last_windows
+from lvlora.data.files import read_dataset
+from lvlora.data.splits import Cut, last_windows
 from lvlora.forecast.rivals.naive import LastValue, SeasonalNaive
 from lvlora.settings.shared import InputSettings
 from lvlora.train.validation import gain_in

@@ -23,7 +23,7 @@ def analyze(settings: AnalyzeSettings, context: CommandContext) -> None:
 
     Nothing is changed and nothing is trained; what would mislead a training is said.
     """
-    from lvlora.data.analysis.overview import analyze as describe
+    from lvlora.data.analysis import analyze as describe
     from lvlora.data.known import read_data
     from lvlora.report.analysis.document import document
     from lvlora.report.analysis.figures import draw_analysis, figure_files

@@ -36,8 +36,8 @@ def simulate(settings: SimulateSettings, context: CommandContext) -> None:
     import io
 
     from lvlora.data import simulate as simulation
+    from lvlora.data.files import format_of
     from lvlora.data.files.csv import write_csv
-    from lvlora.data.files.writers import format_of
 
     output, file = context.output, settings.output
     output_files.check("FILE", file, overwrite=settings.overwrite, dash=True, json=context.json)

@@ -14,7 +14,7 @@ import numpy as np
 
 from lvlora.data.dataset import Dataset, FloatArray, Series
 from lvlora.data.dates import text_of
-from lvlora.data.files.readers import read_dataset
+from lvlora.data.files import read_dataset
 from lvlora.data.settings import SimulateSettings
 from lvlora.data.simulate import simulate
 from lvlora.errors import DataError, SettingsError, meant

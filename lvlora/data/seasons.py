@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lvlora.data.analysis.periods import alike, find_peaks
 from lvlora.data.dataset import FloatArray, Series
 from lvlora.data.gaps import complete
+from lvlora.data.periods import alike, find_peaks
 from lvlora.settings.base import Season
 
 _PERIODS: dict[bytes, float] = {}

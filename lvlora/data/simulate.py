@@ -15,8 +15,8 @@ import numpy as np
 
 from lvlora.data.answers import Simulate
 from lvlora.data.dataset import Dataset, FloatArray, Series
+from lvlora.data.files import write_dataset
 from lvlora.data.files.tables import MAX_VALUES
-from lvlora.data.files.writers import write_dataset
 from lvlora.data.settings import SimulateSettings
 from lvlora.errors import NumericalError, SettingsError
 from lvlora.narrator import Narrator

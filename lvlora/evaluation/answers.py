@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 
 from lvlora import durable
 from lvlora.answers import Answer, Number, Price, Shape
-from lvlora.data.metrics.measures import Difference, Interval, Metric, Scores
+from lvlora.data.metrics import Difference, Interval, Metric, Scores
 from lvlora.errors import DataError, SettingsError, meant
 from lvlora.evaluation.disturbance import Disturbance
 from lvlora.forecast.answers import PartsFacts

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from lvlora import numbers
-from lvlora.data.metrics.measures import (
+from lvlora.data.metrics import (
     Difference,
     DynamicsErrors,
     Errors,

@@ -17,9 +17,9 @@ import numpy as np
 from lvlora import folders
 from lvlora.data.dataset import Dataset, FloatArray
 from lvlora.data.dates import written
+from lvlora.data.files import open_file
 from lvlora.data.files.csv import armed, open_csv, write_csv
 from lvlora.data.files.parquet import open_parquet
-from lvlora.data.files.readers import open_file
 from lvlora.data.files.tables import MAX_VALUES, place, read_numbers, shortened
 from lvlora.errors import DataError
 from lvlora.evaluation.answers import ExportedTask

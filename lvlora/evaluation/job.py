@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from lvlora.answers import NOTHING, Price
-from lvlora.data.analysis.dynamics import cluster, measure
+from lvlora.data.clusters import cluster, measure
 from lvlora.data.dataset import Dataset
 from lvlora.data.splits import STRATA, Split, split_of
 from lvlora.durable import sha256_of, sha256_of_json

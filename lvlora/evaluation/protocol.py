@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from lvlora.data import histories
+from lvlora.data import splits
 from lvlora.data.dataset import Dataset, FloatArray, Series
 from lvlora.data.seasons import seasons_of
 from lvlora.data.splits import Split
@@ -86,7 +86,7 @@ class Task:
         # where forecasts go back from the end, nobody learns from the times that are scored
         rolling = self.protocol.windows is not None
         before = min(float(f.time[0]) for f in self.futures) if rolling else None
-        return histories.learnable(seen, scored, before)
+        return splits.learnable(seen, scored, before)
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -132,10 +132,10 @@ def task(
     clean, seen, futures, names = [], [], [], []
     for series in part:
         if windows is not None:
-            cuts = histories.last_windows(series, horizon, windows, protocol.stride, context)
+            cuts = splits.last_windows(series, horizon, windows, protocol.stride, context)
         else:
             is_long = context is not None and len(series) >= context + horizon
-            cuts = [histories.cut(series, context or 0, horizon)] if is_long else []
+            cuts = [splits.cut(series, context or 0, horizon)] if is_long else []
         for k, cut in enumerate(cuts):
             n_before = len(series) - horizon - (len(cuts) - 1 - k) * protocol.stride
             name = f"{series.id}@{n_before}" if len(cuts) > 1 else series.id
@@ -167,7 +167,7 @@ def _too_short(part: Dataset, protocol: Protocol) -> DataError:
             "Of one series all is in the train part, of two none is in the test part: "
             "--split train scores what there is.",
         )
-    context = histories.LEAST_HISTORY if protocol.context is None else protocol.context
+    context = splits.LEAST_HISTORY if protocol.context is None else protocol.context
     needed = context + protocol.horizon + ((protocol.windows or 1) - 1) * protocol.stride
     return DataError(
         f"{part.source}: no series of the {protocol.part} part has the {needed} steps that this "

@@ -13,9 +13,8 @@ from lvlora import __version__
 from lvlora.answers import NOTHING
 from lvlora.data.dataset import FloatArray
 from lvlora.data.files.csv import csv_text
-from lvlora.data.metrics.measures import Difference, DynamicsErrors, Errors, Interval
-from lvlora.data.metrics.quantiles import of_function, of_samples
-from lvlora.data.metrics.scores import central_levels, scale_spread
+from lvlora.data.metrics import Difference, DynamicsErrors, Errors, Interval
+from lvlora.data.metrics.scores import central_levels, of_function, of_samples, scale_spread
 from lvlora.data.seasons import seasons_used
 from lvlora.evaluation.answers import (
     ClusterSize,

@@ -10,7 +10,7 @@ import numpy as np
 
 from lvlora import numbers
 from lvlora.data.dates import text_of, written
-from lvlora.data.metrics.measures import METRICS
+from lvlora.data.metrics import METRICS
 from lvlora.forecast.answers import (
     EnsembleMember,
     HindcastScores,

@@ -14,9 +14,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lvlora.data.dataset import FloatArray, Series
-from lvlora.data.gaps import at_times, n_short, note_on_filled, without_short
+from lvlora.data.gaps import are_even, at_times, n_short, note_on_filled, usual_step, without_short
 from lvlora.data.known import known_ahead
-from lvlora.data.time_steps import are_even, usual_step
 from lvlora.forecast.forecast import continue_time
 
 _EVEN = 0.05

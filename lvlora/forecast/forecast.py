@@ -12,8 +12,8 @@ import numpy as np
 
 from lvlora.data.dataset import Dataset, FloatArray, Series
 from lvlora.data.dates import Calendar, written
-from lvlora.data.metrics.quantiles import of_samples
-from lvlora.data.time_steps import EVEN, are_even, usual_step
+from lvlora.data.gaps import EVEN, are_even, usual_step
+from lvlora.data.metrics.scores import of_samples
 from lvlora.settings.checked import check_levels
 from lvlora.text.scaling import Scale
 
@@ -156,7 +156,7 @@ class Forecast:
         return np.asarray(self.samples.mean(axis=0), dtype=np.float64)
 
     def quantile(self, level: float) -> FloatArray:
-        """(H, V): the calibrated quantile, else that of the samples, see `metrics.quantiles`."""
+        """(H, V): the calibrated quantile, else that of the samples, see `metrics.scores`."""
         if level in self.calibrated:
             return self.calibrated[level]
         return of_samples(self.samples, level)

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from lvlora.data.dataset import Dataset, FloatArray, Series
-from lvlora.data.histories import cut
-from lvlora.data.metrics.measures import Errors, Scores
+from lvlora.data.metrics import Errors, Scores
 from lvlora.data.metrics.scores import score
 from lvlora.data.seasons import seasons_of, seasons_used
+from lvlora.data.splits import cut
 from lvlora.errors import DataError
 from lvlora.forecast.answers import HindcastScores, HoldoutScores, RivalScores
 from lvlora.forecast.forecast import Forecast

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lvlora.answers import NOTHING, Price
 from lvlora.data.dataset import Dataset, FloatArray, Series
-from lvlora.data.histories import Cut, cut, last_windows
+from lvlora.data.splits import Cut, cut, last_windows
 from lvlora.errors import SettingsError
 from lvlora.flops.account import Trained
 from lvlora.forecast.estimate import Benchmark, benchmark, benchmark_forecasts

@@ -40,7 +40,7 @@ def _examples(name: str) -> list[str]:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """Data, the examples, a ledger."""
-    from lvlora.data.files.writers import write_dataset
+    from lvlora.data.files import write_dataset
     from lvlora.data.settings import SimulateSettings
     from lvlora.data.simulate import simulate
     from lvlora.flops.ledger import Ledger

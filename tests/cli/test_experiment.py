@@ -64,7 +64,7 @@ max_steps = 2
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    from lvlora.data.files.writers import write_dataset
+    from lvlora.data.files import write_dataset
     from lvlora.data.settings import SimulateSettings
     from lvlora.data.simulate import simulate
 

@@ -14,7 +14,7 @@ from forked import Forked
 from safetensors import safe_open
 
 from lvlora.cli.program.root import load as load_command
-from lvlora.data.files.writers import write_dataset
+from lvlora.data.files import write_dataset
 from lvlora.model import export, lora
 from lvlora.model.adapters import files as adapter_files
 from lvlora.model.adapters.config import config_for

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lvlora.data.files.readers import read_dataset
+from lvlora.data.files import read_dataset
 from lvlora.settings.shared import InputSettings
 
 

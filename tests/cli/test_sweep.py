@@ -25,7 +25,7 @@ TABLE = ("trial", "stage", "params", "value", "mae", "loss", "steps", "flops", "
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    from lvlora.data.files.writers import write_dataset
+    from lvlora.data.files import write_dataset
     from lvlora.data.settings import SimulateSettings
     from lvlora.data.simulate import simulate
 

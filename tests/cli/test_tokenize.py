@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lvlora.data.files.readers import read_dataset
+from lvlora.data.files import read_dataset
 from lvlora.data.splits import split_ids
 from lvlora.settings.shared import InputSettings
 from lvlora.text import scaling

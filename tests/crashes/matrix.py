@@ -217,7 +217,7 @@ class Simulate(Output):
     files = ("new.h5",)
 
     def is_whole(self, content: bytes) -> bool:
-        from lvlora.data.files.readers import read_dataset
+        from lvlora.data.files import read_dataset
         from lvlora.settings.shared import InputSettings
 
         return len(read_dataset(Path("new.h5"), InputSettings())) == 3

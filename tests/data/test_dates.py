@@ -9,10 +9,9 @@ from hypothesis import strategies as st
 
 from lvlora.data.dataset import Dataset
 from lvlora.data.dates import Calendar, length_of, looks_like_date
+from lvlora.data.files import read_dataset, write_dataset
 from lvlora.data.files.csv import open_csv, write_csv
-from lvlora.data.files.readers import read_dataset
 from lvlora.data.files.tables import read_table
-from lvlora.data.files.writers import write_dataset
 from lvlora.data.frames import from_frame
 from lvlora.errors import DataError
 from lvlora.forecast.forecast import continue_time

@@ -5,7 +5,7 @@ from pathlib import Path
 import programs
 import pytest
 
-from lvlora.data.files.readers import read_dataset
+from lvlora.data.files import read_dataset
 from lvlora.settings.shared import InputSettings
 
 ROOT = Path(__file__).parents[2]

@@ -3,7 +3,7 @@
 import numpy as np
 
 from lvlora.data.dataset import Dataset, Series
-from lvlora.data.histories import last_windows, learnable
+from lvlora.data.splits import last_windows, learnable
 
 
 def line(n_steps: int, name: str = "a") -> Series:

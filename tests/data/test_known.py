@@ -8,9 +8,9 @@ import pytest
 from lvlora.data import known
 from lvlora.data.dataset import Dataset, Series
 from lvlora.data.frames import from_frame
-from lvlora.data.histories import cut
+from lvlora.data.gaps import insert_absent
 from lvlora.data.known import known_ahead, read_known, with_known
-from lvlora.data.time_steps import insert_absent
+from lvlora.data.splits import cut
 from lvlora.errors import DataError, SettingsError
 from lvlora.forecast.rivals import default_rivals
 from lvlora.forecast.settings import ForecastSettings

@@ -7,12 +7,11 @@ import pytest
 
 from lvlora.data.answers import AbsentStep
 from lvlora.data.dataset import Series
+from lvlora.data.files import read_dataset, write_dataset
 from lvlora.data.files.csv import open_csv
-from lvlora.data.files.readers import read_dataset
 from lvlora.data.files.tables import read_table
-from lvlora.data.files.writers import write_dataset
 from lvlora.data.frames import from_arrays
-from lvlora.data.time_steps import find_steps, insert_absent
+from lvlora.data.gaps import find_steps, insert_absent
 from lvlora.settings.shared import InputSettings
 
 

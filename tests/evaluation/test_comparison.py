@@ -5,7 +5,7 @@ import pytest
 from scored import score_rival
 
 from lvlora.data.dataset import Dataset, Series
-from lvlora.data.metrics.measures import Interval
+from lvlora.data.metrics import Interval
 from lvlora.evaluation.comparison import compare, difference
 from lvlora.evaluation.protocol import Protocol, Task, task
 from lvlora.evaluation.scores import Entry, score_floor

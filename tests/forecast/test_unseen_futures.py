@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scored import score_model, score_rival
 
-from lvlora.data.histories import learnable
+from lvlora.data.splits import learnable
 from lvlora.evaluation.protocol import Protocol, task
 from lvlora.evaluation.scores import rivals_of
 from lvlora.forecast.holdout import hold_out

@@ -60,7 +60,7 @@ def _data(suffix: str) -> Callable[[Path], tuple[Path, Read]]:
         import h5py  # noqa: F401
         import pyarrow.parquet  # noqa: F401
 
-        from lvlora.data.files.readers import read_dataset
+        from lvlora.data.files import read_dataset
         from lvlora.settings.shared import InputSettings
 
         target = folder / f"f{suffix}"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
-from lvlora.data.analysis.overview import Analysis, analyze
+from lvlora.data.analysis import Analysis, analyze
 from lvlora.data.dataset import Dataset, Series
 from lvlora.data.settings import AnalyzeSettings, SimulateSettings
 from lvlora.data.simulate import simulate

@@ -1,5 +1,164 @@
-"""Files of trajectories: `readers` is the one way in, `writers` the one way out.
+"""Files of trajectories: `read_dataset` is the one way in, `write_dataset` the one way out.
 
-Each format has a module (`csv`, `parquet`, `hdf5`); `columns` reads the columns of any table and
-limits their size, `tables` turns its rows into trajectories.
+Each format has a module (`csv`, `parquet`, `hdf5`); `tables` turns the columns of any table into
+trajectories and limits their size.
 """
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import stat
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+from lvlora import durable, output_files
+from lvlora.data.dataset import Dataset
+from lvlora.data.files.csv import open_csv, write_csv
+from lvlora.data.files.hdf5 import read_hdf5, write_hdf5
+from lvlora.data.files.parquet import open_parquet, write_parquet
+from lvlora.data.files.tables import check_name, read_table
+from lvlora.errors import DataError, closest
+from lvlora.settings.shared import InputSettings
+
+STANDARD_INPUT = Path("-")
+_FORMATS_HINT = "lvlora reads CSV (UTF-8), HDF5 (.h5) and Parquet files."
+_HDF5_MAGIC, _PARQUET_MAGIC = b"\x89HDF\r\n\x1a\n", b"PAR1"
+
+
+def read_dataset(
+    path: Path | None, settings: InputSettings, stdin: BinaryIO | None = None
+) -> Dataset:
+    """The trajectories of a file, or of standard input (CSV).
+
+    Args:
+        path: the file, whose first bytes tell its format; None or ``-`` is standard input.
+        settings: ``id_column``, ``time_column``, ``columns``; ``data`` isn't looked at.
+        stdin: what to read instead of this process's standard input.
+
+    Returns:
+        at least one series of at least two samples; what was guessed or sorted is in ``notes``.
+
+    Raises:
+        DataError: it cannot be read, or is not what it should be.
+        SettingsError: the format needs a package that is not installed.
+    """
+    if path is None or path == STANDARD_INPUT:
+        stream = sys.stdin.buffer if stdin is None else stdin
+        return read_table(open_csv(stream, "standard input"), settings)
+    where = str(path)
+    try:
+        with open_file(path, pipes=True) as stream:
+            # the first bytes of a pipe such as <(…) can be read only once
+            is_pipe = stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)
+            start = b"" if is_pipe else stream.read(len(_HDF5_MAGIC))
+            if start == _HDF5_MAGIC:
+                return read_hdf5(path, settings, where)
+            if not is_pipe:
+                stream.seek(0)
+            opened = open_parquet if start.startswith(_PARQUET_MAGIC) else open_csv
+            return read_table(opened(stream, where), settings)
+    except OSError as error:
+        raise DataError(
+            f"{where}: cannot be read ({error.strerror or error})", "Check the file and the disk."
+        ) from None
+
+
+def open_file(path: Path, *, pipes: bool = False) -> BinaryIO:
+    """Open a regular file to read, or a pipe where these are allowed; DataError for others."""
+    try:
+        return durable.open_regular(path, pipes=pipes)
+    except (FileNotFoundError, NotADirectoryError):
+        raise DataError(f"{path}: no such file", _near(path)) from None
+    except IsADirectoryError:
+        raise DataError(f"{path}: a folder, not a file", _FORMATS_HINT) from None
+    except PermissionError:
+        raise DataError(f"{path}: no permission to read it", "Check its owner and mode.") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(
+            f"{str(path)!r}: cannot be read ({reason})",
+            "Give a regular file or a pipe, or - for standard input.",
+        ) from None
+
+
+def _near(path: Path) -> str:
+    """A hint with files of a similar name in the same folder."""
+    try:
+        names = [p.name for _, p in zip(range(1000), path.parent.iterdir(), strict=False)]
+    except OSError:
+        return f"There is no folder {path.parent} either."
+    near = closest(path.name, names)
+    if near is not None:
+        return f"Did you mean {path.parent / near}?"
+    return "Check the path; lvlora simulate FILE.h5 writes a data set."
+
+
+Format = Literal["csv", "hdf5", "parquet"]
+FORMATS: dict[str, Format] = {
+    ".csv": "csv",
+    ".h5": "hdf5",
+    ".hdf5": "hdf5",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
+"""The format that a suffix stands for."""
+
+
+def format_of(path: Path) -> Format:
+    """The format of a file that is to be written; DataError for an unknown suffix."""
+    form = FORMATS.get(path.suffix.lower())
+    if form is None:
+        raise DataError(
+            f"{path}: no format has the suffix {path.suffix!r}", f"Use one of {', '.join(FORMATS)}."
+        )
+    return form
+
+
+def write_dataset(
+    dataset: Dataset,
+    path: Path,
+    overwrite: bool = False,
+    *,
+    precision: Literal["float32", "float64"] = "float64",
+) -> None:
+    """Write a data set in the format of the path's suffix (`FORMATS`), atomically.
+
+    `readers.read_dataset` reads it back equal (`Dataset.sha256`): ids, variables, times, values.
+    Rows that a reader put in are left out again. HDF5 is the layout of `hdf5`; CSV is wide
+    for one series with the id "0", long for others; Parquet is long.
+
+    Args:
+        precision: of HDF5 values. float32 halves the file and rounds to 7 digits.
+
+    Raises:
+        DataError: an unknown suffix, names that cannot be stored, or an empty data set.
+        SettingsError: the path cannot be written, or not without ``overwrite``; Parquet without
+            pyarrow.
+        LvloraError: the disk is full.
+    """
+    form = format_of(path)
+    output_files.check("file", path, overwrite=overwrite)
+    dataset = dataclasses.replace(dataset, series=tuple(s.as_recorded() for s in dataset))
+    _check_names([s.id for s in dataset], "id", path)
+    _check_names(list(dataset.variables), "variable", path)
+    with output_files.writing(path, over=overwrite) as temporary:
+        if form == "hdf5":
+            write_hdf5(dataset, temporary, precision)
+        elif form == "parquet":
+            write_parquet(dataset, temporary)
+        else:
+            with temporary.open("wb") as stream:
+                write_csv(dataset, stream)
+
+
+def _check_names(names: list[str], what: str, path: Path) -> None:
+    """Refuse what could not be read back."""
+    if not names:
+        raise DataError(f"{path}: the data set has no {what}", "There is nothing to write.")
+    for name, count in Counter(names).items():
+        check_name(name, f"a name ({what})", str(path))
+        if count > 1 or name != name.strip():
+            raise DataError(f"{path}: the {what} '{name}' is not unique", "Rename it.")

@@ -31,7 +31,7 @@ from lvlora.data.files.tables import (
     check_name,
     read_times,
 )
-from lvlora.data.time_steps import with_steps
+from lvlora.data.gaps import with_steps
 from lvlora.errors import DataError, reason
 from lvlora.settings.shared import InputSettings
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lvlora.data.dataset import Dataset, FloatArray, Series
 from lvlora.data.dates import Calendar, counted, has_dates, looks_like_date, read_dates, text_of
-from lvlora.data.time_steps import with_steps
+from lvlora.data.gaps import with_steps
 from lvlora.errors import DataError, meant
 from lvlora.settings.shared import InputSettings
 

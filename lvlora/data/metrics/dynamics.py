@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lvlora.data.dataset import FloatArray
 from lvlora.data.gaps import mean_known
-from lvlora.data.metrics.measures import DynamicsErrors
+from lvlora.data.metrics import DynamicsErrors
 
 VALID_UNTIL = 30.0
 """sMAPE, 0 … 100, up to which a step of a forecast is valid (Zhang & Gilpin 2024)."""

@@ -16,8 +16,7 @@ import numpy as np
 from lvlora import durable
 from lvlora.answers import Count, Shape
 from lvlora.data.dataset import FloatArray
-from lvlora.data.metrics.quantiles import of_samples
-from lvlora.data.metrics.scores import central_levels
+from lvlora.data.metrics.scores import central_levels, of_samples
 from lvlora.errors import DataError, ModelError, SettingsError
 from lvlora.forecast.calibration.widths import Widths, checked
 from lvlora.forecast.language_model import LanguageModel

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from lvlora.data.analysis.periods import find_peaks
 from lvlora.data.dataset import Dataset, FloatArray
 from lvlora.data.gaps import complete
+from lvlora.data.periods import find_peaks
 from lvlora.forecast.rivals.contract import PointAndPast, Prediction, Refitted, Rival
 from lvlora.forecast.rivals.parts.futures import guarded
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
 
-    from lvlora.data.analysis.overview import Analysis
+    from lvlora.data.analysis import Analysis
 
 MAX_CLUSTERS = 6
 _MAX_STACKS = 4  # clusters side by side, where each needs a panel for each variable

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from lvlora.data.analysis.cycles import noise_level, smoothed
-from lvlora.data.analysis.periods import find_peaks
+from lvlora.data.periods import find_peaks, noise_level, smoothed
 
 SEEDS = range(40)
 

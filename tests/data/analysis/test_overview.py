@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lvlora.data.analysis.dynamics import measure
-from lvlora.data.analysis.overview import analyze, check_quality
+from lvlora.data.analysis import analyze, check_quality
+from lvlora.data.clusters import measure
 from lvlora.data.dataset import Dataset, Series
-from lvlora.data.files.readers import read_dataset
+from lvlora.data.files import read_dataset
 from lvlora.data.settings import AnalyzeSettings, SimulateSettings
 from lvlora.data.simulate import simulate
 from lvlora.settings.shared import InputSettings

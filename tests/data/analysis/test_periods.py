@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lvlora.data.analysis.periods import find_peaks, phase_lags
 from lvlora.data.gaps import interpolated
+from lvlora.data.periods import find_peaks, phase_lags
 
 TIME = np.linspace(0, 200, 101)
 

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from lvlora.data.files.readers import read_dataset
+from lvlora.data.files import read_dataset
 from lvlora.errors import DataError
 from lvlora.settings.shared import InputSettings
 

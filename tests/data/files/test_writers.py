@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lvlora.data import files
 from lvlora.data.dataset import Dataset, Series
-from lvlora.data.files import writers
-from lvlora.data.files.readers import read_dataset
+from lvlora.data.files import read_dataset, write_dataset
 from lvlora.data.files.tables import ID_NAMES, TIME_NAMES
-from lvlora.data.files.writers import write_dataset
 from lvlora.errors import DataError, LvloraError, SettingsError
 from lvlora.settings.shared import InputSettings
 
@@ -76,7 +75,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, two_series, monkeypatch):
         stream.write(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(writers, "write_csv", full)
+    monkeypatch.setattr(files, "write_csv", full)
     with pytest.raises(LvloraError, match="No space left") as caught:
         write_dataset(two_series, path, overwrite=True)
     assert caught.value.exit_code == 1

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lvlora.data.metrics.quantiles import of_function, of_samples
+from lvlora.data.metrics.scores import of_function, of_samples
 
 
 @pytest.mark.parametrize("n_samples", [9, 19, 20, 50])

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from lvlora.answers import Price
-from lvlora.data.files.readers import read_dataset
+from lvlora.data.files import read_dataset
 from lvlora.data.settings import SimulateSettings
 from lvlora.data.simulate import simulate
 from lvlora.forecast.rivals import EchoState, GaussianProcess, Nvar, Sindy, SMap, Statistical

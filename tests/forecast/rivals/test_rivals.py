@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lvlora.data.dataset import Dataset, Series
-from lvlora.data.files.readers import read_dataset
+from lvlora.data.files import read_dataset
 from lvlora.data.metrics.scores import inside_interval, score
 from lvlora.data.settings import SimulateSettings
 from lvlora.data.simulate import simulate

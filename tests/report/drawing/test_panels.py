@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lvlora.data.analysis.overview import analyze
+from lvlora.data.analysis import analyze
 from lvlora.data.dataset import Dataset, Series
 from lvlora.data.settings import AnalyzeSettings
 from lvlora.report.analysis.figures import trajectories_figure

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lvlora.data import answers
-from lvlora.data.analysis.dynamics import (
+from lvlora.data.answers import Quality, Summary
+from lvlora.data.clusters import (
     STEADY_GROWTH,
     Clustering,
     Dynamics,
@@ -16,11 +17,10 @@ from lvlora.data.analysis.dynamics import (
     measure,
     median_known,
 )
-from lvlora.data.answers import Quality, Summary
 from lvlora.data.dataset import Dataset, FloatArray
+from lvlora.data.gaps import EVEN, are_even, find_steps
 from lvlora.data.settings import AnalyzeSettings
 from lvlora.data.splits import Split, split_of
-from lvlora.data.time_steps import EVEN, are_even, find_steps
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lvlora.data.analysis.periods import find_peaks, phase_lags
 from lvlora.data.answers import Cluster
 from lvlora.data.dataset import Dataset, FloatArray
 from lvlora.data.gaps import interpolated, mean_known
+from lvlora.data.periods import find_peaks, phase_lags
 
 
 @dataclass(frozen=True)
