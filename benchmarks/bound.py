@@ -161,7 +161,7 @@ def reading(lengths: Sequence[int]) -> Call:
     return Call(sum(lengths), len(lengths), len(lengths), attended, 0)
 
 
-def made(shape: ModelShape, call: MadeCall | PackedCall, *, reads: bool) -> Call:
+def traced_call(shape: ModelShape, call: MadeCall | PackedCall, *, reads: bool) -> Call:
     """A call of a `Trace`; one that ``reads`` histories attends to itself and to no cache.
 
     What the native decoder's calls read of the cache is not in a trace: their memory counts as if
@@ -216,17 +216,17 @@ def bound(
         task: the readings (which have no cache) and calls that are needed.
         as_made: those that were made.
     """
-    found = [seconds(shape, call, machine) for call in task]
+    costs = [seconds(shape, call, machine) for call in task]
     faster = [seconds(shape, call, machine, machine.full_rate) for call in task]
-    read = [s.at_least for call, s in zip(task, found, strict=True) if not call.cached]
-    step = [s for call, s in zip(task, found, strict=True) if call.cached]
+    read = [s.at_least for call, s in zip(task, costs, strict=True) if not call.cached]
+    step = [s for call, s in zip(task, costs, strict=True) if call.cached]
     return {
-        "bound": sum(s.at_least for s in found),
+        "bound": sum(s.at_least for s in costs),
         "reading": sum(read),
         "calls": sum(s.at_least for s in step),
         "calls_products": sum(s.products + s.attention for s in step),
         "calls_memory": sum(s.weights + s.cache for s in step),
-        "in_turn": sum(s.in_turn for s in found),
+        "in_turn": sum(s.in_turn for s in costs),
         "full_rate": sum(s.at_least for s in faster),
         "as_made": sum(seconds(shape, call, machine).at_least for call in as_made),
     }

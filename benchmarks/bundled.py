@@ -41,29 +41,29 @@ def main() -> int:
     parser.add_argument("--series", type=int, default=SERIES, help="0: leave them out")
     parser.add_argument("--model", default="bundled", help="or a folder")
     parser.add_argument("--out", type=Path, help="JSON file for the figures")
-    given = parser.parse_args()
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        figures = measure(given, folder)
-    if given.out:
-        given.out.write_text(json.dumps(figures, indent=1) + "\n")
+        figures = measure(args, folder)
+    if args.out:
+        args.out.write_text(json.dumps(figures, indent=1) + "\n")
     return int(not all(figure.get("held", True) for figure in figures.values()))
 
 
-def measure(given: argparse.Namespace, folder: str) -> dict[str, dict[str, Any]]:
+def measure(args: argparse.Namespace, folder: str) -> dict[str, dict[str, Any]]:
     """All figures; each line is printed when it is known."""
     lvlora = (PYTHON, "-m", "lvlora")
-    model = ("--model", given.model, "--adapter", "none")
+    model = ("--model", args.model, "--adapter", "none")
     forecast = (*lvlora, "forecast", TRAJECTORY, *model)
     run(IMPORT, folder), run(forecast, folder)  # compiles, and fills the file cache
     taken: dict[str, list[float]] = {"import torch": [], "forecast": []}
-    for _ in range(max(1, given.runs)):
+    for _ in range(max(1, args.runs)):
         taken["import torch"].append(run(IMPORT, folder)[0])
-        if given.runs:
+        if args.runs:
             taken["forecast"].append(run(forecast, folder)[0])
     start = statistics.median(taken["import torch"])
     figures: dict[str, dict[str, Any]] = {"import torch": {"seconds": start, "all": taken}}
     print(f'python -c "import torch"                  {start:7.2f} s', flush=True)
-    if given.runs:
+    if args.runs:
         seconds = statistics.median(taken["forecast"])
         ratio = seconds / start
         figures["forecast"] = {"seconds": seconds, "ratio": ratio, "held": ratio <= MOST_OF_IMPORT}
@@ -72,25 +72,25 @@ def measure(given: argparse.Namespace, folder: str) -> dict[str, dict[str, Any]]
             f"at most {MOST_OF_IMPORT} x",
             flush=True,
         )
-    if given.series:
-        n = str(given.series)
+    if args.series:
+        n = str(args.series)
         run((*lvlora, "simulate", "many.h5", "-n", n, "--n-steps", str(STEPS)), folder)
         words = ("--horizon", str(STEPS), "--samples", str(SAMPLES), "--output", "futures.csv")
         seconds, peak = run((*lvlora, "forecast", "many.h5", *model, *words), folder)
-        whole, reckoned = seconds, ""
-        if given.series != SERIES:
+        total, reckoned = seconds, ""
+        if args.series != SERIES:
             least, _ = run((*forecast, "--horizon", "1", "--greedy"), folder)
-            whole = of_all(seconds, given.series, least)
+            total = of_all(seconds, args.series, least)
             reckoned = f" (of {n}: {seconds:.1f} s)"
         figures["many"] = {
-            "series": given.series,
+            "series": args.series,
             "seconds": seconds,
-            "seconds_of_all": whole,
+            "seconds_of_all": total,
             "peak_bytes": peak,
-            "held": whole <= MOST_SECONDS,
+            "held": total <= MOST_SECONDS,
         }
         print(
-            f"{SERIES} series, {SAMPLES} futures, {STEPS} -> {STEPS}{reckoned}  {whole:7.1f} s, at "
+            f"{SERIES} series, {SAMPLES} futures, {STEPS} -> {STEPS}{reckoned}  {total:7.1f} s, at "
             f"most {MOST_SECONDS:.0f} s, {peak / 2**30:.2f} GiB",
             flush=True,
         )
@@ -106,12 +106,12 @@ def run(command: tuple[str, ...], folder: str) -> tuple[float, int]:
     """Seconds and peak memory of a process; SystemExit if it fails."""
     # as it is installed: with compiled files, and with no settings of ours
     left_out = ("LVLORA_", "PYTHONDONTWRITEBYTECODE")
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(left_out)}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(left_out)}
     begin = time.perf_counter()
     process = subprocess.Popen(
         command,
         cwd=folder,
-        env={**kept, "PYTHONPATH": str(ROOT)},
+        env={**environment, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

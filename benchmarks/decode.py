@@ -64,43 +64,43 @@ def main() -> None:
         return
     names = options.only.split(",")
     report: dict[str, Any] = {"options": {k: str(v) for k, v in vars(options).items()}}
-    found: dict[str, dict[str, Any]] = {}
+    results: dict[str, dict[str, Any]] = {}
     if "lvlora" in names:
-        found["lvlora"] = in_a_process("lvlora")
-        task = found["lvlora"].pop("task")
-        report |= in_a_process("machine", {**task, "dtype": found["lvlora"]["dtype"]})
-    told = {"tokens": found["lvlora"]["longest"]} if found else {}
+        results["lvlora"] = in_a_process("lvlora")
+        task = results["lvlora"].pop("task")
+        report |= in_a_process("machine", {**task, "dtype": results["lvlora"]["dtype"]})
+    request = {"tokens": results["lvlora"]["longest"]} if results else {}
     for name in (n for n in names if n != "lvlora"):
         for dtype in dtypes(options.dtypes):
-            found[f"{name}-{dtype}"] = in_a_process(name, {**told, "dtype": dtype})
-    for figures in found.values():
+            results[f"{name}-{dtype}"] = in_a_process(name, {**request, "dtype": dtype})
+    for figures in results.values():
         if "bound" in report:
             figures["share_of_bound"] = report["bound"]["bound"] / figures["seconds"]
-    report["contenders"] = found
+    report["contenders"] = results
     print(table(report))
     if options.out:
         options.out.write_text(json.dumps(report, indent=1) + "\n")
 
 
-def in_a_process(name: str, told: dict[str, Any] | None = None) -> dict[str, Any]:
+def in_a_process(name: str, request: dict[str, Any] | None = None) -> dict[str, Any]:
     """One contender's figures, from a fresh process; what it is told, it reads."""
     done = subprocess.run(
         [sys.executable, __file__, *sys.argv[1:], "--contender", name],
-        input=json.dumps(told or {}),
+        input=json.dumps(request or {}),
         stdout=subprocess.PIPE,
         text=True,
         check=True,
     )
     figures: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    shown = {k: v for k, v in figures.items() if k != "task"}
-    print(f"{name} {json.dumps(shown)}", file=sys.stderr)
+    printed = {k: v for k, v in figures.items() if k != "task"}
+    print(f"{name} {json.dumps(printed)}", file=sys.stderr)
     return figures
 
 
-def dtypes(asked: str) -> list[str]:
+def dtypes(requested: str) -> list[str]:
     """Those that generate is to be tried in."""
-    if asked != "auto":
-        return asked.split(",")
+    if requested != "auto":
+        return requested.split(",")
     # in a process of its own: a child's peak memory is at least what its parent had
     code = "from lvlora.model import devices; print(devices.choose().dtype)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -121,18 +121,18 @@ def table(report: dict[str, Any]) -> str:
             f"{bound['n_calls']} calls {bound['calls']:.2f} (products {bound['calls_products']:.2f}"
             f", memory {bound['calls_memory']:.2f})",
             f"in turn {bound['in_turn']:.2f} s, at full rate {bound['full_rate']:.2f} s, "
-            f"as made {bound['as_made']:.2f} s ({bound['n_made']} calls)",
+            f"as made {bound['merged']:.2f} s ({bound['n_made']} calls)",
         ]
-    found = report["contenders"]
-    rivals = {n: f["seconds"] for n, f in found.items() if n != "lvlora"}
+    results = report["contenders"]
+    rivals = {n: f["seconds"] for n, f in results.items() if n != "lvlora"}
     if rivals:
         lines.append(f"generate is fastest as {min(rivals, key=lambda n: rivals[n])}")
     lines.append(
         f"{'contender':25} {'seconds':>8} {'reading':>8} {'peak GiB':>9} {'tokens':>8} "
         f"{'tokens/s':>9} {'lvlora is':>10} {'memory':>7} {'of bound':>9}"
     )
-    own = found.get("lvlora")
-    for name, of_one in found.items():
+    own = results.get("lvlora")
+    for name, of_one in results.items():
         faster = memory = share = ""
         if own and name != "lvlora":
             faster = f"{of_one['seconds'] / own['seconds']:.2f} x"
@@ -180,12 +180,12 @@ def ours(options: argparse.Namespace) -> dict[str, Any]:
     decoder, decoded = forecaster.decoder, []
     decode = decoder.decode
 
-    def heard(prompts: Any, *rest: Any, **more: Any) -> Any:
+    def counted(prompts: Any, *rest: Any, **more: Any) -> Any:
         texts = decode(prompts, *rest, **more)
         decoded.append((prompts, texts))
         return texts
 
-    decoder.decode = heard  # type: ignore[method-assign]
+    decoder.decode = counted  # type: ignore[method-assign]
     begin = time.perf_counter()
     forecaster.predict(histories(options), options.horizon, sampling)
     taken, peak = time.perf_counter() - begin, peak_bytes()
@@ -201,9 +201,9 @@ def ours(options: argparse.Namespace) -> dict[str, Any]:
         futures = [bound.Future(i, read[i], bound.fed(ways[i], text)) for i, text in written]
         task += [bound.reading(read), *bound.needed(futures)]
         longest += max(len(text) for _, text in written)
-    made, unread = [], sum(trace.histories)
+    calls, unread = [], sum(trace.histories)
     for call in trace.calls:
-        made.append(bound.made(base.shape, call, reads=unread > 0))
+        calls.append(bound.traced_call(base.shape, call, reads=unread > 0))
         unread -= call.tokens  # or more, where histories were padded
     return {
         "seconds": taken,
@@ -214,7 +214,7 @@ def ours(options: argparse.Namespace) -> dict[str, Any]:
         "longest": longest,
         "executed_flops": forecaster.usage.price.executed,
         "dtype": str(base.placement.dtype).removeprefix("torch."),
-        "task": {"needed": task, "made": made, "alphabet_rows": base.shape.alphabet_rows},
+        "task": {"needed": task, "made": calls, "alphabet_rows": base.shape.alphabet_rows},
     }
 
 
@@ -229,39 +229,39 @@ def machine(options: argparse.Namespace) -> dict[str, Any]:
 
     from lvlora.flops.shape import ModelShape
 
-    told = json.load(sys.stdin)
-    task = [bound.Call(*call) for call in told["needed"]]
-    made = [bound.Call(*call) for call in told["made"]]
+    request = json.load(sys.stdin)
+    task = [bound.Call(*call) for call in request["needed"]]
+    calls = [bound.Call(*call) for call in request["made"]]
     shape = dataclasses.replace(
-        ModelShape.from_file(options.model), alphabet_rows=told["alphabet_rows"]
+        ModelShape.from_file(options.model), alphabet_rows=request["alphabet_rows"]
     )
-    dtype = getattr(torch, told["dtype"])
+    dtype = getattr(torch, request["dtype"])
     steps = [call for call in task if call.cached]
     n_read = int(
         statistics.median(sum(bound.n_bytes(shape, c, dtype.itemsize)) for c in steps or task)
     )
-    rows = row_counts(task, made)
+    rows = row_counts(task, calls)
     can = bound.Machine(rates(shape, dtype, rows), bandwidth(n_read), dtype.itemsize)
     return {
         "machine": {
-            "dtype": told["dtype"],
+            "dtype": request["dtype"],
             "threads": torch.get_num_threads(),
             "rates": can.rates,
             "bandwidth": can.bandwidth,
             "read_bytes": n_read,
         },
         "bound": {
-            **bound.bound(shape, can, task, made),
+            **bound.bound(shape, can, task, calls),
             "n_calls": len(steps),
-            "n_made": sum(bool(call.cached) for call in made),
+            "n_made": sum(bool(call.cached) for call in calls),
         },
     }
 
 
-def row_counts(task: list[Any], made: list[Any]) -> list[int]:
+def row_counts(task: list[Any], calls: list[Any]) -> list[int]:
     """Numbers of rows to measure: the usual ones of calls, the extremes, and those of reading."""
     often = collections.Counter(min(c.tokens, READING_ROWS) for c in task if c.cached)
-    every = [min(c.tokens, READING_ROWS) for c in (*task, *made)]
+    every = [min(c.tokens, READING_ROWS) for c in (*task, *calls)]
     usual = [n for n, _ in often.most_common(MOST_RATES)]
     return sorted({min(every), *usual, min(ENOUGH_ROWS, max(every)), max(every)})
 
@@ -278,8 +278,8 @@ def generate(options: argparse.Namespace) -> dict[str, Any]:
     from lvlora.text.codec import Codec
     from lvlora.text.scaling import of_history
 
-    told = json.load(sys.stdin)
-    dtype = getattr(torch, told["dtype"])
+    request = json.load(sys.stdin)
+    dtype = getattr(torch, request["dtype"])
     with quiet():
         model: Any = AutoModelForCausalLM.from_pretrained(options.model, dtype=dtype).eval()
     alphabet = outline(resolve(str(options.model)), devices.choose()).alphabet
@@ -289,7 +289,7 @@ def generate(options: argparse.Namespace) -> dict[str, Any]:
     length = min(len(i) for i in ids)
     inputs = torch.from_numpy(np.stack([i[len(i) - length :] for i in ids]))
     # without lvlora beside it: as many tokens a step as the histories have
-    n_new = told.get("tokens", round(length / options.history * options.horizon))
+    n_new = request.get("tokens", round(length / options.history * options.horizon))
     begin = time.perf_counter()
     out = model.generate(
         inputs,
@@ -311,7 +311,7 @@ def generate(options: argparse.Namespace) -> dict[str, Any]:
         "seconds": seconds,
         "peak_bytes": peak_bytes(),
         "tokens": len(out) * n_new,
-        "dtype": told["dtype"],
+        "dtype": request["dtype"],
     }
 
 

@@ -66,17 +66,18 @@ def main() -> None:
     for name in (n for n in commands if n in only):
         words = [*commands[name], "--model", options.model or "bundled"]
         with tempfile.TemporaryDirectory() as folder:
-            told = run([*words, "--dry-run"], folder)[0]["estimate"]
+            estimate = run([*words, "--dry-run"], folder)[0]["estimate"]
             _, seconds, peak = run(words, folder)
         rows[name] = {
-            "told_seconds": told["seconds"],
+            "promised_seconds": estimate["seconds"],
             "seconds": seconds,
-            "told_bytes": told["peak_bytes"],
+            "promised_bytes": estimate["peak_bytes"],
             "bytes": peak,
         }
+        promised_seconds, promised_bytes = estimate["seconds"], estimate["peak_bytes"]
         print(
-            f"{name:20} {told['seconds']:8.1f} {seconds:8.1f} {told['seconds'] / seconds:6.2f} "
-            f"{told['peak_bytes'] / 1e6:8.0f} {peak / 1e6:8.0f} {told['peak_bytes'] / peak:6.2f}",
+            f"{name:20} {promised_seconds:8.1f} {seconds:8.1f} {promised_seconds / seconds:6.2f} "
+            f"{promised_bytes / 1e6:8.0f} {peak / 1e6:8.0f} {promised_bytes / peak:6.2f}",
             flush=True,
         )
     if options.out:

@@ -62,15 +62,15 @@ def rates(shape: ModelShape, dtype: torch.dtype, rows: Sequence[int]) -> dict[in
     """Rows → FLOP/s of all linear layers of one transformer layer."""
     sizes = shape.linear_layers()
     flops = sum(2 * n_in * n_out for n_in, n_out in sizes.values())
-    found = {}
+    results = {}
     for n in sorted(set(rows)):
         layer = 0.0
         for names in _JOINED:
             apart = sum(product_seconds(n, *sizes[name], dtype) for name in names)
             n_out = sum(sizes[name][1] for name in names)
             layer += min(apart, product_seconds(n, sizes[names[0]][0], n_out, dtype))
-        found[n] = n * flops / layer
-    return found
+        results[n] = n * flops / layer
+    return results
 
 
 @functools.cache

@@ -45,7 +45,7 @@ def main() -> None:
     options = parser.parse_args()
     batches = token_windows(options)[: options.steps]
     initial = _initial(options.model)
-    found = {
+    differences = {
         "peft float32": train(*_peft(options.model, torch.float32, initial), batches),
         "peft bfloat16": train(*_peft(options.model, torch.bfloat16, initial), batches),
         "lvlora float32": train(*_lvlora(options.model, initial, "float32"), batches),
@@ -54,12 +54,12 @@ def main() -> None:
         ),
         "lvlora": train(*_lvlora(options.model, initial, "auto"), batches),
     }
-    gradients, losses = found["peft float32"]
-    result: dict[str, Any] = {"losses": {name: curve for name, (_, curve) in found.items()}}
+    gradients, losses = differences["peft float32"]
+    result: dict[str, Any] = {"losses": {name: curve for name, (_, curve) in differences.items()}}
     print(
         f"{'against peft float32':22} {'grad A':>8} {'grad B':>8} {'loss rms':>9} {'loss max':>9}"
     )
-    for name, (other, curve) in list(found.items())[1:]:
+    for name, (other, curve) in list(differences.items())[1:]:
         errors = {
             kind: float(
                 torch.cat(

@@ -59,7 +59,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=15, help="starts of each program")
     parser.add_argument("--out", type=Path, help="JSON file for the figures")
-    given = parser.parse_args()
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         bare = Path(folder) / "bare.py"
         bare.write_text(BARE)
@@ -70,7 +70,7 @@ def main() -> int:
             **{" ".join(("lvlora", *words)): [*lvlora, *words] for words in (*LIMITS, *OTHERS)},
         }
         seconds: dict[str, list[float]] = {name: [] for name in programs}
-        for _ in range(given.runs):
+        for _ in range(args.runs):
             for name, command in programs.items():
                 seconds[name].append(_timed(command, folder))
     medians = {name: statistics.median(taken) for name, taken in seconds.items()}
@@ -87,8 +87,8 @@ def main() -> int:
     for row in rows:
         limit = "" if row["limit"] is None else f"  at most {row['limit']}"
         print(f"{row['command']:52} {row['seconds']:7.3f} s {row['ratio']:6.2f} x{limit}")
-    if given.out:
-        given.out.write_text(json.dumps({"runs": given.runs, "rows": rows}, indent=1) + "\n")
+    if args.out:
+        args.out.write_text(json.dumps({"runs": args.runs, "rows": rows}, indent=1) + "\n")
     return int(any(row["limit"] is not None and row["ratio"] > row["limit"] for row in rows))
 
 

@@ -50,14 +50,14 @@ def main() -> None:
         print(json.dumps(run(options.contender, options)))
         return
     names = options.only.split(",")
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    results: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     for _ in range(options.rounds):
         for name in names:
-            found[name].append(in_a_process(name, options))
-            print(f"{name}: {json.dumps(found[name][-1])}", file=sys.stderr)
-    print(table(found))
+            results[name].append(in_a_process(name, options))
+            print(f"{name}: {json.dumps(results[name][-1])}", file=sys.stderr)
+    print(table(results))
     if options.out:
-        options.out.write_text(json.dumps(found, indent=1))
+        options.out.write_text(json.dumps(results, indent=1))
 
 
 def in_a_process(name: str, options: argparse.Namespace) -> dict[str, Any]:
@@ -87,23 +87,23 @@ def in_a_process(name: str, options: argparse.Namespace) -> dict[str, Any]:
     return figures
 
 
-def table(found: dict[str, list[dict[str, Any]]]) -> str:
+def table(results: dict[str, list[dict[str, Any]]]) -> str:
     """Medians over the rounds, and everything as a ratio to lvlora."""
     lines = [
         f"{'contender':18} {'s/step':>8} {'first':>7} {'tokens/s':>9} {'peak GiB':>9} "
         f"{'speed-up':>9} {'memory':>7} {'FLOPs':>7} {'of peak':>8}"
     ]
-    ours = next((n for n in found if n.startswith("lvlora")), None)
-    for name, rounds in found.items():
+    ours = next((n for n in results if n.startswith("lvlora")), None)
+    for name, rounds in results.items():
         seconds = statistics.median(r["seconds"] for r in rounds)
         memory = statistics.median(r["peak_bytes"] for r in rounds)
         speed_up = memory_ratio = work = share = ""
         if ours and name != ours:
-            own = found[ours]
+            own = results[ours]
             speed_up = f"{seconds / statistics.median(r['seconds'] for r in own):.2f} x"
             memory_ratio = f"{statistics.median(r['peak_bytes'] for r in own) / memory:.2f} x"
         if ours and name != ours:
-            work = f"{found[ours][0]['flops'] / rounds[0]['flops']:.2f} x"
+            work = f"{results[ours][0]['flops'] / rounds[0]['flops']:.2f} x"
         if "matrix_peak" in rounds[0]:
             peak = statistics.median(r["matrix_peak"] for r in rounds)
             share = f"{rounds[0]['flops'] / seconds / peak:.1%}"

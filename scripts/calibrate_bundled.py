@@ -66,7 +66,7 @@ def forecasts_of(
 ) -> list[Drawn]:
     """Forecasts, each batch kept in the folder as it is finished."""
     folder.mkdir(parents=True, exist_ok=True)
-    found: dict[int, Drawn] = {}
+    drawn_by_series: dict[int, Drawn] = {}
     for batch in batches(known, _AT_A_TIME):
         histories, (horizon, _) = [known[i].history for i in batch], known[batch[0]].alike
         path = folder / f"{_digest(histories, horizon, sampling)}.npz"
@@ -78,24 +78,24 @@ def forecasts_of(
                     samples=np.stack([f.samples for f in forecasts]),
                     context=[f.context for f in forecasts],
                 )
-        kept = np.load(path)
+        stored = np.load(path)
         for i, history, samples, context in zip(
-            batch, histories, kept["samples"], kept["context"].tolist(), strict=True
+            batch, histories, stored["samples"], stored["context"].tolist(), strict=True
         ):
             time = np.arange(len(samples[0]), dtype=float)
             forecast = Forecast(history.id, time, samples, None, context, history=history)
-            found[i] = Drawn(known[i], forecast)
-        print(f"{len(found)} of {len(known)} series", end="\r", flush=True)
+            drawn_by_series[i] = Drawn(known[i], forecast)
+        print(f"{len(drawn_by_series)} of {len(known)} series", end="\r", flush=True)
     print()
-    return [found[i] for i in range(len(known))]
+    return [drawn_by_series[i] for i in range(len(known))]
 
 
 def _digest(histories: Sequence[Series], horizon: int, sampling: Sampling) -> str:
     """A name for what is forecast: a change of the mixture makes others."""
-    whole = hashlib.sha256(repr((horizon, sampling)).encode())
+    digest = hashlib.sha256(repr((horizon, sampling)).encode())
     for history in histories:
-        whole.update(f"{history.id} {history.values.shape}".encode() + history.values.tobytes())
-    return whole.hexdigest()[:24]
+        digest.update(f"{history.id} {history.values.shape}".encode() + history.values.tobytes())
+    return digest.hexdigest()[:24]
 
 
 def widths_of(drawn: Sequence[Drawn]) -> Widths:
@@ -138,11 +138,11 @@ def table(moved: Sequence[tuple[Drawn, Forecast]]) -> str:
         crps, crps_after = np.array([[_crps(t, f) for f in pair] for t, *pair in of]).mean(axis=0)
         errors = np.array([_errors(*one) for one in of]).T
         naive, raw, after = np.maximum(errors, 1e-3 * np.maximum(errors[0], 1e-12))
-        said = [" / ".join(f"{100 * share:.0f}" for share in of_one) for of_one in shares]
+        parts = [" / ".join(f"{100 * share:.0f}" for share in of_one) for of_one in shares]
         nearer = [f"{np.mean(one < naive):.2f}" for one in (raw, after)]
         ratio = np.exp(np.mean(np.log(after / raw)))
         lines.append(
-            f"| {group} | {len(of)} | {said[0]} | {said[1]} | {nearer[0]} | {nearer[1]} "
+            f"| {group} | {len(of)} | {parts[0]} | {parts[1]} | {nearer[0]} | {nearer[1]} "
             f"| {ratio:.3f} | {crps_after / crps:.3f} |"
         )
     return "\n".join(lines)
@@ -216,8 +216,8 @@ def main() -> None:
     work = args.work / base.sha256[:16]
     moved: list[tuple[Drawn, Forecast]] = []
     drawn = forecasts_of(forecaster, fitted(args.series), FITTED, work)
-    made = widths_of(drawn)
-    made.save(args.folder / NAME, base.sha256)
+    fitted_widths = widths_of(drawn)
+    fitted_widths.save(args.folder / NAME, base.sha256)
     print(f"written: {args.folder / NAME}")
     for half in (0, 1):
         rule = widths_of([d for d in drawn if d.known.half != half])
@@ -225,7 +225,7 @@ def main() -> None:
         moved += [(d, rule.apply(d.forecast)) for d in of_half]
     if args.table:
         others = forecasts_of(forecaster, list(tested(args.systems)), TESTED, work)
-        moved += [(d, made.apply(d.forecast)) for d in others]
+        moved += [(d, fitted_widths.apply(d.forecast)) for d in others]
     print(table(moved))
     if args.rivals:
         print(rivals_table(moved))

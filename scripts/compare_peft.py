@@ -65,11 +65,11 @@ def main() -> None:
         print(json.dumps(train(args.contender, args)))
         return
     args.work.mkdir(parents=True, exist_ok=True)
-    found = {name: in_a_process(name) for name in args.only.split(",")}
-    (args.work / "figures.json").write_text(json.dumps(found, indent=1) + "\n")
-    text = table(found)
+    results = {name: in_a_process(name) for name in args.only.split(",")}
+    (args.work / "figures.json").write_text(json.dumps(results, indent=1) + "\n")
+    text = table(results)
     (args.work / "table.md").write_text(text + "\n")
-    draw(found, args.work / "losses.png")
+    draw(results, args.work / "losses.png")
     print(text)
 
 
@@ -241,15 +241,15 @@ def model_folder(plan: Any, model: str) -> str:
     return str(converted(Path(model))) if plan.source.kind == "gguf" else model
 
 
-def table(found: dict[str, dict[str, Any]]) -> str:
+def table(results: dict[str, dict[str, Any]]) -> str:
     """A row a contender, as Markdown."""
     lines = [
         "| | first loss | last loss | largest difference of a loss | seconds a step | tokens/s | "
         "memory, GiB |",
         "|---|---|---|---|---|---|---|",
     ]
-    ours = found.get("lvlora")
-    for name, figures in found.items():
+    ours = results.get("lvlora")
+    for name, figures in results.items():
         losses = figures["losses"]
         difference = "–"
         if ours is not None and name == "peft":
@@ -263,14 +263,14 @@ def table(found: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def draw(found: dict[str, dict[str, Any]], path: Path) -> None:
+def draw(results: dict[str, dict[str, Any]], path: Path) -> None:
     """The losses over each other, and how far apart they are."""
     from lvlora.report.drawing import style
 
     with style.look():
         figure = style.new_figure(height=4.6)
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-        for index, (name, figures) in enumerate(found.items()):
+        for index, (name, figures) in enumerate(results.items()):
             steps = range(1, len(figures["losses"]) + 1)
             dashed = "--" if name == "peft" else "-"
             above.plot(
@@ -281,8 +281,8 @@ def draw(found: dict[str, dict[str, Any]], path: Path) -> None:
                 label=NAMES[name],
             )
         above.set_ylabel("loss, nats a token")
-        if {"lvlora", "peft"} <= found.keys():
-            pairs = zip(found["peft"]["losses"], found["lvlora"]["losses"], strict=True)
+        if {"lvlora", "peft"} <= results.keys():
+            pairs = zip(results["peft"]["losses"], results["lvlora"]["losses"], strict=True)
             gaps = [a - b for a, b in pairs]
             below.plot(range(1, len(gaps) + 1), gaps, color=style.colour(1))
         below.set_ylabel("peft - lvlora")

@@ -24,16 +24,16 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--keep", required=True, help="layers from 0, e.g. 0-5,18-23")
-    given = parser.parse_args()
-    model = AutoModelForCausalLM.from_pretrained(given.model, dtype=torch.bfloat16)
-    keep = parse_layers(given.keep, len(model.model.layers))
+    args = parser.parse_args()
+    model = AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.bfloat16)
+    keep = parse_layers(args.keep, len(model.model.layers))
     assert keep is not None
     model.model.layers = torch.nn.ModuleList(model.model.layers[i] for i in keep)
     model.config.num_hidden_layers = len(keep)
     if getattr(model.config, "layer_types", None):
         model.config.layer_types = [model.config.layer_types[i] for i in keep]
-    model.save_pretrained(given.out)
-    AutoTokenizer.from_pretrained(given.model).save_pretrained(given.out)
+    model.save_pretrained(args.out)
+    AutoTokenizer.from_pretrained(args.model).save_pretrained(args.out)
 
 
 if __name__ == "__main__":

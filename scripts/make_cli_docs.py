@@ -83,8 +83,8 @@ def _shown_argument(field: Field) -> str:
 
 
 def _examples(epilog: str) -> Iterator[str]:
-    found = re.findall(r"\[bold\](lvlora .*?)\[/bold\]\n\s*(.*)", epilog)
-    lines = [f"- `{_plain(command)}`: {_plain(meaning)}\n" for command, meaning in found]
+    examples = re.findall(r"\[bold\](lvlora .*?)\[/bold\]\n\s*(.*)", epilog)
+    lines = [f"- `{_plain(command)}`: {_plain(meaning)}\n" for command, meaning in examples]
     yield "Examples:\n\n" + "".join(lines) + "\n"
 
 
@@ -92,7 +92,7 @@ def _table(what: str, fields: Sequence[Field]) -> Iterator[str]:
     yield f"| {what} | meaning |\n|---|---|\n"
     for field in fields:
         names = field.declarations or (field.metavar,)
-        shown = ", ".join(f"`{name}`" for name in names)
+        labels = ", ".join(f"`{name}`" for name in names)
         value = "" if field.kind == "flag" or field.argument else f" `{field.metavar}`"
         facts = ["required"] if field.required else []
         if field.choices:
@@ -102,7 +102,7 @@ def _table(what: str, fields: Sequence[Field]) -> Iterator[str]:
         if field.limits_text():
             facts.append(field.limits_text())
         meaning = _cell(field.description) + (f" ({'; '.join(facts)})" if facts else "")
-        yield f"| {shown}{value} | {meaning} |\n"
+        yield f"| {labels}{value} | {meaning} |\n"
 
 
 def _general() -> Iterator[str]:

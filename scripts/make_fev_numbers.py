@@ -22,18 +22,18 @@ MODELS = ("seasonal_naive", "good", "bad", "mixed")
 def errors() -> np.ndarray:
     """(12, 4) of tasks and models: beyond both ends of the clipping, and with ties."""
     rng = np.random.default_rng(7)
-    made = np.exp(rng.normal(0, 1, (12, 4))) * (1, 0.5, 2, 1)
-    made[0, 1], made[1, 2], made[2] = 1e-5, 1e5, 0.5
-    made[3, 3] = made[3, 0]
-    return made
+    errors = np.exp(rng.normal(0, 1, (12, 4))) * (1, 0.5, 2, 1)
+    errors[0, 1], errors[1, 2], errors[2] = 1e-5, 1e5, 0.5
+    errors[3, 3] = errors[3, 0]
+    return errors
 
 
 def main() -> None:
     """Write both."""
-    made = errors()
+    values = errors()
     rows = [
         {"dataset_path": f"task{i:02}", "model_name": name, "test_error": error}
-        for i, row in enumerate(made)
+        for i, row in enumerate(values)
         for name, error in zip(MODELS, row, strict=True)
     ]
     facts = {
@@ -55,7 +55,7 @@ def main() -> None:
         "seed": 123,
         "columns": columns,
         "models": MODELS,
-        "errors": made.tolist(),
+        "errors": values.tolist(),
         "leaderboard": [board.loc[m, columns].tolist() for m in MODELS],
     }
     FILE.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")

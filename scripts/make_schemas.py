@@ -80,8 +80,8 @@ def answer_name(command: str, options: Sequence[str], keys: Sequence[str] = ()) 
     names = [name for name in ANSWERS if name.startswith(f"{command}-")]
     for name in sorted(names, key=lambda name: name.removeprefix(f"{command}-") not in first):
         option = name.removeprefix(f"{command}-")
-        asked = any(word.partition("=")[0] == f"--{option}" for word in options)
-        if asked or (option in ("evaluation", "parts") and option in keys):
+        requested = any(word.partition("=")[0] == f"--{option}" for word in options)
+        if requested or (option in ("evaluation", "parts") and option in keys):
             return name
     return command
 
@@ -99,8 +99,8 @@ def _describe(shape: type[Shape]) -> None:
     assert isinstance(body, ast.ClassDef)
     for field, words in itertools.pairwise(body.body):
         if isinstance(field, ast.AnnAssign) and isinstance(words, ast.Expr):
-            said = ast.literal_eval(words.value)
-            shape.model_fields[ast.unparse(field.target)].description = inspect.cleandoc(said)
+            docstring = ast.literal_eval(words.value)
+            shape.model_fields[ast.unparse(field.target)].description = inspect.cleandoc(docstring)
     for below in shape.__subclasses__():
         for name, inherited in below.model_fields.items():
             if name in shape.model_fields:
@@ -111,23 +111,23 @@ def _describe(shape: type[Shape]) -> None:
 def files() -> dict[str, str]:
     """Name of a file → its text."""
     _describe(Shape)
-    made = {}
+    schemas = {}
     for name, model in ANSWERS.items():
         schema = model.model_json_schema(schema_generator=_Untitled)
         schema["required"] = ["schema_version", *schema["required"]]  # every answer has it
-        whole = {"$schema": _Untitled.schema_dialect, **schema}
-        made[f"{name}.json"] = json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
-    return made
+        titled = {"$schema": _Untitled.schema_dialect, **schema}
+        schemas[f"{name}.json"] = json.dumps(titled, indent=1, ensure_ascii=False) + "\n"
+    return schemas
 
 
 def write(folder: Path) -> None:
     """Make the folder hold exactly the files."""
     folder.mkdir(parents=True, exist_ok=True)
-    made = files()
+    schemas = files()
     for old in folder.glob("*.json"):
-        if old.name not in made:
+        if old.name not in schemas:
             old.unlink()
-    for name, text in made.items():
+    for name, text in schemas.items():
         (folder / name).write_text(text, encoding="utf-8")
 
 

@@ -67,22 +67,22 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 
 def numbers_of(value: Any, at: str = "") -> dict[str, Any]:
     """Every stable number and word of an answer by its path."""
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     if isinstance(value, dict):
         for key, inner in value.items():
             if not UNSTABLE.search(key):
-                found |= numbers_of(inner, f"{at}/{key}")
+                results |= numbers_of(inner, f"{at}/{key}")
     elif isinstance(value, list):
         for i, inner in enumerate(value):
-            found |= numbers_of(inner, f"{at}/{i}")
+            results |= numbers_of(inner, f"{at}/{i}")
     elif not isinstance(value, str):
-        found[at] = value
-    return found
+        results[at] = value
+    return results
 
 
 def run(folder: Path) -> dict[str, Any]:
     """All commands in a folder."""
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     for name, words in COMMANDS.items():
         call = [sys.executable, "-m", "lvlora", *words]
         if words[0] != "simulate":
@@ -92,17 +92,17 @@ def run(folder: Path) -> dict[str, Any]:
             sys.exit(f"{name}: {done.stderr}")
         print(f"{name}: done", file=sys.stderr)
         if words[0] != "simulate":
-            found[name] = numbers_of(json.loads(done.stdout))
-    found["data"] = {"sha256": hashlib.sha256((folder / "data.csv").read_bytes()).hexdigest()}
+            results[name] = numbers_of(json.loads(done.stdout))
+    results["data"] = {"sha256": hashlib.sha256((folder / "data.csv").read_bytes()).hexdigest()}
     runs = sorted(p for p in folder.rglob("metrics.jsonl") if not p.parent.is_symlink())
     for i, metrics in enumerate(runs):
         lines = [json.loads(line) for line in metrics.read_text().splitlines()]
-        found[f"metrics {i}"] = numbers_of(lines)
+        results[f"metrics {i}"] = numbers_of(lines)
     tensors = sorted(folder.rglob("adapter_model.safetensors"))
     tensors = [t for t in tensors if "latest" not in t.parts]
     for i, file in enumerate(tensors):
-        found[f"adapter {i}"] = {"sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
-    return found
+        results[f"adapter {i}"] = {"sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    return results
 
 
 def main() -> None:
@@ -111,16 +111,16 @@ def main() -> None:
     parser.add_argument("--against", type=Path)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = run(Path(folder))
-    chosen.out.write_text(json.dumps(found, indent=1) + "\n")
-    print(f"{sum(len(v) for v in found.values()):,} numbers of {len(found)} results")
+        results = run(Path(folder))
+    chosen.out.write_text(json.dumps(results, indent=1) + "\n")
+    print(f"{sum(len(v) for v in results.values()):,} numbers of {len(results)} results")
     if chosen.against is None:
         return
     before = json.loads(chosen.against.read_text())
-    found = json.loads(chosen.out.read_text())  # NaN and inf as the file has them
+    results = json.loads(chosen.out.read_text())  # NaN and inf as the file has them
     differing = 0
-    for name in before | found:
-        old, new = before.get(name, {}), found.get(name, {})
+    for name in before | results:
+        old, new = before.get(name, {}), results.get(name, {})
         keys = [k for k in old | new if repr(old.get(k)) != repr(new.get(k))]
         differing += len(keys)
         for key in keys[:5]:

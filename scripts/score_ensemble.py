@@ -93,8 +93,8 @@ def collect(every: Sequence[Series], folder: Path, samples: int) -> list[dict[st
                 begin = time.perf_counter()
                 _keep(file, forecaster, [histories[i] for i in usable], samples)
                 print(f"{file.stem}: {time.perf_counter() - begin:.0f} s", flush=True)
-            kept = np.load(file)
-            arrays = zip(usable, kept["losses"], kept["points"], kept["samples"], strict=True)
+            stored = np.load(file)
+            arrays = zip(usable, stored["losses"], stored["points"], stored["samples"], strict=True)
             for i, losses, point, futures in arrays:
                 members[i][forecaster.name] = Member(losses, Prediction(point, futures))
     return members

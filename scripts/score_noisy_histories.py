@@ -81,8 +81,8 @@ def as_text(history: Series) -> Series:
 
 def more(theirs: FloatArray, ours: FloatArray) -> str:
     """The interval of how much more their errors are."""
-    found = difference(theirs, ours, resamples=10_000)
-    return f"{found.low:+.3f} … {found.high:+.3f}"
+    interval = difference(theirs, ours, resamples=10_000)
+    return f"{interval.low:+.3f} … {interval.high:+.3f}"
 
 
 def distribution(truth: FloatArray, samples: FloatArray, seconds: float) -> str:
@@ -117,7 +117,7 @@ def main() -> None:
     def systems(noise: float) -> list[Series]:
         settings = SimulateSettings(n_series=args.series, seed=args.seed, noise=noise)
         all_steps = np.linspace(0.0, settings.duration, settings.n_steps)
-        made = (
+        predictions = (
             (
                 simulate_series(OUTSIDE, all_steps, args.seed, i, noise=noise)
                 for i in range(args.series)
@@ -125,7 +125,9 @@ def main() -> None:
             if args.outside
             else simulate(settings)
         )
-        return [replace(s, values=s.values[:stop, columns], time=s.time[:stop]) for s in made]
+        return [
+            replace(s, values=s.values[:stop, columns], time=s.time[:stop]) for s in predictions
+        ]
 
     clean = systems(0.0)
     for noise in args.noise:
@@ -137,11 +139,13 @@ def main() -> None:
         forecasts, distributions = {}, {}
         for name in args.rivals:
             begin = time.process_time()
-            made = [rivals[name].prediction(c.time, h.values, args.samples, c.id) for h, c in both]
-            seconds = (time.process_time() - begin) / len(made)
-            forecasts[name] = [prediction.point for prediction in made]
+            predictions = [
+                rivals[name].prediction(c.time, h.values, args.samples, c.id) for h, c in both
+            ]
+            seconds = (time.process_time() - begin) / len(predictions)
+            forecasts[name] = [prediction.point for prediction in predictions]
             if args.samples:
-                samples = np.stack([p.samples for p in made if p.samples is not None])
+                samples = np.stack([p.samples for p in predictions if p.samples is not None])
                 distributions[name] = distribution(truth, samples, seconds)
         if model is not None:
             forecasts[model.name] = [f.median for f in model.predict(seen, HORIZON, SAMPLING)]

@@ -22,7 +22,7 @@ def henon(n: int) -> np.ndarray:
 for theta in (0.0, 2.0):
     frame = pandas.DataFrame(henon(60), columns=["x", "y"])
     frame.insert(0, "time", range(1, 61))
-    found = pyEDM.SMap(
+    forecast = pyEDM.SMap(
         frame,
         columns="x y",
         target="x",
@@ -34,5 +34,5 @@ for theta in (0.0, 2.0):
         pred="41 45",
         knn=39,
     )
-    predictions = found["predictions"]["Predictions"].dropna().to_numpy()
+    predictions = forecast["predictions"]["Predictions"].dropna().to_numpy()
     print(f"    {theta}: {[round(float(p), 10) for p in predictions]},")

@@ -62,8 +62,8 @@ def errors_of(forecaster: lvlora.Forecaster, cuts: list[Cut], samples: int) -> F
     """Mean absolute error of each window."""
     sampling = lvlora.Sampling(samples=samples, views=4)
     horizon = len(cuts[0].future)
-    made = forecaster.predict([c.history for c in cuts], horizon, sampling)
-    pairs = zip(made, cuts, strict=True)
+    forecasts = forecaster.predict([c.history for c in cuts], horizon, sampling)
+    pairs = zip(forecasts, cuts, strict=True)
     return np.array([np.nanmean(np.abs(f.median - c.future.values)) for f, c in pairs])
 
 
@@ -77,7 +77,7 @@ def of_rival(rival: LastValue | SeasonalNaive, cuts: list[Cut]) -> float:
     return float(np.nanmean(np.abs(errors)))
 
 
-def said(gain: object) -> str:
+def sentence(gain: object) -> str:
     """A gain with its interval."""
     if gain is None:
         return "–"
@@ -105,12 +105,12 @@ def main() -> None:
             continue
         cuts = [c for s in data for c in windows_of(s)]
         before = errors_of(lvlora.open_model(args.model), cuts, args.samples)
-        given = replace(data, series=tuple(s.steps(0, len(s) - len(s) // 4) for s in data))
+        shortened = replace(data, series=tuple(s.steps(0, len(s) - len(s) // 4) for s in data))
         rivals = [of_rival(rival, cuts) for rival in (LastValue(), SeasonalNaive())]
         for mix in args.mix:
             with tempfile.TemporaryDirectory() as runs:
                 run = lvlora.fine_tune(
-                    given,
+                    shortened,
                     model=args.model,
                     runs=Path(runs),
                     max_steps=args.max_steps,
@@ -126,8 +126,8 @@ def main() -> None:
                 *(f"{error:.3g}" for error in (*rivals, before.mean())),
                 f"{mix:g}",
                 f"{after.mean():.3g}",
-                said(gain_in(before, after, "windows")),
-                said(run.gain),
+                sentence(gain_in(before, after, "windows")),
+                sentence(run.gain),
             ]
             print(f"| {' | '.join(cells)} |", flush=True)
 

@@ -63,10 +63,10 @@ def test_as_many_calls_are_needed_as_the_decoder_makes(tiny_base, kind, number_f
     assert read == trace.histories
     assert len(task) == len(trace.calls)
     for one, call in zip(task, trace.calls, strict=True):
-        as_made = bound.made(base.shape, call, reads=call is trace.calls[0])
+        merged = bound.traced_call(base.shape, call, reads=call is trace.calls[0])
         # what the native decoder reads of its pages is not told
         told = len(one) - isinstance(call, PackedCall)
-        assert all(least <= most for least, most in zip(one[:told], as_made[:told], strict=True))
+        assert all(least <= most for least, most in zip(one[:told], merged[:told], strict=True))
     # all tokens but those that nothing is chosen after
     written = sum(n for _, n in trace.futures)
     assert 0 < written - sum(call.tokens for call in task[1:]) <= 3 * len(futures)
@@ -87,7 +87,7 @@ def shape(**sizes: int) -> ModelShape:
 
 
 @pytest.mark.parametrize("call", [MadeCall(3, 2, 128, 6), MadeCall(4, 7, 7, 4)])
-def test_a_call_that_was_made_has_the_price_of_the_ledger(call):
+def test_a_call_that_wmerged_has_the_price_of_the_ledger(call):
     one = shape()
     priced = executed.forward_call(
         one,
@@ -97,7 +97,7 @@ def test_a_call_that_was_made_has_the_price_of_the_ledger(call):
         head_rows=one.alphabet_rows,
         attended=call.attended,
     )
-    assert sum(bound.flops(one, bound.made(one, call, reads=False))) == total(priced)
+    assert sum(bound.flops(one, bound.traced_call(one, call, reads=False))) == total(priced)
 
 
 @pytest.mark.slow
@@ -117,5 +117,5 @@ def test_the_benchmark_forecasts_as_many_numbers_by_each(tiny_folder, tmp_path):
     for one in (ours, theirs):
         assert one["share_of_bound"] == report["bound"]["bound"] / one["seconds"]
     assert report["bound"]["n_calls"] == report["bound"]["n_made"] == ours["calls"] - 1
-    assert 0 < report["bound"]["bound"] <= report["bound"]["as_made"]
+    assert 0 < report["bound"]["bound"] <= report["bound"]["merged"]
     assert all(rate > 0 for rate in report["machine"]["rates"].values())

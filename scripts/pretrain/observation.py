@@ -108,9 +108,9 @@ def shocked(rng: Rng, values: Array, positive: bool) -> Array:
     for _ in range(int(rng.integers(1, 4))):
         at = int(rng.integers(len(values)))
         age = np.arange(len(values) - at)[:, None]
-        kept = float(rng.choice([0.0, float(rng.uniform(0.5, 0.95)), 1.0]))
+        share_kept = float(rng.choice([0.0, float(rng.uniform(0.5, 0.95)), 1.0]))
         height = rng.normal(0, 0.8, (1, values.shape[1])) * (rng.random(values.shape[1]) < 0.7)
-        course[at:] += kept**age * height
+        course[at:] += share_kept**age * height
     return np.asarray(values * np.exp(course) if positive else values + 2 * spread * course)
 
 

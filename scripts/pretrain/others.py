@@ -32,8 +32,8 @@ def glycolysis(rng: Rng, n: int, n_steps: int) -> Array:
 
     def rate(logs: Array) -> Array:
         x, y = np.exp(np.clip(logs, -20, 5)).T
-        made = a * y + x**2 * y
-        return np.stack([made / x - 1, (b - made) / y], 1)
+        production = a * y + x**2 * y
+        return np.stack([production / x - 1, (b - production) / y], 1)
 
     start = np.log(rng.uniform(0.3, 2.0, (n, 2)))
     return np.exp(runge_kutta(rate, start, rng.uniform(0.5, 1.5, n), n_steps))

@@ -97,7 +97,7 @@ def score_measured(forecasts: Forecasts) -> dict[str, dict[str, float]]:
     every = development.measured()
     seasonal = [s for s in every if s.id in development.SEASONAL]
     others = [s for s in every if s.id not in development.SEASONAL]
-    found = {}
+    results = {}
     for label, series in (("measured, no season", others), ("measured, seasonal", seasonal)):
         histories = [s.steps(0, len(s) - HELD_OUT) for s in series]
         drawn: list[FloatArray] = [np.empty(0)] * len(series)
@@ -106,50 +106,50 @@ def score_measured(forecasts: Forecasts) -> dict[str, dict[str, float]]:
             of_width = forecasts([histories[i] for i in which], HELD_OUT)
             for i, samples in zip(which, of_width, strict=True):
                 drawn[i] = samples
-        found[label] = relative(histories, [s.values[-HELD_OUT:] for s in series], drawn)
-        say(label, found[label])
-    return found
+        results[label] = relative(histories, [s.values[-HELD_OUT:] for s in series], drawn)
+        say(label, results[label])
+    return results
 
 
 def score_unseen(forecasts: Forecasts, n: int) -> dict[str, dict[str, float]]:
     """Each family that is in no mixture."""
-    found = {}
+    results = {}
     for place, (name, (make, noise)) in enumerate(development.UNSEEN.items()):
         rng = np.random.default_rng((SEED, place))
         values = observe(make(rng, n, 80), rng, noise=noise)
         series = [Series(f"{name} {i}", np.arange(80.0), v) for i, v in enumerate(values)]
         histories = [s.steps(0, 60) for s in series]
         drawn = forecasts(histories, 20)
-        found[name] = relative(histories, [s.values[60:] for s in series], drawn)
-        say(name, found[name])
-    return found
+        results[name] = relative(histories, [s.values[60:] for s in series], drawn)
+        say(name, results[name])
+    return results
 
 
 def score_systems(
     forecasts: Forecasts, n: int, noises: Sequence[float]
 ) -> dict[str, dict[str, float]]:
     """Predators and prey: noisy histories, clean truths."""
-    found = {}
+    results = {}
     for noise in noises:
         for protocol, cut in PROTOCOLS.items():
             label = f"{100 * noise:g} % noise, {protocol}"
-            found[label] = _score(forecasts, n, cut, noise=noise)
-            say(label, found[label])
-    return found
+            results[label] = _score(forecasts, n, cut, noise=noise)
+            say(label, results[label])
+    return results
 
 
 def score_hard(forecasts: Forecasts, n: int) -> dict[str, dict[str, float]]:
     """The same where less is known: short histories, one of two variables, gaps."""
-    found = {
+    results = {
         "20 -> 20, 5 % noise": _score(forecasts, n, (20, 20), noise=0.05),
         "prey alone, clean": _score(forecasts, n, (50, 50), n_variables=1),
         "prey alone, 5 % noise": _score(forecasts, n, (50, 50), noise=0.05, n_variables=1),
         "20 % gaps, clean": _score(forecasts, n, (50, 50), gaps=0.2),
         "20 % gaps, 5 % noise": _score(forecasts, n, (50, 50), noise=0.05, gaps=0.2),
     }
-    for label, scores in found.items():
+    for label, scores in results.items():
         say(label, scores)
-    return found
+    return results
 
 
 def _score(
@@ -202,18 +202,18 @@ def main() -> None:
     args = parser.parse_args()
     set_threads(args.threads)
     forecasts = of(args.forecaster, args.model, args.samples)
-    found: dict[str, object] = {"forecaster": args.forecaster, "model": args.model}
-    found["samples"] = args.samples
+    results: dict[str, object] = {"forecaster": args.forecaster, "model": args.model}
+    results["samples"] = args.samples
     if "measured" in args.parts:
-        found["measured"] = score_measured(forecasts)
+        results["measured"] = score_measured(forecasts)
     if "unseen" in args.parts:
-        found["unseen"] = score_unseen(forecasts, args.family)
+        results["unseen"] = score_unseen(forecasts, args.family)
     if "systems" in args.parts:
-        found["systems"] = score_systems(forecasts, args.systems, args.noise)
+        results["systems"] = score_systems(forecasts, args.systems, args.noise)
     if "hard" in args.parts:
-        found["hard"] = score_hard(forecasts, args.systems)
+        results["hard"] = score_hard(forecasts, args.systems)
     if args.out:
-        args.out.write_text(json.dumps(found, indent=2) + "\n")
+        args.out.write_text(json.dumps(results, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ def switching(rng: Rng, n: int, n_steps: int, n_variables: int) -> Array:
     A step of one time unit is exact: x' = m + (x - m) exp(-a) + s z (1 - exp(-2 a))^(1/2).
     """
     mean = rng.normal(0, 2, (n, _STATES, n_variables))
-    kept = np.exp(-log_uniform(rng, 0.02, 1.5, (n, _STATES, 1)))
-    noise = log_uniform(rng, 0.05, 1.5, (n, _STATES, 1)) * np.sqrt(1 - kept**2)
+    memory = np.exp(-log_uniform(rng, 0.02, 1.5, (n, _STATES, 1)))
+    noise = log_uniform(rng, 0.05, 1.5, (n, _STATES, 1)) * np.sqrt(1 - memory**2)
     leave = 1 / log_uniform(rng, 8, 200, (n, _STATES))
     n_states = np.where(rng.random(n) < 0.6, 2, _STATES)
     state = rng.integers(0, n_states)
@@ -31,7 +31,7 @@ def switching(rng: Rng, n: int, n_steps: int, n_variables: int) -> Array:
         leaving = rng.random(n) < leave[series, state]
         state = np.where(leaving, (state + rng.integers(1, n_states)) % n_states, state)
         now = mean[series, state]
-        x = now + (x - now) * kept[series, state] + noise[series, state] * shocks[:, t]
+        x = now + (x - now) * memory[series, state] + noise[series, state] * shocks[:, t]
         out[:, t] = x
     logs = np.exp(np.clip(log_uniform(rng, 0.1, 1.0, (n, 1, 1)) * out, -9, 9))
     levels = out + sometimes(rng, 0.7, log_uniform(rng, 4, 60, (n, 1, 1)))

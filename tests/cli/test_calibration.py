@@ -30,10 +30,10 @@ ASKED = ("--adapter", "none", "--split", "all", "--context", "10", "--horizon", 
 def test_intervals_cover_new_series_after_calibration(run_lvlora, words, unbounded):
     """A model with random weights is far off; its calibrated intervals are not."""
     ran = run_lvlora(["evaluate", "past.h5", *words, *ASKED, "--calibrate", "--json"], code=0)
-    (kept,) = Path("runs/calibrations").iterdir()
-    assert str(kept) in ran.stderr
+    (file,) = Path("runs/calibrations").iterdir()
+    assert str(file) in ran.stderr
     assert "calibrated by 40 series" in " ".join(ran.stderr.split())
-    facts = json.loads(kept.read_text())["facts"]
+    facts = json.loads(file.read_text())["facts"]
     assert (facts["series"], facts["samples"], facts["horizon"]) == (40, 10, 4)
 
     out = ["--calibrated", "--output", "table.csv"]
@@ -71,7 +71,7 @@ def test_intervals_cover_new_series_after_calibration(run_lvlora, words, unbound
     assert "made with 4 steps" in " ".join(ran.stderr.split())
 
     # a file that was changed names the command that makes it anew
-    kept.write_text(kept.read_text().replace('"series": 40', '"series": 41'))
+    file.write_text(file.read_text().replace('"series": 40', '"series": 41'))
     ran = run_lvlora([*plain, "--calibrated", "--horizon", "4"], code=4)
     assert "lvlora evaluate DATA --calibrate" in " ".join(ran.stderr.split())
 
@@ -86,13 +86,13 @@ def test_a_calibration_of_other_data_is_refused(run_lvlora, words, unbounded):
     )
     tiny_runs.write_csv(Path("blood.csv"), blood)
     tiny_runs.write_csv(Path("animals.csv"), replace(waves, variables=("hare", "lynx")))
-    asked = ["evaluate", "blood.csv", *words, *ASKED, "--calibrate"]
-    assert run_lvlora(asked).exit_code == 0
+    options = ["evaluate", "blood.csv", *words, *ASKED, "--calibrate"]
+    assert run_lvlora(options).exit_code == 0
     ahead = [*words, "--adapter", "none", "--calibrated", "--horizon", "3"]
     ran = run_lvlora(["forecast", "animals.csv", *ahead], code=4)
-    heard = " ".join(ran.stderr.split())
-    assert "qwen2 zero-shot has no calibration for hare, lynx" in heard
-    assert "lvlora evaluate DATA --calibrate makes one" in heard
+    message = " ".join(ran.stderr.split())
+    assert "qwen2 zero-shot has no calibration for hare, lynx" in message
+    assert "lvlora evaluate DATA --calibrate makes one" in message
     # what serves is named with its source, series, steps and samples
     ran = run_lvlora(["forecast", "blood.csv", *ahead], code=0)
     assert (
@@ -110,8 +110,8 @@ def test_a_calibration_belongs_to_its_adapter(run_lvlora, words, tiny_folder):
     tiny_runs.write_csv(Path("train.csv"), tiny_runs.dataset(30))
     flags = tiny_runs.flags(tiny_folder("qwen2"), Path("runs"), validation=False)
     assert run_lvlora(["train", "train.csv", *flags]).exit_code == 0
-    asked = [*words, "--context", "6", "--horizon", "4", "--no-rivals"]
-    ran = run_lvlora(["evaluate", "train.csv", *asked, "--calibrate", "--no-zero-shot"], code=0)
+    options = [*words, "--context", "6", "--horizon", "4", "--no-rivals"]
+    ran = run_lvlora(["evaluate", "train.csv", *options, "--calibrate", "--no-zero-shot"], code=0)
     ahead = ["forecast", "train.csv", *words, "--calibrated", "--horizon", "3", "--json"]
     assert run_lvlora(ahead).json["calibration"]["split"] == "validation"
     # the plain model has none, and other weights are not covered by it
@@ -125,7 +125,7 @@ def test_a_calibration_belongs_to_its_adapter(run_lvlora, words, tiny_folder):
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "reason"),
     [
         (["evaluate", "past.h5", "--calibrate", "--split", "test"], "--split"),
         (["evaluate", "past.h5", "--calibrate", "--split", "train"], "--split"),
@@ -135,18 +135,18 @@ def test_a_calibration_belongs_to_its_adapter(run_lvlora, words, tiny_folder):
         (["forecast", "past.h5", "--calibrated", "--greedy"], "no intervals"),
     ],
 )
-def test_what_cannot_be_calibrated_is_said_before_any_work(run_lvlora, words, args, said):
+def test_what_cannot_be_calibrated_is_said_before_any_work(run_lvlora, words, args, reason):
     ran = run_lvlora([args[0], args[1], *words, *args[2:]], code=2)
-    assert said in ran.stderr
+    assert reason in ran.stderr
     assert not Path("runs").exists()
 
 
 def test_one_long_series_is_calibrated_by_its_windows(run_lvlora, words, unbounded):
     long = tiny_runs.dataset(1, n_steps=60)
     tiny_runs.write_csv(Path("long.csv"), long)
-    asked = ["--adapter", "none", "--split", "all", "--windows", "8", "--context", "20"]
-    asked += ["--horizon", "4", "--no-rivals", "--calibrate"]
-    ran = run_lvlora(["evaluate", "long.csv", *words, *asked], code=0)
+    options = ["--adapter", "none", "--split", "all", "--windows", "8", "--context", "20"]
+    options += ["--horizon", "4", "--no-rivals", "--calibrate"]
+    ran = run_lvlora(["evaluate", "long.csv", *words, *options], code=0)
     assert "8 windows of 1 series" in " ".join(ran.stderr.split())
     ahead = [*words, "--adapter", "none", "--calibrated", "--horizon", "4", "--json"]
     ran = run_lvlora(["forecast", "long.csv", *ahead], code=0)

@@ -34,10 +34,10 @@ def test_the_first_line_prices_all_of_it(trained, run_lvlora, tmp_path):
     assert done["flops_at_most"] == at_most
     assert done["flops"]["executed"] <= at_most["executed"]
     # 3 of them: before the first step, after the third and after the sixth
-    made = [row for row in tiny_runs.metrics(tmp_path / "runs/r") if "validation" in row]
-    assert len(made) == planned["validations"] == done["validations"] == 3
+    validations = [row for row in tiny_runs.metrics(tmp_path / "runs/r") if "validation" in row]
+    assert len(validations) == planned["validations"] == done["validations"] == 3
     assert "3 validations" in first
-    spent = sum(row["validation"]["flops"] for row in made)
+    spent = sum(row["validation"]["flops"] for row in validations)
     assert done["validation_flops"]["executed"] == spent
     ledger = run_lvlora(["flops", "--ledger", "--json", "--runs", tmp_path / "runs"]).json
     assert ledger["planned"] == at_most
@@ -73,5 +73,5 @@ def test_no_run_takes_more_memory_than_was_said(tiny_folder, tmp_path):
     draw = ["forecast", data, "--model", model, "--adapter", "none", "--samples", "3"]
     draw += ["--runs", tmp_path / "runs", "--plot", tmp_path / "f.png"]
     for command in (train, draw):
-        said = measured(*command, "--dry-run")[1]["estimate"]["peak_bytes"]
-        assert measured(*command)[0] <= said
+        promised = measured(*command, "--dry-run")[1]["estimate"]["peak_bytes"]
+        assert measured(*command)[0] <= promised

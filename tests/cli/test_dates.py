@@ -97,10 +97,10 @@ def test_an_analysis_names_the_steps_and_draws_dates(real_figures, run_lvlora, d
     for figure in ("2-trajectories", "4-means"):
         assert ">2011<" in (tmp_path / "figures" / f"figure-{figure}.svg").read_text()
     assert "(months)" in (tmp_path / "figures" / "figure-3-distributions.svg").read_text()
-    found = run_lvlora(["analyze", data, "--json"]).json["quality"]["time_steps"]
-    assert found["unit"] == "month"
-    assert (found["absent"], found["inserted"], found["uneven"]) == (2, True, False)
-    assert found["first_absent"] == {"series": "s3", "time": "2010-06"}
+    steps = run_lvlora(["analyze", data, "--json"]).json["quality"]["time_steps"]
+    assert steps["unit"] == "month"
+    assert (steps["absent"], steps["inserted"], steps["uneven"]) == (2, True, False)
+    assert steps["first_absent"] == {"series": "s3", "time": "2010-06"}
 
 
 @pytest.mark.slow
@@ -110,9 +110,9 @@ def test_pages_of_runs_and_evaluations_have_axes_of_dates(
     monkeypatch.chdir(tmp_path)
     flags = tiny_runs.flags(tiny_folder("qwen2"), tmp_path / "runs", max_steps=1, validate_every=1)
     run_lvlora(["train", data, *flags, "--out", "runs/r"], code=0)
-    kept = json.loads((tmp_path / "runs/r/validation.json").read_text())
-    assert kept["calendar"]["unit"] == "month"
-    assert kept["series"][0]["time"][-1] == 503
+    record = json.loads((tmp_path / "runs/r/validation.json").read_text())
+    assert record["calendar"]["unit"] == "month"
+    assert record["series"][0]["time"][-1] == 503
     assert _drawn_in(tmp_path / "runs/r/report.html", ">2011<")
     few = ["--no-model", "--context", "10", "--horizon", "4", "--limit", "2"]
     run_lvlora(["baseline", data, *few, "--out", tmp_path / "e"], code=0)

@@ -46,9 +46,9 @@ def project(tmp_path_factory):
     from lvlora.flops.ledger import Ledger
 
     folder = tmp_path_factory.mktemp("project")
-    made = simulate(SimulateSettings(n_series=8, n_steps=100))
+    dataset = simulate(SimulateSettings(n_series=8, n_steps=100))
     for file in ("data.h5", "data.csv"):
-        write_dataset(made, folder / file, overwrite=False)
+        write_dataset(dataset, folder / file, overwrite=False)
     (folder / "space.toml").write_text("rank = {low = 1, high = 8}\n")
     (folder / "examples").symlink_to(ROOT / "examples", target_is_directory=True)
     Ledger.for_runs(folder / "runs").disconnect()
@@ -86,12 +86,12 @@ def test_an_example_runs(run_lvlora, tiny_folder, project, tmp_path, monkeypatch
     tokenizer = words[0] == "tokenize"
     tiny = str(tiny_folder("qwen2"))
     words = [tiny if tokenizer and word == "qwen2.5-0.5b" else word for word in words]
-    given = None
+    standard_input = None
     for sign in (">", "|"):
         if sign in words:
             words = words[: words.index(sign)]
     if "<" in words:
-        given = Path(words.pop()).read_text()
+        standard_input = Path(words.pop()).read_text()
         words.remove("<")
     # the preset's contexts are longer than the tiny model reads
     model = "bundled" if "coursework" in words else tiny
@@ -102,5 +102,5 @@ def test_an_example_runs(run_lvlora, tiny_folder, project, tmp_path, monkeypatch
         if run in words:
             train = ["train", "data.h5", "--max-steps", "1", "--out", f"runs/{run}"]
             assert run_lvlora(train, env=env).exit_code == 0
-    ran = run_lvlora(words, input=given, env=env, code=0)
+    ran = run_lvlora(words, input=standard_input, env=env, code=0)
     assert ran.stdout

@@ -38,12 +38,12 @@ def test_a_rival_needs_no_model_and_spends_nothing(run_lvlora, data, monkeypatch
     monkeypatch.setattr(verb, "open_outlined", None)  # not callable: nobody may try
     options = ["--forecaster", "seasonal-naive", "--horizon", "4", "--samples", "9"]
     ran = run_lvlora(["forecast", data, *options, "--json", "--output", "out.csv"], code=0)
-    found = ran.json
-    assert found["model"] is None
-    assert found["forecaster"] == "seasonal naive"
-    assert found["flops"] == {"executed": 0, "coursework": 0}
+    answer = ran.json
+    assert answer["model"] is None
+    assert answer["forecaster"] == "seasonal naive"
+    assert answer["flops"] == {"executed": 0, "coursework": 0}
     assert not Path("runs").exists()
-    first = found["series"][0]
+    first = answer["series"][0]
     assert first["scale"] is None
     assert first["time"] == [30, 31, 32, 33]
     of = first["variables"]["prey"]
@@ -65,22 +65,22 @@ def test_a_rival_beside_the_truth(run_lvlora, data) -> None:
     assert scores["mae"] == pytest.approx(same["mae"])
     assert scores["nll"] is None
     assert "nll" not in ran.json["series"][0]
-    shown = run_lvlora(["forecast", data, *options])
-    assert "Against the 30 values held out" in shown.stdout
-    assert "NLL/D" not in shown.stdout
+    printed = run_lvlora(["forecast", data, *options])
+    assert "Against the 30 values held out" in printed.stdout
+    assert "NLL/D" not in printed.stdout
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--forecaster", "sindy-on-rate"], "Did you mean sindy-on-rates?"),
         (["--forecaster", "global-ridge"], "should be lm, auto, last-value"),
         (["--forecaster", "auto", "--calibrated"], "--forecaster auto and --calibrated"),
     ],
 )
-def test_what_cannot_be_meant(run_lvlora, data, options, said) -> None:
+def test_what_cannot_be_meant(run_lvlora, data, options, message) -> None:
     ran = run_lvlora(["forecast", data, *options], code=2)
-    assert said in ran.stderr
+    assert message in ran.stderr
     assert ran.stderr.count("Error: ") == 1
 
 
@@ -95,26 +95,26 @@ def test_the_ensemble_leans_on_who_was_right(run_lvlora, data, tiny_folder, unbo
     """A random model and the last value know nothing of waves; an autoregression does."""
     options = ["--model", tiny_folder("qwen2"), "--samples", "4", "--views", "1", "--holdout", "4"]
     ran = run_lvlora(["forecast", data, "--forecaster", "auto", *options, "--json"], code=0)
-    found = ran.json
-    assert found["forecaster"] == "auto"
-    assert found["model"]["name"]
-    for series in found["series"]:
+    answer = ran.json
+    assert answer["forecaster"] == "auto"
+    assert answer["model"]["name"]
+    for series in answer["series"]:
         assert sum(series["weights"].values()) == pytest.approx(1)
         assert next(iter(series["weights"])) == "var on logs"
         assert len(series["weights"]) == 4
-    assert found["members"][0]["name"] == "var on logs"
-    assert sum(member["weight"] for member in found["members"]) == pytest.approx(1)
-    assert all(member["seconds"] > 0 for member in found["members"])
-    nearest = min(r["mae"] for r in found["scores"]["rivals"])  # that of the same rival
-    assert found["scores"]["mae"] <= nearest * (1 + 1e-6)
-    assert 0 < found["flops"]["executed"]
+    assert answer["members"][0]["name"] == "var on logs"
+    assert sum(member["weight"] for member in answer["members"]) == pytest.approx(1)
+    assert all(member["seconds"] > 0 for member in answer["members"])
+    nearest = min(r["mae"] for r in answer["scores"]["rivals"])  # that of the same rival
+    assert answer["scores"]["mae"] <= nearest * (1 + 1e-6)
+    assert 0 < answer["flops"]["executed"]
     # its past is forecast too, and reserved and charged with it
     plain = run_lvlora(["forecast", data, *options, "--json"], code=0)
-    assert found["flops"]["executed"] > plain.json["flops"]["executed"]
+    assert answer["flops"]["executed"] > plain.json["flops"]["executed"]
     priced = run_lvlora(["forecast", data, "--forecaster", "auto", *options, "--dry-run", "--json"])
-    assert priced.json["flops_at_most"]["executed"] >= found["flops"]["executed"]
+    assert priced.json["flops_at_most"]["executed"] >= answer["flops"]["executed"]
     ledger = run_lvlora(["flops", "--ledger", "--json"]).json
-    assert json.dumps(found["flops"]["executed"]) in json.dumps(ledger)
+    assert json.dumps(answer["flops"]["executed"]) in json.dumps(ledger)
 
 
 @pytest.mark.slow
@@ -150,10 +150,10 @@ def test_who_is_slower_than_patience_is_left_out_and_named(run_lvlora, data, tin
 
 def test_a_rival_that_was_nearer_is_recommended_by_name(run_lvlora, data, tiny_folder) -> None:
     options = ["forecast", data, "--model", tiny_folder("qwen2"), "--holdout", "4", "--greedy"]
-    found = run_lvlora([*options, "--json"]).json["scores"]
-    nearest = min(found["rivals"], key=lambda rival: rival["mase"])
-    assert nearest["mase"] < found["mase"]
-    assert found["nearer"] == nearest["name"]
+    answer = run_lvlora([*options, "--json"]).json["scores"]
+    nearest = min(answer["rivals"], key=lambda rival: rival["mase"])
+    assert nearest["mase"] < answer["mase"]
+    assert answer["nearer"] == nearest["name"]
     word = nearest["name"].replace(" ", "-")
     assert f"--forecaster {word}" in run_lvlora(options).stdout
     options = ["forecast", data, "--forecaster", word, "--holdout", "4", "--greedy", "--json"]

@@ -58,9 +58,9 @@ def test_rows_after_the_last_value_are_forecast(run_lvlora, words, unbounded):
 def test_what_cannot_be_done_is_said(run_lvlora, words, options, what, hint):
     ran = run_lvlora(["forecast", "data.csv", *options, *words])
     assert ran.exit_code not in (0, 1), ran.stdout
-    said = " ".join(ran.stderr.split())
-    assert what in said
-    assert hint in said
+    message = " ".join(ran.stderr.split())
+    assert what in message
+    assert hint in message
     assert "Traceback" not in ran.stderr
 
 
@@ -84,10 +84,10 @@ def test_what_is_held_out_has_its_known_values(run_lvlora, words):
 
 
 def test_rivals_say_whether_they_use_them(run_lvlora, words):
-    asked = ["forecast", "data.csv", "--known", "warmth", "--samples", "3", "--json"]
-    ran = run_lvlora([*asked, "--forecaster", "last-value"])
+    arguments = ["forecast", "data.csv", "--known", "warmth", "--samples", "3", "--json"]
+    ran = run_lvlora([*arguments, "--forecaster", "last-value"])
     assert "last value has no use for known columns (warmth)" in " ".join(ran.stderr.split())
-    ran = run_lvlora([*asked, "--forecaster", "var-on-logs"], code=0)
+    ran = run_lvlora([*arguments, "--forecaster", "var-on-logs"], code=0)
     assert "no use" not in ran.stderr
 
 
@@ -120,9 +120,9 @@ def test_an_adapter_knows_what_it_was_trained_beside(run_lvlora, words, tiny_fol
     assert facts["variables"] == ["hare", "lynx"]
     assert len(facts["scale"]["divisors"]) == 3
     words = [*words, "--adapter", "latest"]
-    beside = run_lvlora(["forecast", "data.csv", "--known", "warmth", *words, "--json"], code=0)
-    assert beside.json["model"]["adapter"] is not None
-    assert "trained beside" not in beside.stderr
+    together = run_lvlora(["forecast", "data.csv", "--known", "warmth", *words, "--json"], code=0)
+    assert together.json["model"]["adapter"] is not None
+    assert "trained beside" not in together.stderr
     alone = run_lvlora(
         ["forecast", "data.csv", "--columns", "hare,lynx", *words, "-n", "3"], code=0
     )

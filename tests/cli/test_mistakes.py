@@ -63,8 +63,8 @@ def test_a_mistake_is_named_and_what_was_meant_is_said(
     before = sorted(project.rglob("*"))
     ran = run_lvlora(line.split(), code=code)
     assert ran.stdout == ""
-    said = [s for s in ran.stderr.splitlines() if s.startswith(("Error: ", "Hint: "))]
-    assert [s.partition(":")[0] for s in said] == ["Error", "Hint"]
-    assert named in said[0]
-    assert meant in " ".join(said)
+    lines = [s for s in ran.stderr.splitlines() if s.startswith(("Error: ", "Hint: "))]
+    assert [s.partition(":")[0] for s in lines] == ["Error", "Hint"]
+    assert named in lines[0]
+    assert meant in " ".join(lines)
     assert sorted(project.rglob("*")) == before, "a mistake leaves nothing behind"

@@ -41,9 +41,9 @@ def place(trained, tmp_path, monkeypatch) -> Path:
 @pytest.fixture
 def scored(run_lvlora, place) -> float:
     """The error of the base model on the text of ``bare``, asked for without an adapter."""
-    asked = ["--model", "talking", "--threads", "1", "--dtype", "float32"]
-    asked += ["--decimals", "1"]
-    ran = run_lvlora(["baseline", "data.csv", *asked, *STEPS], code=0)
+    options = ["--model", "talking", "--threads", "1", "--dtype", "float32"]
+    options += ["--decimals", "1"]
+    ran = run_lvlora(["baseline", "data.csv", *options, *STEPS], code=0)
     return ran.json["forecasters"][0]["mae"]
 
 

@@ -22,7 +22,7 @@ load_all()
 
 def _accepted(command):
     """(option, value) of every number that the settings let through; the others are refused."""
-    found = []
+    accepted = []
     for field in read_fields(COMMANDS[command]):
         if field.argument or field.kind not in ("whole", "number"):
             continue
@@ -40,8 +40,8 @@ def _accepted(command):
             except SettingsError as error:
                 assert field.name in error.message  # noqa: PT017
             else:
-                found.append((field.label, value))
-    return found
+                accepted.append((field.label, value))
+    return accepted
 
 
 CASES = [
@@ -66,8 +66,9 @@ TRIED = [
 def words(tmp_path, monkeypatch, tiny_folder):
     """Of each command, a call that is over at once."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("lvlora.train.document.draw_run", lambda folder: [])
+    # this one first: a module that is imported later would keep the other replacement
     monkeypatch.setattr("lvlora.train.fine_tune.draw_run", lambda folder: [folder / "report.html"])
+    monkeypatch.setattr("lvlora.train.document.draw_run", lambda folder: [])
     tiny_runs.write_csv(Path("data.csv"), tiny_runs.dataset())
     model = tiny_folder("qwen2")
     quick = ["--model", model, "--dtype", "float32", "--threads", "1"]
@@ -163,7 +164,7 @@ def test_a_ledger_that_was_edited_is_refused_or_shown(run_lvlora, tmp_path, tabl
     with Ledger.for_runs(tmp_path / "runs") as ledger:
         ledgers.reserve(ledger, budget=10**6)
         path = ledger.path
-    whole = path.read_bytes()
+    content = path.read_bytes()
     for value in (None, "", "-5", -5, "x", "9" * 500, 1e300, float("inf"), b"\xff", "2026-13-45"):
         db = sqlite3.connect(path)
         db.execute("PRAGMA ignore_check_constraints = ON")
@@ -180,4 +181,4 @@ def test_a_ledger_that_was_edited_is_refused_or_shown(run_lvlora, tmp_path, tabl
         assert "unforeseen" not in ran.stderr
         for file in path.parent.glob("ledger.sqlite*"):
             file.unlink()
-        path.write_bytes(whole)
+        path.write_bytes(content)

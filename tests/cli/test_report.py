@@ -76,7 +76,7 @@ def test_a_run_that_was_moved(run_lvlora, here):
 
 
 @pytest.mark.parametrize(
-    ("args", "code", "said"),
+    ("args", "code", "message"),
     [
         (["report", "firts"], 2, "no such run or evaluation in runs; did you mean first?"),
         (["report", "x" * 5000], 2, "no such run"),
@@ -84,9 +84,9 @@ def test_a_run_that_was_moved(run_lvlora, here):
         (["report", "."], 2, "no such run"),
     ],
 )
-def test_no_such_run(run_lvlora, here, args, code, said):
+def test_no_such_run(run_lvlora, here, args, code, message):
     ran = run_lvlora(args, code=code)
-    assert said in ran.stderr
+    assert message in ran.stderr
     assert ran.stdout == ""
 
 
@@ -98,19 +98,19 @@ def test_a_run_without_a_step(run_lvlora, here):
 
 @pytest.mark.parametrize("opens", [True, False, webbrowser.Error("none")])
 def test_a_browser_is_started_only_when_asked(run_lvlora, here, monkeypatch, opens):
-    asked = []
+    opened = []
 
     def open_page(address):
-        asked.append(address)
+        opened.append(address)
         if isinstance(opens, Exception):
             raise opens
         return opens
 
     monkeypatch.setattr(webbrowser, "open", open_page)
     assert run_lvlora(["report"]).exit_code == 0
-    assert asked == []
+    assert opened == []
     ran = run_lvlora(["report", "--open", "--json"])
-    assert asked == [(here / "runs" / "first" / "report.html").resolve().as_uri()]
+    assert opened == [(here / "runs" / "first" / "report.html").resolve().as_uri()]
     assert ran.exit_code == 0
     assert ran.json["opened"] is (opens is True)
     assert ("open " in ran.stderr) == (opens is not True)

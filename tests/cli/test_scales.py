@@ -35,14 +35,14 @@ def words(folder):
 
 def test_no_variable_is_erased(run_lvlora, patients, tiny_folder):
     model = tiny_folder("qwen2")
-    shown = run_lvlora(["tokenize", patients, "--model", str(model), "--json"], code=0)
-    scale = shown.json["scale"]
+    answer = run_lvlora(["tokenize", patients, "--model", str(model), "--json"], code=0)
+    scale = answer.json["scale"]
     assert len(set(scale["divisors"])) == 3
     assert scale["offsets"][0] == scale["offsets"][2] == 0
     assert 35 < scale["offsets"][1] < 37
     assert max(scale["lost"]) < 0.01
-    assert "loses" not in shown.stderr
-    steps = shown.json["series"][0]["text"].split(";")[:-1]
+    assert "loses" not in answer.stderr
+    steps = answer.json["series"][0]["text"].split(";")[:-1]
     assert len({step.split(",")[1] for step in steps}) == len(steps)  # the temperature moves
 
     flags = tiny_runs.flags(model, Path("runs"), decimals=2, seq_len=64, max_steps=2)
@@ -54,10 +54,12 @@ def test_no_variable_is_erased(run_lvlora, patients, tiny_folder):
         how = ["--adapter", adapter, "--horizon", "4", "--series", "p0,p1,p2", "--json"]
         ran = run_lvlora(["forecast", patients, *words(model), *how], code=0)
         for one in ran.json["series"]:
-            found = {name: np.array(v["quantiles"]["0.5"]) for name, v in one["variables"].items()}
+            quantiles = {
+                name: np.array(v["quantiles"]["0.5"]) for name, v in one["variables"].items()
+            }
             # random weights write any digits, but around the level and not around 0
-            assert (found["temperature"] > 30).all()
-            assert (found["platelets"] >= 0).all()
+            assert (quantiles["temperature"] > 30).all()
+            assert (quantiles["platelets"] >= 0).all()
             if adapter == "latest":
                 assert one["scale"] == stored
     signs = np.array([one["variables"]["change"]["quantiles"]["0.1"] for one in ran.json["series"]])
@@ -66,7 +68,7 @@ def test_no_variable_is_erased(run_lvlora, patients, tiny_folder):
 
 def test_what_the_text_loses_is_said_with_figures(run_lvlora, patients, tiny_folder):
     model = tiny_folder("qwen2")
-    said = "With 0 decimals the text loses"
+    warning = "With 0 decimals the text loses"
     plain = [*words(model), "--adapter", "none", "--decimals", "0"]
     for command in (
         ["tokenize", patients, "--model", str(model), "--decimals", "0"],
@@ -75,9 +77,9 @@ def test_what_the_text_loses_is_said_with_figures(run_lvlora, patients, tiny_fol
         ["train", patients, *tiny_runs.flags(model, Path("runs"), decimals=0, max_steps=1)],
     ):
         ran = run_lvlora(command, code=0)
-        heard = " ".join(ran.stderr.split())
-        assert heard.count(f"Warning: {said}") == 1, command[0]
-        assert "% of the spread of temperature" in heard
+        message = " ".join(ran.stderr.split())
+        assert message.count(f"Warning: {warning}") == 1, command[0]
+        assert "% of the spread of temperature" in message
 
 
 @pytest.mark.slow
@@ -95,10 +97,10 @@ def test_other_decimals_than_the_model_was_made_for_are_warned_of(
 
     model = tiny_folder("qwen2")
     assert run_lvlora(["train", data, *tiny_runs.flags(model, Path("runs"))]).exit_code == 0
-    asked = ["evaluate", data, *words(model), *SCORED]
-    ran = run_lvlora([*asked, "--no-zero-shot", "--decimals", "4"])
+    arguments = ["evaluate", data, *words(model), *SCORED]
+    ran = run_lvlora([*arguments, "--no-zero-shot", "--decimals", "4"])
     assert "was made for 1 decimals" in " ".join(ran.stderr.split())
-    ran = run_lvlora([*asked, "--no-zero-shot"], code=0)
+    ran = run_lvlora([*arguments, "--no-zero-shot"], code=0)
     assert "was made for" not in ran.stderr
     ran = run_lvlora(f"train {data} --model bundled --decimals 4 --max-steps 1 --dry-run".split())
     assert "must learn to write" in " ".join(ran.stderr.split())
@@ -112,15 +114,15 @@ def test_evaluate_forecast_and_python_forecast_the_same(
     data = tiny_runs.write_csv(Path("data.csv"), tiny_runs.dataset(8, n_steps=12))
     model = tiny_folder("qwen2")
     assert run_lvlora(["train", data, *tiny_runs.flags(model, Path("runs"))]).exit_code == 0
-    asked = [*words(model), "--decimals", "1", "--seed", "3"]
+    arguments = [*words(model), "--decimals", "1", "--seed", "3"]
     for adapter in ("latest", "none"):
         scored = "--no-zero-shot --no-rivals --split all --context 9 --horizon 3 --json".split()
         ran = run_lvlora(
-            ["evaluate", data, *asked, "--adapter", adapter, "--out", adapter, *scored], code=0
+            ["evaluate", data, *arguments, "--adapter", adapter, "--out", adapter, *scored], code=0
         )
         mae = ran.json["forecasters"][0]["mae"]
         ran = run_lvlora(
-            ["forecast", data, *asked, "--adapter", adapter, "--holdout", "3", "--json"], code=0
+            ["forecast", data, *arguments, "--adapter", adapter, "--holdout", "3", "--json"], code=0
         )
         assert ran.json["scores"]["mae"] == pytest.approx(mae, rel=1e-12)
         forecaster = lvlora.open_model(str(model), adapter, decimals=1, dtype="float32")
@@ -153,7 +155,7 @@ def test_an_adapter_made_at_scales_of_histories_reads_each_at_its_own(
         run = Path("runs") / Path("runs/latest").read_text().strip()
         stored = json.loads((run / "adapter/lvlora.json").read_text())["scale"]
         assert (stored is None) == (scaling == "history")
-        shown = run_lvlora(
+        answer = run_lvlora(
             [
                 "forecast",
                 "sizes.csv",
@@ -168,11 +170,11 @@ def test_an_adapter_made_at_scales_of_histories_reads_each_at_its_own(
             ],
             code=0,
         )
-        found = [one["scale"] for one in shown.json["series"]]
-        assert all(one["rule"] != "dataset" for one in found) == (scaling == "history")
+        quantiles = [one["scale"] for one in answer.json["series"]]
+        assert all(one["rule"] != "dataset" for one in quantiles) == (scaling == "history")
         if scaling == "history":
             tops = [
                 np.abs(s.values).max() / one["divisors"][0]
-                for s, one in zip((series[0], series[4]), found, strict=True)
+                for s, one in zip((series[0], series[4]), quantiles, strict=True)
             ]
             assert np.allclose(tops, 5)

@@ -72,9 +72,9 @@ def test_where_a_history_repeats_itself_medians_go_to_its_last_cycle(
     lines = [f"{i},{v}" for i, v in enumerate(values)]
     Path("season.csv").write_text("\n".join(["time,hares", *lines]) + "\n")
     widths(0.0, constant(99.0)).save(Path(model) / NAME, tiny_base().sha256)
-    asked = words(model, "--json")
-    asked[1] = "season.csv"
-    drawn, pulled = run_lvlora([*asked, "--as-drawn"]), run_lvlora(asked)
+    options = words(model, "--json")
+    options[1] = "season.csv"
+    drawn, pulled = run_lvlora([*options, "--as-drawn"]), run_lvlora(options)
     assert pulled.exit_code == 0, pulled.stderr
     errors = [np.array(ran.json["scores"]["mae"]) for ran in (drawn, pulled)]
     assert errors[1] < 0.5 * errors[0]
@@ -89,8 +89,8 @@ def test_futures_that_are_drawn_otherwise_stay_and_that_is_said(run_lvlora, mode
 
 @pytest.mark.usefixtures("unbounded")
 def test_an_evaluation_tells_the_two_apart(run_lvlora, model) -> None:
-    asked = ["evaluate", "data.csv", *tiny_runs.quick(model), "--adapter", "none"]
-    asked += [
+    options = ["evaluate", "data.csv", *tiny_runs.quick(model), "--adapter", "none"]
+    options += [
         "--samples",
         "9",
         "--split",
@@ -104,7 +104,7 @@ def test_an_evaluation_tells_the_two_apart(run_lvlora, model) -> None:
     ]
     rows = []
     for more in ([], ["--as-drawn"], []):
-        run_lvlora([*asked, *more], code=0)
+        run_lvlora([*options, *more], code=0)
         with Path("table.csv").open() as stream:
             rows += csv.DictReader(stream)
     assert rows[0]["mae"] == rows[1]["mae"]
@@ -116,9 +116,9 @@ def test_a_file_for_other_weights_is_refused(run_lvlora, model) -> None:
     path = Path(model) / NAME
     path.write_text(path.read_text().replace("0.69", "0.70", 1))
     ran = run_lvlora(words(model), code=4)
-    heard = " ".join(ran.stderr.split())
-    assert "not what it was written with" in heard
-    assert "Delete the file" in heard
+    message = " ".join(ran.stderr.split())
+    assert "not what it was written with" in message
+    assert "Delete the file" in message
     assert run_lvlora(words(model, "--as-drawn")).exit_code == 0
 
 

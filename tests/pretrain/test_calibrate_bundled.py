@@ -39,9 +39,9 @@ def test_a_folder_gets_widths_and_a_second_run_forecasts_nothing(
     ]
     monkeypatch.setattr(sys, "argv", [*words, "--table"])
     script.main()
-    made = Widths.load(folder / NAME, tiny_base().sha256)
-    assert made.facts["series"] == {"clean": 4, "noisy": 4, "measured": 4}
-    assert (made.facts["samples"], made.facts["views"]) == (16, 4)
+    loaded = Widths.load(folder / NAME, tiny_base().sha256)
+    assert loaded.facts["series"] == {"clean": 4, "noisy": 4, "measured": 4}
+    assert (loaded.facts["samples"], loaded.facts["views"]) == (16, 4)
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
     assert [row.split(" | ")[0] for row in rows[1:]] == [
         "| measured, no season",
@@ -54,7 +54,7 @@ def test_a_folder_gets_widths_and_a_second_run_forecasts_nothing(
 
     monkeypatch.setattr(script.LanguageModel, "predict", refuse)
     script.main()
-    assert Widths.load(folder / NAME, tiny_base().sha256) == made
+    assert Widths.load(folder / NAME, tiny_base().sha256) == loaded
     monkeypatch.setattr(script, "fitted", lambda n: [known("clean", 99), *of_mixture])
     with pytest.raises(AssertionError, match="made again"):
         script.main()

@@ -48,18 +48,18 @@ def test_measured_series_leave_room_for_what_is_held_out():
 
 
 def test_hard_conditions_hide_what_they_say_and_nothing_of_the_truth():
-    asked = []
+    requests = []
 
     def forecasts(histories, horizon):
-        asked.append((histories, horizon))
+        requests.append((histories, horizon))
         return [np.full((2, horizon, h.values.shape[1]), np.nanmean(h.values)) for h in histories]
 
     scores = score_development.score_hard(forecasts, 3)
-    shapes = [(h[0].values.shape, horizon) for h, horizon in asked]
+    shapes = [(h[0].values.shape, horizon) for h, horizon in requests]
     assert shapes == [((20, 2), 20), *[((50, 1), 50)] * 2, *[((50, 2), 50)] * 2]
-    missing = [np.mean([np.isnan(h.values).mean() for h in histories]) for histories, _ in asked]
+    missing = [np.mean([np.isnan(h.values).mean() for h in histories]) for histories, _ in requests]
     assert missing[:3] == [0, 0, 0]
     assert all(0.1 < share < 0.3 for share in missing[3:])
-    alone, beside = asked[1][0][0].values, asked[3][0][0].values[:, :1]
-    np.testing.assert_array_equal(alone[~np.isnan(beside)], beside[~np.isnan(beside)])
+    alone, together = requests[1][0][0].values, requests[3][0][0].values[:, :1]
+    np.testing.assert_array_equal(alone[~np.isnan(together)], together[~np.isnan(together)])
     assert all(np.isfinite(s["mae"]) and s["series"] == 3 for s in scores.values())

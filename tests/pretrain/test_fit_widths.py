@@ -14,7 +14,7 @@ from lvlora.forecast.forecast import Forecast
 
 def examples(seed: int, n: int) -> list[Example]:
     """Smooth histories whose futures are drawn three times too wide, rough ones at 0.4."""
-    rng, found = np.random.default_rng(seed), []
+    rng, results = np.random.default_rng(seed), []
     for i in range(n):
         smooth = i % 2 == 0
         time = np.arange(60.0)
@@ -25,19 +25,19 @@ def examples(seed: int, n: int) -> list[Example]:
         forecast = Forecast(
             str(i), np.arange(10.0), drawn, None, 60, history=Series(str(i), time, history)
         )
-        found.append(Example("smooth" if smooth else "rough", truth, forecast))
-    return found
+        results.append(Example("smooth" if smooth else "rough", truth, forecast))
+    return results
 
 
 def test_one_rule_mends_what_is_too_wide_and_what_is_too_narrow() -> None:
-    made = fit(examples(1, 160), seed=7)
-    assert made.facts == {"series": {"smooth": 80, "rough": 80}, "seed": 7}
+    fitted = fit(examples(1, 160), seed=7)
+    assert fitted.facts == {"series": {"smooth": 80, "rough": 80}, "seed": 7}
     new = examples(2, 200)
     for group, before in (("smooth", 0.99), ("rough", 0.45)):
         of_group = [e for e in new if e.group == group]
         truth = np.stack([e.truth for e in of_group])
         plain = np.stack([e.forecast.samples for e in of_group])
-        moved = np.stack([made.apply(e.forecast).samples for e in of_group])
+        moved = np.stack([fitted.apply(e.forecast).samples for e in of_group])
         for level in (0.5, 0.8):
             assert inside_interval(truth, moved, level).mean() == pytest.approx(level, abs=0.05)
         assert inside_interval(truth, plain, 0.8).mean() == pytest.approx(before, abs=0.03)
@@ -45,35 +45,37 @@ def test_one_rule_mends_what_is_too_wide_and_what_is_too_narrow() -> None:
 
 
 def test_missing_truths_are_left_out() -> None:
-    whole = examples(3, 40)
+    complete = examples(3, 40)
     gappy = []
-    for e in whole:
+    for e in complete:
         truth = e.truth.copy()
         truth[::2] = np.nan
         gappy.append(Example(e.group, truth, e.forecast))
-    nothing = Example("rough", np.full((10, 1), np.nan), whole[1].forecast)
+    nothing = Example("rough", np.full((10, 1), np.nan), complete[1].forecast)
     of_gappy = fit(gappy).constant
     assert fit([*gappy, nothing]).constant == pytest.approx(of_gappy, abs=0.05)
-    assert of_gappy != fit(whole).constant
+    assert of_gappy != fit(complete).constant
 
 
 def test_what_repeats_is_drawn_to_its_last_cycle_where_the_model_lost_it() -> None:
     def some(seed: int) -> list[Example]:
-        rng, found = np.random.default_rng(seed), []
+        rng, results = np.random.default_rng(seed), []
         for i in range(80):
-            whole = 3 + np.sin(2 * np.pi * np.arange(70) / rng.integers(5, 12) + rng.uniform(0, 6))
+            complete = 3 + np.sin(
+                2 * np.pi * np.arange(70) / rng.integers(5, 12) + rng.uniform(0, 6)
+            )
             lost = i % 2
-            centre, spread = (np.full(10, 3.0), 0.8) if lost else (whole[60:], 0.05)
+            centre, spread = (np.full(10, 3.0), 0.8) if lost else (complete[60:], 0.05)
             drawn = centre[:, None] + spread * rng.normal(0, 1, (20, 10, 1))
-            history = Series(str(i), np.arange(60.0), whole[:60, None])
+            history = Series(str(i), np.arange(60.0), complete[:60, None])
             forecast = Forecast(str(i), np.arange(10.0), drawn, None, 60, history=history)
-            found.append(Example("lost" if lost else "foretold", whole[60:, None], forecast))
-        return found
+            results.append(Example("lost" if lost else "foretold", complete[60:, None], forecast))
+        return results
 
-    made = fit(some(1))
+    fitted = fit(some(1))
     errors: dict[str, list[list[float]]] = {"lost": [], "foretold": []}
     for e in some(2):
-        medians = e.forecast.median, made.apply(e.forecast).median
+        medians = e.forecast.median, fitted.apply(e.forecast).median
         errors[e.group].append([float(np.abs(m - e.truth).mean()) for m in medians])
     before, after = np.mean(errors["lost"], axis=0)
     assert after < 0.5 * before
@@ -84,20 +86,20 @@ def test_what_repeats_is_drawn_to_its_last_cycle_where_the_model_lost_it() -> No
 @pytest.mark.slow
 @pytest.mark.parametrize("group", calibration_series.GROUPS)
 def test_what_is_fitted_on_is_noted_as_the_mixture_notes_it(group) -> None:
-    found = list(calibration_series._of_mixture(group, 30))
-    assert len(found) > 20
-    for known in found:
+    results = list(calibration_series._of_mixture(group, 30))
+    assert len(results) > 20
+    for known in results:
         assert np.isfinite(known.history.values).any(axis=0).all()
         assert known.future.shape[0] in calibration_series.HORIZONS
     again = list(islice(calibration_series._of_mixture(group, 30), 4))
-    np.testing.assert_array_equal(again[3].history.values, found[3].history.values)
+    np.testing.assert_array_equal(again[3].history.values, results[3].history.values)
 
 
 def test_batches_are_of_one_shape_and_hold_all() -> None:
     known = list(calibration_series._of_mixture("noisy", 40))
-    found = list(calibration_series.batches(known, 8))
-    assert sorted(i for batch in found for i in batch) == list(range(len(known)))
-    for batch in found:
+    results = list(calibration_series.batches(known, 8))
+    assert sorted(i for batch in results for i in batch) == list(range(len(known)))
+    for batch in results:
         assert len(batch) <= 8
         assert len({known[i].alike for i in batch}) == 1
 
