@@ -98,7 +98,7 @@ def train(name: str, args: argparse.Namespace) -> dict[str, Any]:
         "step_seconds": statistics.median(timed),
         "tokens_per_second": tokens / statistics.median(timed),
         "peak_bytes": peak_bytes(plan.model.placement.device),
-        "executed": plan.per_step.executed,
+        "executed": plan.cost.per_step.executed,
         "dtype": str(plan.model.placement.dtype).removeprefix("torch."),
     }
 

@@ -9,7 +9,7 @@ from lvlora.sweep.plan import make_plan, stages_of
 from lvlora.sweep.settings import SweepSettings
 from lvlora.sweep.space import Space
 from lvlora.sweep.study import SharedStudy, StudyFacts
-from lvlora.train.schedule import Cost
+from lvlora.train.plan import Cost
 from lvlora.train.settings import TrainSettings
 
 

@@ -14,7 +14,7 @@ from lvlora.errors import BudgetError, SettingsError
 from lvlora.settings.base import Convention
 from lvlora.sweep.settings import SweepSettings
 from lvlora.sweep.space import PRICED, Params, Space, merged, with_params
-from lvlora.train.schedule import DEFAULT_STEPS, USUAL, Cost, Validations, validation_choices
+from lvlora.train.plan import DEFAULT_STEPS, USUAL, Cost, Validations, validation_choices
 from lvlora.train.settings import TrainSettings
 
 SAMPLED_TRIALS = 12

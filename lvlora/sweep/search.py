@@ -34,14 +34,14 @@ from lvlora.sweep.record import Sweep, SweepPlan, limit_of, record_of, shared_se
 from lvlora.sweep.settings import SweepSettings
 from lvlora.sweep.space import Space, merged, read_space, show, with_params
 from lvlora.sweep.study import JOURNAL, SharedStudy, StudyFacts, folder_of, slot_of, trial_folder
-from lvlora.train import checkpoint, validation
+from lvlora.train import validation
 from lvlora.train.fine_tune import estimate_run
 from lvlora.train.loop import load_run
-from lvlora.train.plan import Plan, plan_run
+from lvlora.train.plan import USUAL, Plan, plan_run, steps_between_validations
 from lvlora.train.process import StopRequest
 from lvlora.train.record import Observer, Train
 from lvlora.train.run import Run
-from lvlora.train.schedule import USUAL, steps_between_validations
+from lvlora.train.run_folder import latest_state
 from lvlora.train.settings import TrainSettings
 from lvlora.train.trackers import Tracked, check_installed
 
@@ -354,7 +354,7 @@ class _Search:
         plan = plan_trial(trial_settings, self.dataset, stage, study.plan.validations)
         loaded = load_run(plan)
         self._check_stop()
-        state = checkpoint.latest(folder.state)[0] if folder.config.is_file() else None
+        state = latest_state(folder.state)[0] if folder.config.is_file() else None
         # only its weights tell whether it is of this very run
         resumes = state is not None and not loaded.changes_since(state.facts.get("identity", {}))
         limits = Limits(

@@ -37,8 +37,8 @@ from lvlora.train.record import (
     Validation,
     ValidationFile,
     ValidationRecord,
-    read_metrics,
     read_text,
+    record_of,
 )
 
 FIGURE = Path("figures") / "training.png"
@@ -87,7 +87,10 @@ def read_run(folder: Path) -> RunRecord:
     if file.is_file():
         data = durable.read_json_object(file, LARGEST, hint=DAMAGED)
     parameters = data.pop("trainable_parameters", None)
-    records = read_metrics(folder / "metrics.jsonl")
+    metrics = folder / "metrics.jsonl"
+    lines = read_text(metrics).splitlines() if metrics.is_file() else ()
+    # a line that cannot be believed, such as a torn last one, is left out
+    records = [record for line in lines if (record := record_of(line)) is not None]
     if not records:
         raise DataError(
             f"{folder}: the run has recorded no step yet (metrics.jsonl)",

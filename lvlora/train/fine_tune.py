@@ -99,8 +99,6 @@ def run_training(
 ) -> tuple[Train, Plan] | None:
     """Make a run, or go on with the one that ``settings.resume`` names.
 
-    A run that replaces another takes its place when it is complete and its page is drawn.
-
     Args:
         sources: setting → where its value came from, to know what is asked of a run that goes on.
         observer: who watches, besides the settings' trackers.
@@ -118,7 +116,7 @@ def run_training(
     """
     narrator = narrator if narrator is not None and ranks.is_first else Silent()
     limit = settings.max_flops
-    settings, stopped = _request(settings, sources, ranks)
+    settings, stopped = _agreed(settings, sources, ranks)
     limit = max(limit or 0, settings.max_flops or 0) or None  # a stopped run's can be raised
     loaded = _load_together(settings, read, ranks, narrator, is_new=stopped is None)
     if not ranks.is_first:
@@ -140,33 +138,19 @@ def run_training(
                 limits=Limits(limit, settings.budget, settings.convention),
                 ranks=ranks,
             )
-        return _finish(run.train(), plan, folder, narrator), plan
-
-
-def _finish(answer: Train, plan: Plan, folder: RunFolder, narrator: Narrator) -> Train:
-    """Draw the page, keep the answer, and give the run its place."""
-    files = draw_run(folder.path)
-    replaced = None if answer.stopped_by_limit else folder.replaced_by_this(plan.settings)
-    target = replaced or folder
-    answer = answer.model_copy(
-        update={
-            "adapter": str(target.adapter),
-            "folder": str(target.path),
-            "files": [str(target.path / file.relative_to(folder.path)) for file in files],
-        }
-    )
-    if answer.stopped_by_limit:
-        narrator.note(
-            f"--max-flops is reached after step {answer.steps} of {answer.planned_steps}; "
-            f"{folder.resume_command} with a larger one goes on."
-        )
-    else:
-        facts = answer.model_dump(mode="json", exclude={"schema_version"})
-        durable.write_text(folder.result, json.dumps(facts, indent=1) + "\n")
-    if replaced is not None:
-        folder.take_place_of(replaced)
-    target.make_latest(plan.settings.runs)
-    return answer
+        answer = run.train()
+        files = [str(file) for file in draw_run(folder.path)]
+        answer = answer.model_copy(update={"files": files})
+        if answer.stopped_by_limit:
+            narrator.note(
+                f"--max-flops is reached after step {answer.steps} of {answer.planned_steps}; "
+                f"{folder.resume_command} with a larger one goes on."
+            )
+        else:
+            facts = answer.model_dump(mode="json", exclude={"schema_version"})
+            durable.write_text(folder.result, json.dumps(facts, indent=1) + "\n")
+        folder.make_latest(settings.runs)
+        return answer, plan
 
 
 def plan_training(
@@ -188,14 +172,14 @@ def plan_training(
     Raises:
         LvloraError: as `run_training`, before its first step.
     """
-    settings, _ = _request(settings, sources, ALONE)
+    settings, _ = _agreed(settings, sources, ALONE)
     plan = _plan(settings, read, ALONE, narrator)
-    estimate = None
+    estimated = None
     if has_weights(plan.source):
         loaded = load_run(plan)
         started = time.perf_counter() - began
         narrator.detail("Measuring a few steps and forecasts …")
-        estimate = estimate_run(loaded, started)
+        estimated = estimate_run(loaded, started)
     else:
         narrator.note("The weights are not here, so time and memory were not measured.")
     limit, at_most = settings.max_flops or settings.budget_flops, plan.at_most()
@@ -207,7 +191,7 @@ def plan_training(
         trainable_parameters=plan.trained.n_parameters,
         flops_at_most=at_most,
         share_of_limit=at_most.of(settings.convention) / limit if limit else None,
-        estimate=estimate,
+        estimate=estimated,
     )
 
 
@@ -221,24 +205,24 @@ def estimate_run(loaded: Loaded, started: float = 0.0) -> RunEstimate:
     rate = ledger_rate(entries(plan.settings.runs), ("train",), loaded.base)
     steps = (plan.trained.step(step.shapes) for step in loaded.steps(0, plan.n_steps))
     training = benchmark(steps, device, rate)
-    work, validation = [(plan.n_steps * plan.per_step, training)], 0.0
+    work, validation = [(plan.n_steps * plan.cost.per_step, training)], 0.0
     if plan.part is not None:
         forecaster = loaded.forecaster()
         with torch.compiler.set_stance("force_eager"), torch.no_grad():
             validating = plan.part.benchmark(forecaster, loaded.objective.loss_sum, plan.trained)
-        validation = validating.seconds(plan.per_validation)
-        work.append((plan.n_validations() * plan.per_validation, validating))
+        validation = validating.seconds(plan.cost.per_validation)
+        work.append((plan.n_validations() * plan.cost.per_validation, validating))
     # saving holds the adapter's tensors twice beside those of the model
     saved = 2 * sum(q.numel() * q.element_size() for q in loaded.parameters.values())
     return RunEstimate(
         **dict(estimate(work, started, draws=True, more_bytes=saved)),
         first_step_seconds=training.first_seconds,
-        step_seconds=training.seconds(plan.per_step),
+        step_seconds=training.seconds(plan.cost.per_step),
         validation_seconds=validation,
     )
 
 
-def _request(
+def _agreed(
     settings: TrainSettings, sources: Mapping[str, str], ranks: Ranks
 ) -> tuple[TrainSettings, RunFolder | None]:
     """Return the run's settings, which the first process decides for all, and its old folder."""
@@ -261,13 +245,13 @@ def _request(
             dtype = devices.choose(settings.device, settings.dtype).dtype_name
             content = settings.model_copy(update={"dtype": dtype}).model_dump_json().encode()
     content = ranks.broadcast(content)
-    return settings if ranks.is_first else TrainSettings(**json.loads(content)), folder
+    return settings if ranks.is_first else TrainSettings.model_validate_json(content), folder
 
 
 def _load_together(
     settings: TrainSettings, read: Read, ranks: Ranks, narrator: Narrator, *, is_new: bool
 ) -> Loaded:
-    """Plan and load the run in every process, or in none; a new one must fit into the budget."""
+    """Plan and load the same run in every process, or in none; a new one fits into the budget."""
     with ranks.together():
         plan = _plan(settings, read, ranks, narrator)
         if is_new and ranks.is_first:
@@ -287,7 +271,13 @@ def _load_together(
 
 def _plan(settings: TrainSettings, read: Read, ranks: Ranks, narrator: Narrator) -> Plan:
     plan = plan_run(settings, read(settings))
-    ranks.check(settings.batch_size * settings.accumulation)
+    n_rows = settings.batch_size * settings.accumulation
+    if n_rows < ranks.size:
+        raise SettingsError(
+            f"--batch-size times --accumulation: a step of {n_rows} sequences cannot be shared by "
+            f"{ranks.size} processes",
+            "Raise --batch-size or --accumulation, or start fewer processes.",
+        )
     for note in plan.notes:
         narrator.note(note)
     for warning in plan.warnings:

@@ -12,12 +12,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lvlora import __version__, durable
+from lvlora import __version__
 from lvlora.errors import NumericalError, SettingsError, reason
 from lvlora.forecast.calibration import widths
 from lvlora.forecast.calibration.widths import Widths
@@ -36,32 +36,19 @@ from lvlora.train.half_activations import HalfActivations
 from lvlora.train.plan import Plan, deciding_settings
 from lvlora.train.process import ALONE, Ranks, seeded
 from lvlora.train.record import StepRecord
-from lvlora.train.settings import TrainSettings
 from lvlora.train.validation import Scoring
 
 
-def can_compile(device: torch.device, *, required: bool) -> bool:
-    """Return whether layers can be compiled here; SettingsError if not, and it is ``required``."""
-    problem = "not tried on Apple GPUs" if device.type == "mps" else _problem(device)
-    if problem and required:
-        raise SettingsError(
-            f"--compile on: nothing can be compiled here ({problem})",
-            "Install a C++ compiler (g++ or clang++) with Python's headers, or --compile off.",
-        )
-    return problem is None
-
-
-def _problem(device: torch.device) -> str | None:
+def compile_problem(device: torch.device) -> str | None:
+    """Return why layers cannot be compiled here, by trying it; None: they can."""
+    if device.type == "mps":
+        return "not tried on Apple GPUs"
     try:
-        compiled: Any = torch.compile(_trivial, fullgraph=True)
+        compiled: Any = torch.compile(lambda x: x * torch.sigmoid(x), fullgraph=True)
         compiled(torch.ones(64, device=device))
     except Exception as error:  # whatever the compiler's many layers make of a missing part
         return reason(error)
     return None
-
-
-def _trivial(x: torch.Tensor) -> torch.Tensor:
-    return x * torch.sigmoid(x)
 
 
 def compile_layers(model: nn.Module) -> int:
@@ -78,8 +65,7 @@ def compile_layers(model: nn.Module) -> int:
 class Objective:
     """Sum of cross-entropies over a batch's real targets.
 
-    The sum is divided once by the number of targets of the whole step, by the caller, so that
-    accumulation and uneven batches weigh every target the same.
+    The caller divides it by the targets of the whole step, so every target weighs the same.
 
     Args:
         head: the restricted head (``numeric``) or None for the model's own (``full``).
@@ -100,11 +86,6 @@ class Objective:
         self.half_activations = half_activations
         self.device = next(model.parameters()).device
 
-    @property
-    def loss_name(self) -> Literal["numeric", "full"]:
-        """Name of the likelihood; the two must never be compared."""
-        return "full" if self.head is None else "numeric"
-
     def logits(self, inputs: Tensor) -> Tensor:
         """(B, S) ids to (B, S, classes) float32 logits."""
         # of the layers only: the logarithms of the loss are no factors to be rounded
@@ -123,35 +104,22 @@ class Objective:
         logits = nn.functional.linear(hidden, head.weight.to(hidden.dtype), bias).float()
         return cap(logits, final_softcap_of(self.model))
 
-    def targets(self, batch: Batch) -> Tensor:
-        """(B, S) classes of the next tokens on the model's device, `IGNORED` where padded."""
-        targets = batch.targets
-        if self.head is not None:
-            targets = self.alphabet.classes(batch.targets)
-            targets[batch.targets == IGNORED] = IGNORED
-        return torch.from_numpy(targets).to(self.device)
-
     def loss_sum(self, batch: Batch) -> Tensor:
-        """The summed cross-entropy in nats, a scalar on the model's device."""
+        """Return the summed cross-entropy in nats, a scalar on the model's device."""
+        classes = batch.targets
+        if self.head is not None:
+            classes = self.alphabet.classes(batch.targets)
+            classes[batch.targets == IGNORED] = IGNORED
         logits = self.logits(torch.from_numpy(batch.inputs).to(self.device))
+        targets = torch.from_numpy(classes).to(self.device).flatten()
         return nn.functional.cross_entropy(
-            logits.flatten(0, 1),
-            self.targets(batch).flatten(),
-            ignore_index=IGNORED,
-            reduction="sum",
+            logits.flatten(0, 1), targets, ignore_index=IGNORED, reduction="sum"
         )
 
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """A run that is ready for its first step.
-
-    Attributes:
-        lora: where the updates are.
-        parameters: what is trained, by name.
-        widths: corrections of the base model's forecasts.
-        compiled: the layers are compiled for training.
-    """
+    """A run that is ready for its first step; ``parameters`` are what is trained, by name."""
 
     plan: Plan
     base: BaseModel
@@ -163,7 +131,7 @@ class Loaded:
     compiled: bool
 
     def steps(self, first: int, last: int, ranks: Ranks = ALONE) -> Iterator[StepRecord]:
-        """The run's steps first … last-1, counted from 0; see `steps`."""
+        """Make the run's steps first … last-1, counted from 0; see `steps`."""
         plan = self.plan
         return steps(
             list(self.parameters.values()),
@@ -180,11 +148,7 @@ class Loaded:
         )
 
     def forecaster(self, *, trained: bool = True) -> LanguageModel:
-        """Return the model as validation lets it forecast.
-
-        Args:
-            trained: as with an adapter, at the scale of the data; else as without.
-        """
+        """Return the model as validation lets it forecast: ``trained``, at the data's scale."""
         # a whole head that is trained moves on, so its rows are taken anew
         head = self.objective.head or NumericHead(self.base.module, self.base.alphabet)
         codec, scale = self.plan.windows.codec, self.plan.windows.scale
@@ -233,20 +197,19 @@ class Loaded:
                 changed.append(f"{name} ({before.get(name)} then, {value} now)")
         return changed
 
-    def adapter_facts(self) -> dict[str, Any]:
-        """Return the content of lvlora.json beside an adapter of this run."""
-        plan, settings = self.plan, self.plan.settings
-        source, alphabet = plan.source, self.base.alphabet
+    def save_adapter(self, folder: Path, facts: dict[str, Any]) -> None:
+        """Write the adapter as it is now, with ``facts`` of the run in its lvlora.json."""
+        plan, settings, alphabet = self.plan, self.plan.settings, self.base.alphabet
+        source, scale = plan.source, plan.windows.scale
         known = {"bundled": "bundled", "hub": source.location}
-        scale = plan.windows.scale
-        # a folder is found again from any working directory
-        model = known.get(source.kind) or str(Path(source.location).resolve())
-        return {
+        full = settings.train_head == "full"
+        content = {
             "lvlora_version": __version__,
-            "model": model,
+            # a folder is found again from any working directory
+            "model": known.get(source.kind) or str(Path(source.location).resolve()),
             "model_kind": source.kind,
             "revision": source.revision,
-            "settings_sha256": settings_hash(settings),
+            "settings_sha256": plan.settings_sha256,
             "data_sha256": plan.dataset.sha256(),
             "base_sha256": self.base.sha256,
             "split_sha256": plan.split.sha256,
@@ -259,39 +222,24 @@ class Loaded:
             "known": list(plan.dataset.known),
             "data": plan.dataset.source,
             "sizes": list(sizes_of(plan.dataset)),
-            "loss": self.objective.loss_name,
+            "loss": "full" if settings.full_loss else "numeric",
+            **facts,
         }
-
-    def save_adapter(self, folder: Path, facts: dict[str, Any]) -> None:
-        """Write the adapter as it is now."""
-        full = self.plan.settings.train_head == "full"
-        adapter_files.save(
-            folder,
-            adapter_config.config_for(self.lora, self.plan.source.for_peft, full),
-            adapter_files.adapter_tensors(self.base.module, self.objective.head, full),
-            {**self.adapter_facts(), **facts},
-        )
+        config = adapter_config.config_for(self.lora, source.for_peft, full)
+        tensors = adapter_files.adapter_tensors(self.base.module, self.objective.head, full)
+        adapter_files.save(folder, config, tensors, content)
 
 
-def settings_hash(settings: TrainSettings) -> str:
-    """A hash of the settings that decide a run's result."""
-    return durable.sha256_of_json(deciding_settings(settings))
-
-
-def load_run(plan: Plan, base: BaseModel | None = None) -> Loaded:
+def load_run(plan: Plan) -> Loaded:
     """Open the weights of a planned run, put the updates in, make the optimiser.
-
-    Args:
-        base: the model, if not the one that the plan names; the run takes it over.
 
     Raises:
         ModelError: the weights are missing or broken.
-        SettingsError: a target that the model does not have; nothing can be compiled here, and has
-            to be.
+        SettingsError: a target that the model does not have; layers that cannot be compiled here,
+            and have to be.
     """
     settings = plan.settings
-    if base is None:
-        base = load(plan.source, plan.model.placement, outlined=plan.model)
+    base = load(plan.source, plan.model.placement, outlined=plan.model)
     updates = lora.LoraPlan(
         rank=settings.rank,
         alpha=settings.effective_alpha,
@@ -303,33 +251,39 @@ def load_run(plan: Plan, base: BaseModel | None = None) -> Loaded:
     lora.inject(base.module, updates, settings.seed)
     for _, layer in lora.lora_layers(base.module):
         layer.train()
-    head = _head(base, settings)
+    if settings.train_head == "full":
+        untie_head(base.module)
+        output = head_of(base.module)
+        output.weight = nn.Parameter(output.weight.detach().float(), requires_grad=True)
+    head = None
+    if not settings.full_loss:
+        head = NumericHead(base.module, base.alphabet, trainable=settings.train_head == "numeric")
     in_half = half_activations.is_wanted(base.placement)
     objective = Objective(
         base.module, base.alphabet, head, HalfActivations(base.module) if in_half else None
     )
     parameters = {n: p for n, p in base.module.named_parameters() if p.requires_grad}
-    if objective.head is not None:
-        parameters |= {f"head.{n}": p for n, p in objective.head.named_parameters()}
+    if head is not None:
+        parameters |= {f"head.{n}": p for n, p in head.named_parameters()}
     optimizer = torch.optim.AdamW(
         list(parameters.values()), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
-    required = settings.compile == "on"
-    compiled = plan.compiles and can_compile(base.placement.device, required=required)
-    if compiled:
-        compile_layers(base.module)
+    compiled = _compiled(plan, base)
     corrections = None if plan.part is None else widths.of_model(plan.source, base)
     return Loaded(plan, base, updates, objective, parameters, [optimizer], corrections, compiled)
 
 
-def _head(base: BaseModel, settings: TrainSettings) -> NumericHead | None:
-    if settings.train_head == "full":
-        untie_head(base.module)
-        head = head_of(base.module)
-        head.weight = nn.Parameter(head.weight.detach().float(), requires_grad=True)
-    if settings.full_loss:
-        return None
-    return NumericHead(base.module, base.alphabet, trainable=settings.train_head == "numeric")
+def _compiled(plan: Plan, base: BaseModel) -> bool:
+    """Compile the layers of a long run where that can be done, and wherever it is asked for."""
+    problem = compile_problem(base.placement.device) if plan.compiles else "a short run"
+    if problem is None:
+        compile_layers(base.module)
+    elif plan.settings.compile == "on":
+        raise SettingsError(
+            f"--compile on: nothing can be compiled here ({problem})",
+            "Install a C++ compiler (g++ or clang++) with Python's headers, or --compile off.",
+        )
+    return problem is None
 
 
 def steps(
@@ -346,14 +300,12 @@ def steps(
     seed: int | None = 0,
     ranks: Ranks = ALONE,
 ) -> Iterator[StepRecord]:
-    """Do the steps first … last-1, counted from 0, yielding after each; nobody has priced it yet.
+    """Make the steps first … last-1, counted from 0, yielding after each; none is priced yet.
 
-    ``batch`` gives a micro-batch by its number in the run, the same every time.
-
-    A parameter group's rate is ``learning_rate(step)`` times its own ``rate_factor`` (default 1).
-    Dropout is drawn from (seed, step, rank) alone, so a resumed run draws what the unbroken one
-    would; without a seed nothing is drawn. Several processes make one step: each its share of the
-    rows, and what is yielded is of the whole.
+    ``batch`` gives a micro-batch by its number in the run, the same every time. Dropout is drawn
+    from (seed, step, rank) alone, so a resumed run draws what the unbroken one would; without a
+    seed nothing is drawn. Several processes make one step: each its share of the rows, and what is
+    yielded is of the whole.
 
     Raises:
         NumericalError: a loss or gradient is not finite; the parameters are as before the step.
@@ -390,7 +342,7 @@ def steps(
         rate = learning_rate(step)
         for optimizer in optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = rate * group.get("rate_factor", 1.0)
+                group["lr"] = rate
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         yield StepRecord(

@@ -1,27 +1,32 @@
-"""Steps and price bound of a run, from settings, data and a model's outline."""
+"""The plan of a run, from settings, data and a model's outline: text, steps, rates, validations.
+
+Its price bound follows, so a run can be refused before any weights are opened.
+"""
 
 from __future__ import annotations
 
+import bisect
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache, cached_property, partial
+from functools import cache, partial
 from typing import Any
 
 import torch
 
+from lvlora import durable
 from lvlora.answers import NOTHING, Price
 from lvlora.data.dataset import Dataset, Series
 from lvlora.data.gaps import note_on_filled, without_short
 from lvlora.data.simulate import Likeness
 from lvlora.data.splits import Split, split_of
-from lvlora.errors import SettingsError
+from lvlora.errors import BudgetError, SettingsError
 from lvlora.flops.account import Trained
 from lvlora.flops.executed import Head
 from lvlora.flops.shape import Lora
 from lvlora.forecast.reading import loss_of_text
 from lvlora.model import devices
 from lvlora.model.catalogue import BUNDLED_DECIMALS, ModelSource, resolve
-from lvlora.model.devices import memory_limit
 from lvlora.model.loading import Outline, outline
 from lvlora.model.lora import parse_layers
 from lvlora.settings.configuration import to_toml
@@ -29,17 +34,197 @@ from lvlora.text.codec import Codec
 from lvlora.text.scaling import of_dataset, rounding_losses
 from lvlora.text.windows import Windows
 from lvlora.train import half_activations, validation
-from lvlora.train.schedule import (
-    LEAST_BATCHES,
-    USUAL,
-    Cost,
-    Validations,
-    choose_validations,
-    learning_rate,
-    plan_steps,
-)
-from lvlora.train.settings import TrainSettings
+from lvlora.train.settings import LearningSettings, Schedule, TrainSettings
 from lvlora.train.validation import ValidationPart
+
+DEFAULT_STEPS = 200
+_LEAST_COMPILED = 500
+"""Micro-batches from which on a run is long enough for its layers to be compiled."""
+_MOST_STEPS = 10**9
+_MOST_VALIDATIONS = 10**5
+"""More than any machine makes; a plan of more could not even be written down."""
+_ONE_CYCLE_START, _ONE_CYCLE_END = 1 / 25, 1e-4
+_COSINE_END = 0.1
+_SHARE = 20
+"""One part in so many of a run's FLOPs is for validation."""
+_FREE_FLOPS = 2 * 10**12
+"""Or so many, where that is more: seconds on any machine."""
+
+
+@dataclass(frozen=True)
+class Validations:
+    """Thoroughness of validations: the series scored each time, and how often.
+
+    ``times`` is beside the one before the first step, where the settings do not say how often.
+    """
+
+    series: int
+    times: int
+
+
+USUAL = Validations(series=16, times=4)
+_LEAST = Validations(series=4, times=1)
+
+
+def validation_choices(series: int | None = None, *, often: bool = False) -> list[Validations]:
+    """Return choices from the most thorough to the least: fewer series first, then less often.
+
+    Args:
+        series: the only number of series; None for a choice.
+        often: never less often, for progress within a run.
+    """
+    fewer = range(USUAL.series, _LEAST.series - 1, -1) if series is None else (series,)
+    seldom = () if often else range(USUAL.times - 1, _LEAST.times - 1, -1)
+    return [
+        *(Validations(n, USUAL.times) for n in fewer),
+        *(Validations(fewer[-1], times) for times in seldom),
+    ]
+
+
+def choose_validations(
+    settings: LearningSettings, per_step: Price, price_of: Callable[[int], Price]
+) -> Validations:
+    """Choose validations as thorough as a twentieth of the run's FLOPs (or 2e12) pays for.
+
+    It goes by FLOPs, not by time, so that a run is the same on every machine.
+
+    Args:
+        price_of: the most that a validation of so many series costs.
+    """
+    if settings.validation_series is not None:
+        return Validations(settings.validation_series, USUAL.times)
+    convention, limit = settings.convention, settings.max_flops
+    step = per_step.of(convention)
+    n_steps = settings.max_steps or (DEFAULT_STEPS if limit is None else limit // step)
+    allowed = max(n_steps * step // _SHARE, _FREE_FLOPS)
+    for choice in validation_choices():
+        every = settings.validate_every
+        times = choice.times if every is None else n_steps // every
+        if (1 + times) * price_of(choice.series).of(convention) <= allowed:
+            return choice
+    return _LEAST
+
+
+def steps_between_validations(
+    settings: LearningSettings, n_steps: int, times: int = USUAL.times
+) -> int:
+    """Return the settings' number, or that of ``times`` validations in ``n_steps``."""
+    return settings.validate_every or max(1, -(-n_steps // times))
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The most that a step and a validation of ``series`` cost.
+
+    ``times`` are the validations of a run whose settings do not say how often.
+    """
+
+    per_step: Price
+    per_validation: Price
+    times: int = USUAL.times
+    series: int = USUAL.series
+
+    def validated(self, how: Validations) -> Cost:
+        """Return the cost with other validations, of no more series than there are."""
+        series = min(how.series, self.series)
+        share = Price(
+            *(-(-n * series // self.series) for n in self.per_validation.to_dict().values())
+        )
+        return Cost(self.per_step, share, how.times, series)
+
+    def of_run(self, settings: LearningSettings, n_steps: int) -> Price:
+        """Return the most that a run costs, the validation before its first step included."""
+        # the last step is validated, too, wherever it falls
+        every = steps_between_validations(settings, n_steps, self.times)
+        validations = 1 + -(-n_steps // every)
+        return n_steps * self.per_step + validations * self.per_validation
+
+    def steps_within(self, settings: LearningSettings, cap: int, convention: str) -> int:
+        """Return the most steps whose run costs no more than ``cap``; 0 where none fits."""
+        low, high = 0, cap // self.per_step.of(convention)
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self.of_run(settings, middle).of(convention) <= cap:
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
+
+def plan_steps(settings: LearningSettings, cost: Cost) -> tuple[int, frozenset[int]]:
+    """Return the number of steps, and after which to validate (besides before the first).
+
+    ``max_flops`` without ``max_steps`` buys as many steps as fit beside the validations.
+
+    Raises:
+        BudgetError: not one step fits into ``max_flops``, or not as many as ``max_steps``.
+        SettingsError: there are more of them than any run can make.
+    """
+    convention, limit = settings.convention, settings.max_flops
+    step, validation = cost.per_step.of(convention), cost.per_validation.of(convention)
+
+    def validated(n: int) -> frozenset[int]:
+        every = steps_between_validations(settings, n, cost.times)
+        if n > _MOST_STEPS or (validation and n // every > _MOST_VALIDATIONS):
+            raise SettingsError(
+                f"{n:,} steps with a validation after every {every:,} are more than a run can have "
+                f"({_MOST_STEPS:,} steps, {_MOST_VALIDATIONS:,} validations)",
+                "Name fewer --max-steps, or a larger --validate-every.",
+            )
+        return frozenset({*range(every, n + 1, every), n}) if validation else frozenset()
+
+    def most(n: int) -> int:
+        """Rises with n, as the true price of a few steps more need not."""
+        every = settings.validate_every
+        wanted = -(-n // every) if every else min(n, cost.times)
+        return n * step + (1 + wanted) * validation
+
+    if settings.max_steps is None and limit is not None:
+        steps = range(1, min(limit // step, _MOST_STEPS + 1) + 1)
+        n_steps = bisect.bisect_right(steps, limit, key=most)
+        if n_steps < 1:
+            validations = f", two validations {2 * validation:,}" if validation else ""
+            raise BudgetError(
+                f"--max-flops {limit:,}: one step costs {step:,} FLOPs ({convention}){validations}",
+                "Raise the limit, use a smaller --batch-size or --seq-len, or --no-validation.",
+            )
+        return n_steps, validated(n_steps)
+    n_steps = settings.max_steps or DEFAULT_STEPS
+    at = validated(n_steps)
+    wanted = n_steps * step + (1 + len(at)) * validation
+    if limit is not None and wanted > limit:
+        raise BudgetError(
+            f"{n_steps} steps and their validations may cost {wanted:,} FLOPs ({convention}), "
+            f"--max-flops allows {limit:,}",
+            "Leave out --max-steps to get as many steps as fit, or --no-validation.",
+        )
+    return n_steps, at
+
+
+def learning_rate(step: int, n_steps: int, peak: float, warmup: float, schedule: Schedule) -> float:
+    """Return the rate of ``step`` (from 0) in a run of ``n_steps``.
+
+    - cosine: linear warm-up, then half a cosine down to a tenth of the peak (Loshchilov & Hutter
+      2016, arXiv:1608.03983).
+    - one-cycle: cosine up from peak/25, cosine down to peak/10,000 (Smith & Topin 2017,
+      arXiv:1708.07120).
+    - constant: linear warm-up, then the peak.
+
+    Args:
+        warmup: share of the steps in which the rate rises.
+    """
+    rising = round(warmup * n_steps)
+    if step < rising:
+        if schedule == "one-cycle":
+            way = (step + 1) / rising
+            share = 0.5 - 0.5 * math.cos(math.pi * way)
+            return peak * (_ONE_CYCLE_START + (1.0 - _ONE_CYCLE_START) * share)
+        return peak * (step + 1) / rising
+    if schedule == "constant":
+        return peak
+    way = (step - rising) / max(1, n_steps - rising)
+    end = _ONE_CYCLE_END if schedule == "one-cycle" else _COSINE_END
+    return peak * (end + (1.0 - end) * (0.5 + 0.5 * math.cos(math.pi * way)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,13 +233,11 @@ class Plan:
 
     Attributes:
         settings: the user's, with ``validation_steps`` as a number.
-        model: its shape, alphabet, device and dtype.
         train: what is trained on, without the steps that are held out.
-        windows: what is trained on; their scale and codec are the run's.
+        windows: their scale and codec are the run's.
         part: what is validated on; None where nothing is.
-        per_step, per_validation: what they cost at most, in both conventions.
-        n_steps: optimiser steps of the run; validate_at: after which of them is validated (once
-            more before the first).
+        cost: the most that a step and a validation cost.
+        validate_at: steps after which is validated (once more before the first).
     """
 
     settings: TrainSettings
@@ -66,8 +249,7 @@ class Plan:
     windows: Windows
     trained: Trained
     part: ValidationPart | None
-    per_step: Price
-    per_validation: Price
+    cost: Cost
     n_steps: int
     validate_at: frozenset[int]
 
@@ -80,23 +262,18 @@ class Plan:
     @property
     def compiles(self) -> bool:
         """The layers are compiled, wherever that can be done."""
-        is_long = self.n_steps * self.settings.accumulation >= LEAST_BATCHES
+        is_long = self.n_steps * self.settings.accumulation >= _LEAST_COMPILED
         return self.settings.compile == "on" or (self.settings.compile == "auto" and is_long)
 
     @property
-    def cost(self) -> Cost:
-        """Price of a step and of a validation; for runs of other lengths."""
-        n_series = USUAL.series if self.part is None else self.part.n_series
-        return Cost(self.per_step, self.per_validation, series=n_series)
+    def settings_sha256(self) -> str:
+        """A hash of the settings that decide the result."""
+        return durable.sha256_of_json(deciding_settings(self.settings))
 
     def n_validations(
         self, first: int = 0, last: int | None = None, *, untrained: bool = True
     ) -> int:
-        """Return how many validations there are in the steps ``first`` + 1 … ``last``.
-
-        Args:
-            untrained: with the one before the first step.
-        """
+        """Count validations in steps ``first`` + 1 … ``last``, and ``untrained`` before step 1."""
         if self.part is None:
             return 0
         last = self.n_steps if last is None else last
@@ -109,8 +286,8 @@ class Plan:
         n_steps = (self.n_steps if last is None else last) - first
         n_validations = self.n_validations(first, last, untrained=untrained)
         return {
-            "train": n_steps * self.per_step,
-            "validation": n_validations * self.per_validation,
+            "train": n_steps * self.cost.per_step,
+            "validation": n_validations * self.cost.per_validation,
         }
 
     def at_most(self) -> Price:
@@ -124,7 +301,7 @@ class Plan:
             changes: settings that no price depends on: save_every, validate_every.
         """
         settings = self.settings.model_copy(update={**changes, "max_steps": n_steps})
-        n_steps, validate_at = plan_steps(settings, self.per_step, self.per_validation)
+        n_steps, validate_at = plan_steps(settings, replace(self.cost, times=USUAL.times))
         return replace(self, settings=settings, n_steps=n_steps, validate_at=validate_at)
 
     def learning_rate(self, step: int) -> float:
@@ -132,7 +309,7 @@ class Plan:
         s = self.settings
         return learning_rate(step, self.n_steps, s.learning_rate, s.warmup, s.schedule)
 
-    @cached_property
+    @property
     def notes(self) -> tuple[str, ...]:
         """Return what a person should know before the run begins."""
         settings = self.settings
@@ -156,7 +333,7 @@ class Plan:
             notes.append(note_on_filled(self.windows.n_filled, "the text has"))
         return tuple(notes)
 
-    @cached_property
+    @property
     def warnings(self) -> tuple[str, ...]:
         """Return what a person should change, perhaps, before the run begins."""
         settings, scale, names = self.settings, self.windows.scale, self.dataset.variables
@@ -234,40 +411,36 @@ def plan_run(settings: TrainSettings, dataset: Dataset) -> Plan:
         )
     _check_memory(settings, model, windows.width)
     per_step = settings.accumulation * trained.step([(settings.batch_size, windows.width)])
-    part, how, per_validation = None, USUAL, NOTHING
     validating = learning if n_held_out else dataset.select(split.validation)
     series = validation.scorable(validating, n_held_out)
+
+    @cache
+    def validated(n_series: int) -> tuple[ValidationPart, Price]:
+        part = ValidationPart(windows, series[:n_series], n_held_out)
+        return part, part.at_most(trained, model, settings.max_memory)
+
+    part, cost = None, Cost(per_step, NOTHING)
+    # without validation no forecast is priced, which may refuse what it needs
     if settings.validation and len(series):
-        # of which a run without validation has none: the others need it to be priced
-
-        @cache
-        def part_of(n_series: int) -> ValidationPart:
-            return ValidationPart(windows, series[:n_series], n_held_out)
-
-        def price_of(n_series: int) -> Price:
-            return part_of(min(n_series, len(series))).at_most(trained, model, settings.max_memory)
-
-        if settings.validation_series is not None:
-            how = Validations(settings.validation_series, USUAL.times)
-        else:
-            how = choose_validations(settings, per_step, price_of)
-        part = part_of(min(how.series, len(series)))
-        per_validation = price_of(how.series)
-    n_steps, validate_at = plan_steps(settings, per_step, per_validation, how.times)
+        how = choose_validations(
+            settings, per_step, lambda n_series: validated(min(n_series, len(series)))[1]
+        )
+        part, price = validated(min(how.series, len(series)))
+        cost = Cost(per_step, price, how.times, part.n_series)
+    n_steps, validate_at = plan_steps(settings, cost)
     return Plan(
-        settings=settings,
-        source=source,
-        model=model,
-        dataset=dataset,
-        split=split,
-        train=train,
-        windows=windows,
-        trained=trained,
-        part=part,
-        per_step=per_step,
-        per_validation=per_validation,
-        n_steps=n_steps,
-        validate_at=validate_at,
+        settings,
+        source,
+        model,
+        dataset,
+        split,
+        train,
+        windows,
+        trained,
+        part,
+        cost,
+        n_steps,
+        validate_at,
     )
 
 
@@ -284,7 +457,7 @@ def _check_memory(settings: TrainSettings, model: Outline, width: int) -> None:
     placement, shape, n_processes = model.placement, model.shape, 1
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         n_processes = torch.distributed.get_world_size()
-    limit = memory_limit()
+    limit = devices.memory_limit()
     if placement.device.type == "cuda":
         limit = torch.cuda.get_device_properties(placement.device).total_memory
     size = 2 if half_activations.is_wanted(placement) else placement.dtype.itemsize

@@ -14,14 +14,14 @@ import stat
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lvlora.errors import EXIT_DONE, EXIT_FAILURE, LvloraError, SettingsError
+from lvlora.errors import EXIT_FAILURE, LvloraError, SettingsError
 from lvlora.text.windows import Batch
 
 PATIENCE = timedelta(minutes=30)
@@ -37,7 +37,8 @@ _REQUESTS = (signal.SIGINT, signal.SIGTERM)
 _drawing = threading.Lock()
 _counting = threading.Lock()
 _n_inside = 0
-_put_back: Callable[[], None]
+_outside: list[tuple[Callable[[Any], object], Any]] = []
+"""Setters of the process's global states, and the states before the first `undisturbed`."""
 
 
 class StopRequest:
@@ -60,12 +61,7 @@ class StopRequest:
                 self._before[number] = signal.signal(number, self._handle)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
             outer = getattr(handler, "__self__", None)
@@ -103,36 +99,25 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
     """Put back the process' random states and number of threads, when the last one is done."""
-    global _n_inside, _put_back
+    global _n_inside, _outside
     with _counting:
         if _n_inside == 0:
-            _put_back = _states()
+            _outside = [
+                (torch.set_num_threads, torch.get_num_threads()),
+                (torch.set_rng_state, torch.get_rng_state()),
+                (torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all()),
+                (np.random.set_state, np.random.get_state()),
+                (random.setstate, random.getstate()),
+            ]
         _n_inside += 1
     try:
         yield
     finally:
-        with _counting:
+        with _counting, _drawing:
             _n_inside -= 1
             if _n_inside == 0:
-                with _drawing:
-                    _put_back()
-
-
-def _states() -> Callable[[], None]:
-    setters: list[tuple[Callable[[Any], object], Any]] = [
-        (torch.set_num_threads, torch.get_num_threads()),
-        (torch.set_rng_state, torch.get_rng_state()),
-        (np.random.set_state, np.random.get_state()),
-        (random.setstate, random.getstate()),
-    ]
-    if torch.cuda.is_available():
-        setters.append((torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all()))
-
-    def put_back() -> None:
-        for setter, state in setters:
-            setter(state)
-
-    return put_back
+                for setter, state in _outside:
+                    setter(state)
 
 
 class ProcessLost(LvloraError):
@@ -163,22 +148,11 @@ class Ranks:
         """It alone writes files and the ledger, validates, and speaks."""
         return self.rank == 0
 
-    def check(self, n_rows: int) -> None:
-        """SettingsError for a step that has fewer rows than there are processes."""
-        if n_rows < self.size:
-            raise SettingsError(
-                f"--batch-size times --accumulation: a step of {n_rows} sequences cannot be shared "
-                f"by {self.size} processes",
-                "Raise --batch-size or --accumulation, or start fewer processes.",
-            )
-
     def share_of(self, batches: Sequence[Batch]) -> list[Batch]:
         """Return this process's rows of a step: consecutive ones, as many as others have.
 
         Rows keep the width that they were padded to, so the shares cost what all rows would.
         """
-        if self.size == 1:
-            return list(batches)
         n_rows = sum(len(batch.inputs) for batch in batches)
         first, last = (n_rows * r // self.size for r in (self.rank, self.rank + 1))
         share, begin = [], 0
@@ -200,17 +174,16 @@ class Ranks:
         if self.size == 1:
             return total
         # one that had no row has no gradient
-        own = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-        flat = self._reduced(torch.cat([g.detach().float().flatten() for g in own]))
+        mine = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        flat = self._sum(torch.cat([g.detach().float().flatten() for g in mine]))
         pieces = torch.split(flat, [p.numel() for p in parameters])
         for p, piece in zip(parameters, pieces, strict=True):
             p.grad = piece.view_as(p).to(p.dtype)
-        return self._reduced(total.clone())
+        return self._sum(total.clone())
 
-    def any_of(self, *wishes: bool) -> tuple[bool, ...]:
+    def any_of(self, *wishes: bool) -> list[bool]:
         """Return for each wish whether any process has it."""
-        flags = self._reduced(torch.tensor([int(wish) for wish in wishes]))
-        return tuple(bool(flag) for flag in flags)
+        return [count > 0 for count in self._sum(torch.tensor(wishes, dtype=torch.int64)).tolist()]
 
     def wait(self) -> None:
         """Return when all have come here."""
@@ -220,12 +193,11 @@ class Ranks:
         """Return the content of the first process, in all."""
         if self.size == 1:
             return content
+        size = self._sum(torch.tensor([len(content) if self.is_first else 0]))
+        data = torch.zeros(int(size), dtype=torch.uint8)
+        if self.is_first:
+            data = torch.frombuffer(bytearray(content), dtype=torch.uint8)
         with self._noticing_loss():
-            size = torch.tensor([len(content)])
-            torch.distributed.broadcast(size, 0)
-            data = torch.zeros(int(size), dtype=torch.uint8)
-            if self.is_first:
-                data = torch.frombuffer(bytearray(content), dtype=torch.uint8)
             torch.distributed.broadcast(data, 0)
         return data.numpy().tobytes()
 
@@ -241,11 +213,11 @@ class Ranks:
             yield
         except BaseException as raised:
             error = raised
-        codes = torch.full((self.size,), EXIT_DONE)
+        codes = torch.zeros(self.size, dtype=torch.int64)
         if error is not None:
             codes[self.rank] = getattr(error, "exit_code", EXIT_FAILURE)
         try:
-            failed = [(r, c) for r, c in enumerate(self._reduced(codes).tolist()) if c != EXIT_DONE]
+            failed = [(r, c) for r, c in enumerate(self._sum(codes).tolist()) if c]
         except ProcessLost as lost:
             raise (error or lost) from None
         if failed and failed[0][0] != self.rank:
@@ -253,7 +225,8 @@ class Ranks:
         if error is not None:
             raise error
 
-    def _reduced(self, tensor: Tensor) -> Tensor:
+    def _sum(self, tensor: Tensor) -> Tensor:
+        """Return the sum over all processes, in the tensor itself."""
         if self.size > 1:
             with self._noticing_loss():
                 torch.distributed.all_reduce(tensor)
@@ -264,10 +237,10 @@ class Ranks:
         try:
             yield
         except RuntimeError as error:
-            reason = str(error).strip().splitlines()
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ProcessLost(
                 f"process {self.rank} of {self.size}: another process of this run is gone "
-                f"({reason[0][-120:] if reason else type(error).__name__})",
+                f"({reason[-120:]})",
                 "Its own last words say why. torchrun … train --resume goes on from the last "
                 "saved step.",
             ) from error

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from lvlora import durable
 from lvlora.answers import NOTHING, Answer, Estimate, Number, Price, Shape
@@ -22,26 +22,19 @@ DAMAGED = "The file was changed or damaged; the run's other files may still be g
 
 @dataclass(frozen=True)
 class RunPlan:
-    """The plan of a run, as an observer needs it.
-
-    Attributes:
-        run: name of the run, for people.
-        steps: optimiser steps of the whole run, counted from 0 (not only those still to do).
-        tokens_per_step: tokens in one optimiser step, all micro-batches together.
-        flops_at_most: all that is still to do can cost, validations included, in ``convention``.
-        max_flops: FLOPs that this run may spend, in ``convention``; None is no limit.
-        first_step: steps that were done before (a resumed run); 0 is a fresh one.
-        validations: that are still to be made, the one before the first step included.
-        convention: convention of the limits.
-    """
+    """The plan of a run, as an observer needs it; FLOPs are in ``convention``."""
 
     run: str
     steps: int
+    """Of the whole run, also where it was resumed."""
     tokens_per_step: int
     flops_at_most: int
+    """Of all that is still to do."""
     max_flops: int | None
     first_step: int
+    """Steps that were done before."""
     validations: int = 0
+    """That are still to be made, the one before the first step included."""
     convention: Convention = "executed"
 
 
@@ -102,22 +95,19 @@ class ValidationRecord(_Line):
 
 
 class Observer:
-    """An observer of a run; one that is not overridden does nothing.
-
-    ``finished`` is called however the run ends.
-    """
+    """An observer of a run; a method that is not overridden does nothing."""
 
     def started(self, plan: RunPlan) -> None:
-        """The first step is about to be made."""
+        """Hear that the first step is about to be made."""
 
     def step(self, record: StepRecord) -> None:
-        """A step was made."""
+        """Hear of a step."""
 
     def validated(self, record: ValidationRecord) -> None:
-        """A validation was made."""
+        """Hear of a validation."""
 
     def finished(self) -> None:
-        """The run is over: done, stopped or failed."""
+        """Hear that the run is over: done, stopped or failed."""
 
 
 class Spending(Shape):
@@ -147,6 +137,32 @@ class Validation(Shape):
         """The number that is to be small: the error, or the loss where nothing was forecast."""
         score = self.loss if self.mae is None else self.mae
         return math.inf if score is None else score
+
+
+class Progress(BaseModel):
+    """Progress of a run; everything in it is saved with a checkpoint."""
+
+    model_config = ConfigDict(strict=True)
+
+    step: int = 0
+    """Optimiser steps that are done."""
+    spending: dict[str, Spending] = Field(
+        default_factory=lambda: {"train": Spending(), "validation": Spending()}
+    )
+    """Up to here; a killed process' spending beyond its last checkpoint is in the ledger alone."""
+    ended: bool = False
+    """Patience ended the run before its last step."""
+    loss: float | None = None
+    zero_shot: Validation | None = None
+    validation: Validation | None = None
+    """The best validation, at ``best_step``; ``stale`` ones since."""
+    best_step: int | None = None
+    stale: int = 0
+
+    @property
+    def spent(self) -> Price:
+        """FLOPs up to here."""
+        return sum((phase.price for phase in self.spending.values()), NOTHING)
 
 
 class Gain(Shape):
@@ -305,16 +321,6 @@ class ValidationFile(Shape):
             LvloraError: the file cannot be written.
         """
         durable.write_text(path, self.model_dump_json() + "\n")
-
-
-def read_metrics(file: Path) -> list[StepRecord | ValidationRecord]:
-    """Read metrics.jsonl; lines that cannot be believed, such as a torn last one, are left out.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    lines = read_text(file).splitlines() if file.is_file() else ()
-    return [record for line in lines if (record := record_of(line)) is not None]
 
 
 def record_of(line: str) -> StepRecord | ValidationRecord | None:

@@ -8,25 +8,32 @@ from collections.abc import Iterator
 
 import safetensors.torch
 import torch
+from pydantic import ValidationError
 
 from lvlora.answers import NOTHING, Price
-from lvlora.errors import EXIT_STOPPED, BudgetError, NumericalError, RunStopped
+from lvlora.errors import EXIT_STOPPED, BudgetError, DataError, NumericalError, RunStopped
 from lvlora.flops.ledger import Ledger, Limits, Wanted
 from lvlora.flops.rows import Row, Spender
+from lvlora.model.adapters.files import is_whole
 from lvlora.narrator import Narrator, Silent
-from lvlora.train import checkpoint
-from lvlora.train.checkpoint import Progress
-from lvlora.train.loop import Loaded, settings_hash
+from lvlora.train.loop import Loaded
 from lvlora.train.process import ALONE, FailedElsewhere, ProcessLost, Ranks, StopRequest
 from lvlora.train.record import (
     Observer,
+    Progress,
     RunPlan,
     Spending,
     StepRecord,
     Train,
     ValidationRecord,
 )
-from lvlora.train.run_folder import RunFolder
+from lvlora.train.run_folder import (
+    RunFolder,
+    latest_state,
+    restore_tensors,
+    save_state,
+    tensors_of,
+)
 from lvlora.train.validation import gain_of, keep_forecasts
 
 
@@ -34,17 +41,12 @@ class Run:
     """A loaded run and its folder, which the caller holds until the run is over.
 
     Args:
-        observer: watches steps and validations.
-        narrator: told what a person should know; None tells nobody.
-        resume: go on from the folder's newest valid checkpoint.
+        resume: go on from the folder's newest valid state.
         limits: in the ledger, the run's own over all its processes; default: the settings'.
         ranks: the processes that make it together, of which this is the first.
 
-    Attributes:
-        progress: how far the run is.
-
     Raises:
-        DataError: it belongs to other data, settings or weights.
+        DataError: the folder belongs to other data, settings or weights.
     """
 
     def __init__(
@@ -58,19 +60,13 @@ class Run:
         limits: Limits | None = None,
         ranks: Ranks = ALONE,
     ) -> None:
-        self.loaded = loaded
-        self.plan = loaded.plan
-        self.folder = folder
-        self.observer = observer
-        self.narrator = narrator or Silent()
-        self.ranks = ranks
+        self.loaded, self.plan, self.folder = loaded, loaded.plan, folder
+        self.observer, self.narrator, self.ranks = observer, narrator or Silent(), ranks
         settings = self.plan.settings
         self.limits = limits or Limits(settings.max_flops, settings.budget, settings.convention)
         # the limit of a study is not that of each trial
         self.limit = None if self.limits.study else self.limits.max_flops
-        self.progress = Progress()
-        if resume:
-            self.progress = checkpoint.restore_run(loaded, folder, self.narrator)
+        self.progress = self._restored() if resume else Progress()
         if resume and self._is_over:
             self.narrator.note(f"{folder.path}: the run is finished already.")
         elif self.progress.step:
@@ -79,6 +75,41 @@ class Run:
         self._entries: dict[str, Row] = {}
         self._before = dict(self.progress.spending)
         self._charged: dict[str, Spending] = {}
+
+    def _restored(self) -> Progress:
+        """Put the newest valid state into the model and the optimisers."""
+        loaded, folder = self.loaded, self.folder
+        folder.remove_leftovers()
+        state, warnings = latest_state(folder.state)
+        for warning in warnings:
+            self.narrator.warning(warning)
+        if state is None:
+            self.narrator.note(f"{folder.path}: no checkpoint yet; starting from step 0")
+            folder.keep_metrics_until(-1)
+            return Progress()
+        try:
+            changed = loaded.changes_since(state.facts["identity"])
+            progress = Progress.model_validate(state.facts["progress"])
+        except (KeyError, TypeError, AttributeError, ValidationError) as error:
+            raise DataError(
+                f"{state.folder}: was written by another version of lvlora ({error!r})",
+                "Go on with that version, or start a new run.",
+            ) from None
+        if changed:
+            raise DataError(
+                f"{folder.path}: cannot go on, changed since: {', '.join(changed)}",
+                "Resume with the same data, settings and base model, or start a new run.",
+            )
+        restore_tensors(state.tensors, state.folder, loaded.parameters, loaded.optimizers)
+        if progress.validation is not None and not is_whole(folder.adapter):
+            # it stands beside the checkpoints, which cannot bring it back
+            self.narrator.warning(
+                f"{folder.adapter}: the best adapter, of step {progress.best_step}, is "
+                "damaged or gone; the best of the steps to come takes its place"
+            )
+            progress.validation, progress.best_step, progress.stale = None, None, 0
+        folder.keep_metrics_until(state.step)
+        return progress
 
     def train(self) -> Train:
         """Train to the end.
@@ -99,7 +130,7 @@ class Run:
                 last = self._reserve(ledger)
             try:
                 if self.ranks.size > 1:
-                    tensors = checkpoint.tensors_of(loaded.parameters, loaded.optimizers)
+                    tensors = tensors_of(loaded.parameters, loaded.optimizers)
                     tensors["steps"] = torch.tensor([progress.step, last])
                     self.ranks.broadcast(safetensors.torch.save(tensors))
                 if not self._is_over:
@@ -109,7 +140,7 @@ class Run:
                     self._charge(ledger)
                 steps = loaded.steps(progress.step, last, self.ranks)
                 while self._goes_on(last, stop):
-                    with self._in_flight("train", plan.per_step):
+                    with self._in_flight("train", plan.cost.per_step):
                         step = next(steps)
                     self._record(step)
                     if plan.part is not None and progress.step in plan.validate_at:
@@ -148,7 +179,7 @@ class Run:
         charged = sum((row.charged for row in rows), NOTHING) | self.progress.spent
         last = self._last_step(charged.of(settings.convention))
         base = self.loaded.base
-        units = {"train": self.plan.per_step, "validation": self.plan.per_validation}
+        units = {"train": self.plan.cost.per_step, "validation": self.plan.cost.per_validation}
         wanted = {
             phase: Wanted(bound, units[phase])
             for phase, bound in self._bounds(last).items()
@@ -156,7 +187,7 @@ class Run:
         }
         spender = Spender(
             command="train",
-            settings_hash=settings_hash(settings),
+            settings_hash=self.plan.settings_sha256,
             model=base.name,
             model_hash=base.sha256,
             device=base.placement.device.type,
@@ -256,7 +287,7 @@ class Run:
         """Score the model, keep the adapter if it is the best, and decide if the run ends."""
         plan, progress = self.plan, self.progress
         assert plan.part is not None
-        with self._in_flight("validation", plan.per_validation):
+        with self._in_flight("validation", plan.cost.per_validation):
             scoring = self.loaded.validate(trained=trained)
         progress.spending["validation"] += scoring.spending
         errors, best, helps = scoring.errors, False, True
@@ -332,7 +363,11 @@ class Run:
         }
 
     def _save(self) -> None:
-        checkpoint.save_run(self.loaded, self.folder, self.progress)
+        """Save a state; the ones before are intact if it cannot be."""
+        loaded, progress = self.loaded, self.progress
+        facts = {"identity": loaded.identity(), "progress": progress.model_dump(mode="json")}
+        self.folder.sync_metrics()
+        save_state(self.folder.state, progress.step, loaded.parameters, loaded.optimizers, facts)
 
     def _charge(self, ledger: Ledger, *, done: bool = False) -> None:
         """Write this process's progress into its entries; ``done`` ends their promises."""
@@ -363,7 +398,7 @@ def follow(loaded: Loaded, ranks: Ranks) -> None:
     with ranks.together():
         pass  # and reserves its price
     tensors = safetensors.torch.load(ranks.broadcast(b""))
-    checkpoint.restore(tensors, "the first process", loaded.parameters, loaded.optimizers)
+    restore_tensors(tensors, "the first process", loaded.parameters, loaded.optimizers)
     first, last = tensors["steps"].tolist()
     steps = loaded.steps(first, last, ranks)
     with StopRequest() as stop:

@@ -1,4 +1,9 @@
-"""The folder of a run: its files, how a new one begins, how a stopped one goes on."""
+"""The folder of a run: its files and saved states, how a new one begins, how a stopped one goes on.
+
+A state is a folder ``step-00000050/`` with parameters, optimiser moments and the step, in
+safetensors, and, written last, a manifest with their SHA-256. One without a valid manifest is
+passed over for the one before it.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +14,23 @@ import platform
 import re
 import shlex
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from lvlora import __version__, durable, folders
 from lvlora.errors import LvloraError, SettingsError
 from lvlora.flops.ledger import FILE_NAME, entries
 from lvlora.model import devices
 from lvlora.model.adapters.search import IN_RUN, LATEST, RUN_NAME
+from lvlora.model.loading import read_safetensors
 from lvlora.runs import NEWEST, find_run, last_sign_of_life
 from lvlora.settings.configuration import resolve, to_toml
 from lvlora.train.plan import Plan
@@ -30,9 +41,6 @@ _FIXED = TrainSettings.affecting("result", "placement", "limit", "output") - {"m
 """Options that cannot change when a run goes on. Data and model can: they are known by content."""
 _PACKAGES = ("torch", "transformers", "numpy", "safetensors", "pydantic", "h5py", "scipy")
 _LONGEST_NAME = 4096
-_NEW = "+new"
-"""NAME+new is the run that takes the place of NAME when it is complete."""
-_OTHERWISE = "Check its permissions, or choose another folder."
 _ENTRIES = (
     *("name", "config.toml", "data.json", "split.json", "environment.json"),
     *("metrics.jsonl", "validation.json", "result.json", "report.html", "figures/training.png"),
@@ -40,7 +48,13 @@ _ENTRIES = (
     *("state/step-*/manifest.json", "state/step-*/state.safetensors"),
     *("tensorboard/**", "wandb/**"),
 )
-"""All that a run may hold, for `folders.mark`; --overwrite spares a folder with anything else."""
+"""All that a run may hold, for `folders.mark`."""
+_TENSORS = "state.safetensors"
+_MANIFEST = "manifest.json"
+_LARGEST = 10_000_000
+"""Bytes of a manifest."""
+_KEPT_STATES = 2
+_OTHERWISE = "Check its permissions, or choose another folder."
 
 
 class RunFolder:
@@ -50,9 +64,9 @@ class RunFolder:
         config: the resolved settings, a file for --config.
         metrics: one JSON object a step, and one a validation.
         adapter: the best adapter (the last, without validation); last_adapter: of the last step.
-        state: checkpoints to resume from.
+        state: folder of the saved states.
         validation: forecasts of the validation series, and their truth.
-        result: result of the run; there once it is over.
+        result: there once the run is over.
     """
 
     def __init__(self, path: Path) -> None:
@@ -67,7 +81,7 @@ class RunFolder:
 
     @property
     def name(self) -> str:
-        """Name of the run in the ledger, given when it began: the folder may be renamed."""
+        """Name of the run in the ledger since it began: the folder may be renamed."""
         with contextlib.suppress(OSError, UnicodeDecodeError):
             name = durable.read_bounded(self.path / "name", _LONGEST_NAME).decode().strip()
             return name or self.path.name
@@ -87,12 +101,7 @@ class RunFolder:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Keep every other process from working on this run; a killed process lets go of it.
-
-        Raises:
-            LvloraError: another process does.
-            DataError: the lock is no file, or cannot be opened.
-        """
+        """Keep every other process from working on this run; a killed process lets go of it."""
         busy = LvloraError(
             f"run {self.name} is still being trained by another process",
             "Wait for it, or stop it first.",
@@ -106,14 +115,12 @@ class RunFolder:
 
         Raises:
             SettingsError: another process has begun a run here.
-            LvloraError: a file cannot be written.
         """
         if self.is_taken:
             raise _is_there(self.path)
         try:
             self.remove_leftovers()
             folders.mark(self.path, "run", _ENTRIES)
-            durable.write_text(self.path / "name", self._new_name(plan.settings) + "\n")
             self._write_facts(plan)
             yield
         except BaseException:
@@ -122,17 +129,8 @@ class RunFolder:
                 shutil.rmtree(self.path, ignore_errors=True)
             raise
 
-    def _new_name(self, settings: TrainSettings) -> str:
-        """Return a name that no run in the ledger had, such as one that is replaced."""
-        taken = {row.run for row in entries(settings.runs)}
-        name = first = (settings.out or self.path).name
-        number = 1
-        while name in taken:
-            number += 1
-            name = f"{first}+{number}"
-        return name
-
     def _write_facts(self, plan: Plan) -> None:
+        """Write what the run is of, and its name: one that no run in the ledger had."""
         placement = plan.model.placement
         data = {
             "source": plan.dataset.source,
@@ -154,35 +152,16 @@ class RunFolder:
         }
         # not auto, which is a question of timing
         settings = plan.settings.model_copy(update={"dtype": placement.dtype_name})
+        names = {row.run for row in entries(settings.runs)}
+        name, number = self.path.name, 1
+        while name in names:
+            number += 1
+            name = f"{self.path.name}+{number}"
+        durable.write_text(self.path / "name", name + "\n")
         durable.write_text(self.config, to_toml("train", settings))
         durable.write_text(self.path / "split.json", plan.split.to_json())
-        for name, content in {"data": data, "environment": environment}.items():
-            durable.write_text(self.path / f"{name}.json", json.dumps(content, indent=1) + "\n")
-
-    def replaced_by_this(self, settings: TrainSettings) -> RunFolder | None:
-        """Return the run whose place this one takes when it is complete, if there is one."""
-        out = settings.out
-        if out is None or not settings.overwrite:
-            return None
-        is_new = self.path.name.startswith(f"{out.name}{_NEW}")
-        return RunFolder(self.path.with_name(out.name)) if is_new else None
-
-    def take_place_of(self, old: RunFolder) -> None:
-        """Become the folder of the run that this one replaces, which is deleted.
-
-        Raises:
-            LvloraError: it cannot be replaced any more; both are where they were.
-        """
-        try:
-            with old.held() if old.path.exists() else contextlib.nullcontext():
-                folders.check_replaceable("--out", old.path, "run", {})
-                folders.take_place(self.path, old.path)
-        except (LvloraError, OSError) as error:
-            raise LvloraError(
-                f"{getattr(error, 'message', None) or f'{old.path}: cannot be replaced ({error})'}",
-                f"The new run is complete, in {self.path}. Later, {self.resume_command} tries it "
-                "again.",
-            ) from None
+        for file, content in {"data": data, "environment": environment}.items():
+            durable.write_text(self.path / f"{file}.json", json.dumps(content, indent=1) + "\n")
 
     def remove_leftovers(self) -> None:
         """Delete the unfinished files of a killed process; only while the run is `held`."""
@@ -235,13 +214,13 @@ class RunFolder:
                 )
         # what the project may spend has its place in the ledger, which is found from anywhere
         beside = self.path.resolve().parent
-        own = {
+        project = {
             "budget": None,
             "runs": beside if (beside / FILE_NAME).is_file() else stored.runs,
         }
         # the limit is no setting of a run that goes on: its steps were laid out for the first one
         changed = {name: getattr(request, name) for name in named - _FIXED - {"max_flops"}}
-        return stored.model_copy(update={**own, **changed})
+        return stored.model_copy(update={**project, **changed})
 
     def make_latest(self, runs: Path) -> None:
         """Name this run in runs/latest, if it is one of them."""
@@ -270,23 +249,19 @@ def stopped_run(settings: TrainSettings) -> RunFolder:
 def _is_there(out: Path) -> SettingsError:
     return SettingsError(
         f"--out {out}: is there already",
-        "Go on with it by --resume, replace a run by --overwrite, or choose another folder.",
+        "Go on with it by --resume, choose another folder, or delete it yourself.",
     )
 
 
-def check_out(settings: TrainSettings) -> bool:
+def check_out(settings: TrainSettings) -> None:
     """Refuse an ``out`` that a new run may not be written to.
 
-    Returns:
-        whether a run is there that is to be replaced.
-
     Raises:
-        SettingsError: something is there that may not be replaced, or ``out`` lies among the runs
-            under an impossible name.
+        SettingsError: something is there, or ``out`` is an impossible name among the runs.
     """
     out = settings.out
     if out is None:
-        return False
+        return
     try:
         is_among_runs = out.resolve().parent == settings.runs.resolve()
         is_taken = RunFolder(out).is_taken
@@ -297,30 +272,24 @@ def check_out(settings: TrainSettings) -> bool:
             f"--out {out}: a run's name is made of letters, digits and . _ + @ -",
             "Choose another name.",
         )
-    if not is_taken:
-        return False
-    if not settings.overwrite or not out.is_dir() or out.is_symlink():
+    if is_taken:
         raise _is_there(out)
-    folders.check_replaceable("--out", out, "run", {})
-    return True
 
 
 def create(settings: TrainSettings, slug: str) -> RunFolder:
-    """Make a new run's folder: ``out`` itself, NAME+new beside it, or runs/<UTC time>-<slug>.
+    """Make a new run's folder: ``out`` itself, or runs/<UTC time>-<slug>.
 
     Raises:
-        SettingsError: ``out`` has something in it and may not be replaced.
-        LvloraError: it cannot be made, or the run that is there is being trained.
+        SettingsError: ``out`` has something in it.
+        LvloraError: it cannot be made.
     """
     out, runs = settings.out, settings.runs
+    check_out(settings)
     try:
         if out is None:
             stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
             slug = re.sub(r"[^A-Za-z0-9.]+", "-", slug).strip("-").lower()[:48]
             return RunFolder(_make_new(runs / f"{stamp}-{slug}"))
-        if check_out(settings):
-            with RunFolder(out).held():  # nobody works on it
-                return RunFolder(_make_new(out.with_name(f"{out.name}{_NEW}")))
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise LvloraError(
@@ -339,3 +308,124 @@ def _make_new(path: Path) -> Path:
             path = path.with_name(f"{path.name}+")
         else:
             return path
+
+
+@dataclass(frozen=True)
+class State:
+    """A saved state that was read back and verified."""
+
+    step: int
+    tensors: dict[str, Tensor]
+    facts: dict[str, Any]
+    folder: Path
+
+
+def save_state(
+    folder: Path,
+    step: int,
+    parameters: Mapping[str, nn.Parameter],
+    optimizers: Sequence[torch.optim.Optimizer],
+    facts: Mapping[str, Any],
+) -> Path:
+    """Write the state after ``step`` steps and delete all but the two newest.
+
+    States of later steps were passed over when the run went on, and go as well.
+
+    Raises:
+        LvloraError: it cannot be written; the states before are intact.
+    """
+    target = folder / f"step-{step:08d}"
+    with contextlib.suppress(Exception):  # one that is damaged is written again
+        if _read(target).facts == json.loads(json.dumps(dict(facts))):
+            return target  # never replaced: until that is done there would be none
+    with folders.replacing(target) as new:
+        save_file(tensors_of(parameters, optimizers), str(new / _TENSORS))
+        manifest = {
+            "step": step,
+            "sha256": {_TENSORS: durable.sha256_of(new / _TENSORS)},
+            "facts": dict(facts),
+        }
+        manifest["manifest_sha256"] = durable.sha256_of_json(manifest)
+        durable.write_text(new / _MANIFEST, json.dumps(manifest, indent=1))
+    states = _states(folder)
+    later = [state for state in states if state.name > target.name]
+    complete = [s for s in states if s not in later and (s / _MANIFEST).is_file()]
+    for old in [*later, *complete[_KEPT_STATES:]]:
+        (old / _MANIFEST).unlink(missing_ok=True)  # invalid first, then gone
+        shutil.rmtree(old, ignore_errors=True)
+    return target
+
+
+def tensors_of(
+    parameters: Mapping[str, nn.Parameter], optimizers: Sequence[torch.optim.Optimizer]
+) -> dict[str, Tensor]:
+    """Return all that a run changes, by name."""
+    tensors = {f"parameter.{n}": p.detach().contiguous() for n, p in parameters.items()}
+    for i, optimizer in enumerate(optimizers):
+        for j, moments in optimizer.state_dict()["state"].items():
+            for key, value in moments.items():
+                tensors[f"optimizer.{i}.{j}.{key}"] = torch.as_tensor(value).contiguous()
+    return tensors
+
+
+def restore_tensors(
+    tensors: Mapping[str, Tensor],
+    source: object,
+    parameters: Mapping[str, nn.Parameter],
+    optimizers: Sequence[torch.optim.Optimizer],
+) -> None:
+    """Put `tensors_of` back into parameters and optimisers that were made as for a new run.
+
+    Args:
+        source: the origin of the tensors, for the message.
+
+    Raises:
+        LvloraError: they belong to other parameters.
+    """
+    saved = {
+        n.removeprefix("parameter."): t for n, t in tensors.items() if n.startswith("parameter.")
+    }
+    if {n: t.shape for n, t in saved.items()} != {n: p.shape for n, p in parameters.items()}:
+        raise LvloraError(
+            f"{source}: the checkpoint holds other parameters than this run",
+            "Begin a new run, or resume the one that it is of.",
+        )
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(saved[name])
+    for i, optimizer in enumerate(optimizers):
+        content = optimizer.state_dict()
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            if name.startswith(f"optimizer.{i}."):
+                _, _, j, key = name.split(".", 3)
+                moments.setdefault(int(j), {})[key] = tensor
+        content["state"] = moments
+        optimizer.load_state_dict(content)
+
+
+def latest_state(folder: Path) -> tuple[State | None, list[str]]:
+    """Return the newest valid state, and a warning for each one that had to be passed over."""
+    warnings: list[str] = []
+    for candidate in _states(folder):
+        try:
+            return _read(candidate), warnings
+        except Exception as error:  # whatever a damaged file makes of its readers
+            warnings.append(f"{candidate}: passed over, it is not a whole checkpoint ({error})")
+    return None, warnings
+
+
+def _states(folder: Path) -> list[Path]:
+    return sorted((p for p in folder.glob("step-*") if p.is_dir()), reverse=True)
+
+
+def _read(folder: Path) -> State:
+    if not (folder / _MANIFEST).is_file():
+        raise ValueError("it has no manifest")
+    manifest = durable.parse_json(durable.read_bounded(folder / _MANIFEST, _LARGEST).decode())
+    if manifest.pop("manifest_sha256") != durable.sha256_of_json(manifest):
+        raise ValueError(f"{_MANIFEST} is damaged")
+    if durable.sha256_of(folder / _TENSORS) != manifest["sha256"][_TENSORS]:
+        raise ValueError(f"{_TENSORS} is damaged")
+    tensors = read_safetensors(folder / _TENSORS)
+    return State(int(manifest["step"]), tensors, manifest["facts"], folder)

@@ -12,7 +12,6 @@ from lvlora.settings.shared import (
     BudgetSettings,
     KnownSettings,
     ModelSettings,
-    OutputSettings,
     ResourceSettings,
     SplitSettings,
 )
@@ -238,7 +237,7 @@ class LearningSettings(
         return 2.0 * self.rank if self.alpha is None else self.alpha
 
 
-class TrainSettings(LearningSettings, OutputSettings):
+class TrainSettings(LearningSettings):
     """`lvlora train`: one run."""
 
     common: ClassVar[tuple[str, ...]] = (

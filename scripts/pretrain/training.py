@@ -29,7 +29,7 @@ from lvlora.flops.shape import ModelShape
 from lvlora.model import attention, elementwise
 from lvlora.model.devices import probe_bfloat16
 from lvlora.text.windows import Batch
-from lvlora.train import checkpoint, loop
+from lvlora.train import loop, run_folder
 
 SAVE_EVERY = 100
 _NAME = "lvlora-bundled"
@@ -218,14 +218,14 @@ def train(recipe: Recipe, folder: Path) -> Trained:
     parameters = dict(model.named_parameters())
     optimizers = optimizers_of(parameters, recipe)
     facts = asdict(recipe)
-    state, warnings = checkpoint.latest(folder)
+    state, warnings = run_folder.latest_state(folder)
     for warning in warnings:
         print(warning, flush=True)
     first = 0
     if state is not None:
         if state.facts != facts:
             raise SystemExit(f"{state.folder} is of another recipe: {state.facts}")
-        checkpoint.restore(state.tensors, state.folder, parameters, optimizers)
+        run_folder.restore_tensors(state.tensors, state.folder, parameters, optimizers)
         first = state.step
     low = device == "cuda" or probe_bfloat16()
     working = Working(model, torch.bfloat16 if low else torch.float32)
@@ -262,7 +262,7 @@ def train(recipe: Recipe, folder: Path) -> Trained:
             )
             ledger.record(held, spent, seconds=time.time() - begin, tokens_useful=tokens)
         if record.step % SAVE_EVERY == 0 or record.step == n_steps:
-            checkpoint.save(folder, record.step, parameters, optimizers, facts)
+            run_folder.save_state(folder, record.step, parameters, optimizers, facts)
     seconds = sum(row.seconds for row in ledger.rows()) + time.time() - begin
     ledger.record(held, spent, seconds=time.time() - begin, tokens_useful=tokens, done=True)
     return Trained(model, n_steps, price, seconds, float(np.mean(losses[-100:])))

@@ -377,11 +377,50 @@ def test_bad_input_is_one_line_a_hint_and_a_code(run_lvlora, place, tmp_path, wo
     assert list(Path("runs").glob("*/config.toml")) == []
 
 
-def test_a_replaced_run_does_not_spend_from_the_limit_of_the_new_one(run_lvlora, place):
+def _content(folder):
+    files = (p for p in folder.rglob("*") if p.is_file() and p.name != ".lock")
+    return {str(p.relative_to(folder)): p.read_bytes() for p in files}
+
+
+def test_what_is_there_is_never_replaced(run_lvlora, place):
+    words = ["train", "data.csv", *place, "--max-steps", "1", "--no-validation"]
+    assert run_lvlora([*words, "--out", "mine"]).exit_code == 0
+    Path("notes").mkdir()
+    Path("notes/notes.txt").write_text("years")
+    Path("link").symlink_to("mine")
+    before = _content(Path.cwd())
+    for out in ("mine", "notes", "link", ".", "runs"):
+        ran = run_lvlora([*words, "--out", out], code=2)
+        assert f"--out {out}: is there already" in ran.stderr
+    assert _content(Path.cwd()) == before
+
+
+def test_two_at_once_make_one_run(run_lvlora, place, monkeypatch):
+    """The second comes between the first one's look at the folder and its first file."""
+    words = ["train", "data.csv", *place, "--max-steps", "1", "--no-validation", "--out", "both"]
+    second = []
+    create = fine_tune.create
+
+    def created(*args):
+        folder = create(*args)
+        if not second:
+            second.append(None)
+            second[0] = run_lvlora([*words, "--seed", 7])
+        return folder
+
+    monkeypatch.setattr(fine_tune, "create", created)
+    first = run_lvlora(words)
+    assert sorted([first.exit_code, second[0].exit_code]) == [0, 2], first.stderr
+    assert "seed = 7" in Path("both/config.toml").read_text()
+    assert "is there already" in first.stderr
+
+
+def test_a_deleted_run_does_not_spend_from_the_limit_of_the_next_of_its_name(run_lvlora, place):
     words = ["train", "data.csv", *place, "--out", "mine", "--no-validation", "--json"]
     first = run_lvlora(words).json
     limit = first["flops"]["executed"]
-    ran = run_lvlora([*words, "--overwrite", "--max-flops", limit], code=0)
+    shutil.rmtree("mine")
+    ran = run_lvlora([*words, "--max-flops", limit], code=0)
     assert ran.json["run"] == "mine+2"
     assert ran.json["steps"] == first["steps"]
     with Ledger.for_runs(Path("runs")) as ledger:

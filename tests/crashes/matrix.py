@@ -126,32 +126,6 @@ class Train(Work):
         ]
 
 
-class Replace(Work):
-    """A run in the place of an older one: at every moment one of the two is there, whole."""
-
-    def prepare(self) -> None:
-        assert run("train", "data.csv", *TRAIN, *RUN, "--out", "runs/r") == 0
-
-    def do(self) -> None:
-        args = [*TRAIN, *RUN, "--seed", "3", "--out", "runs/r", "--overwrite"]
-        assert run("train", "data.csv", *args) == 0
-
-    def killed(self) -> None:
-        tiny_runs.weights(Path("runs/r"))
-        result = json.loads(Path("runs/r/result.json").read_text())
-        assert result["folder"] == "runs/r"
-        assert result["steps"] == len(tiny_runs.steps_of(Path("runs/r")))
-
-    def facts(self) -> Any:
-        self.killed()
-        no_parts("runs/r")
-        return [
-            tiny_runs.weights(Path("runs/r")),
-            tiny_runs.steps_of(Path("runs/r")),
-            Path("runs/latest").read_text(),
-        ]
-
-
 class Sweep(Work):
     """A study of two trials; the same command goes on."""
 
@@ -347,7 +321,6 @@ WORKS: dict[str, type[Work]] = {
     "evaluate": Evaluate,
     "export": Export,
     "train": Train,
-    "replace": Replace,
     "sweep": Sweep,
 }
 

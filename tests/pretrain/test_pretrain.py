@@ -44,17 +44,17 @@ def test_a_stopped_run_ends_as_an_unbroken_one(tmp_path, small_pools, monkeypatc
     unbroken = train(TINY, tmp_path / "one")
     assert unbroken.executed <= TINY.budget
     assert unbroken.steps > 4
-    save = training.checkpoint.save
+    save = training.run_folder.save_state
 
     def killed(folder, step, *rest):
         save(folder, step, *rest)
         if step == 4:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(training.checkpoint, "save", killed)
+    monkeypatch.setattr(training.run_folder, "save_state", killed)
     with pytest.raises(KeyboardInterrupt):
         train(TINY, tmp_path / "two")
-    monkeypatch.setattr(training.checkpoint, "save", save)
+    monkeypatch.setattr(training.run_folder, "save_state", save)
     resumed = train(TINY, tmp_path / "two")
     for one, two in zip(unbroken.model.parameters(), resumed.model.parameters(), strict=True):
         torch.testing.assert_close(one, two, rtol=0, atol=0)

@@ -60,7 +60,7 @@ def test_a_field_that_does_not_say_it_is_no_field() -> None:
 def test_a_run_is_identified_by_what_it_always_was() -> None:
     """Runs of earlier versions go on."""
     undeciding = {
-        *("out", "runs", "overwrite", "resume", "budget", "save_every", "threads", "compile"),
+        *("out", "runs", "resume", "budget", "save_every", "threads", "compile"),
         *("max_memory", "tracker", "model", "revision", "device", "dtype", *INPUT),
     }
     assert (

@@ -11,7 +11,7 @@ from lvlora.errors import BudgetError, SettingsError
 from lvlora.sweep.plan import SearchPlan, make_plan, stages_of
 from lvlora.sweep.settings import SweepSettings
 from lvlora.sweep.space import Range, Space
-from lvlora.train.schedule import Cost
+from lvlora.train.plan import Cost
 from lvlora.train.settings import TrainSettings
 
 BASE = TrainSettings()

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from lvlora.errors import LvloraError
-from lvlora.train import checkpoint
+from lvlora.train.run_folder import latest_state, restore_tensors, save_state
 
 
 def _training(seed=0):
@@ -28,8 +28,8 @@ def _advance(parameters, optimizer, n=1):
         optimizer.zero_grad()
 
 
-def _save(folder, step, parameters, optimizer, keep=2, **facts):
-    return checkpoint.save(folder, step, parameters, [optimizer], facts, keep)
+def _save(folder, step, parameters, optimizer, **facts):
+    return save_state(folder, step, parameters, [optimizer], facts)
 
 
 def test_a_restored_training_goes_on_as_if_nothing_had_happened(tmp_path):
@@ -39,11 +39,11 @@ def test_a_restored_training_goes_on_as_if_nothing_had_happened(tmp_path):
     _advance(parameters, optimizer, 3)
 
     again, fresh = _training(seed=1)
-    state, warnings = checkpoint.latest(tmp_path)
+    state, warnings = latest_state(tmp_path)
     assert warnings == []
     assert state.step == 3
     assert state.facts == {"note": "n", "flops": str(10**20)}
-    checkpoint.restore(state.tensors, tmp_path, again, [fresh])
+    restore_tensors(state.tensors, tmp_path, again, [fresh])
     _advance(again, fresh, 3)
     for name in parameters:
         assert torch.equal(parameters[name], again[name])
@@ -55,19 +55,19 @@ def test_the_newest_are_kept_and_later_ones_of_another_past_go(tmp_path):
         _save(tmp_path, step, parameters, optimizer)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["step-00000004", "step-00000006"]
     (tmp_path / "step-00000006/state.safetensors").write_bytes(b"broken")
-    assert checkpoint.latest(tmp_path)[0].step == 4
+    assert latest_state(tmp_path)[0].step == 4
     _save(tmp_path, 5, parameters, optimizer)  # the run went on from 4
     assert sorted(p.name for p in tmp_path.iterdir()) == ["step-00000004", "step-00000005"]
 
 
 def test_saving_the_same_state_again_touches_nothing(tmp_path):
     parameters, optimizer = _training()
-    folder = _save(tmp_path, 1, parameters, optimizer, keep=1, a=1)
+    folder = _save(tmp_path, 1, parameters, optimizer, a=1)
     inode = (folder / "state.safetensors").stat().st_ino
-    _save(tmp_path, 1, parameters, optimizer, keep=1, a=1)
+    _save(tmp_path, 1, parameters, optimizer, a=1)
     assert (folder / "state.safetensors").stat().st_ino == inode
-    _save(tmp_path, 1, parameters, optimizer, keep=1, a=2)
-    assert checkpoint.latest(tmp_path)[0].facts == {"a": 2}
+    _save(tmp_path, 1, parameters, optimizer, a=2)
+    assert latest_state(tmp_path)[0].facts == {"a": 2}
 
 
 def _flip(path: Path) -> None:
@@ -99,7 +99,7 @@ def test_a_damaged_state_is_passed_over_by_name(tmp_path, name, damage):
         _advance(parameters, optimizer)
         _save(tmp_path, step, parameters, optimizer, spent=["123456789", "987654321"], best=0.25)
     damage(tmp_path / "step-00000002" / name)
-    state, (warning,) = checkpoint.latest(tmp_path)
+    state, (warning,) = latest_state(tmp_path)
     assert state.step == 1
     assert str(tmp_path / "step-00000002") in warning
 
@@ -114,7 +114,7 @@ def test_every_bit_of_a_manifest_matters(tmp_path):
         broken = bytearray(content)
         broken[place] ^= 1
         manifest.write_bytes(bytes(broken))
-        state, _ = checkpoint.latest(tmp_path)
+        state, _ = latest_state(tmp_path)
         if state is not None:
             assert json.loads(bytes(broken)) == whole
 
@@ -122,10 +122,10 @@ def test_every_bit_of_a_manifest_matters(tmp_path):
 def test_a_state_of_other_parameters_is_refused(tmp_path):
     parameters, optimizer = _training()
     _save(tmp_path, 1, parameters, optimizer)
-    state, _ = checkpoint.latest(tmp_path)
+    state, _ = latest_state(tmp_path)
     other = {"a": nn.Parameter(torch.zeros(2, 2))}
     with pytest.raises(LvloraError, match="other parameters"):
-        checkpoint.restore(state.tensors, tmp_path, other, [torch.optim.AdamW(other.values())])
+        restore_tensors(state.tensors, tmp_path, other, [torch.optim.AdamW(other.values())])
 
 
 @pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="no limits here")
@@ -144,4 +144,4 @@ def test_a_full_disk_keeps_the_old_state(tmp_path):
         signal.signal(signal.SIGXFSZ, handler)
     assert "step-00000002" in caught.value.message
     assert [p.name for p in tmp_path.iterdir()] == ["step-00000001"]
-    assert checkpoint.latest(tmp_path)[0].step == 1
+    assert latest_state(tmp_path)[0].step == 1

@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+import tiny_runs
 import torch
 from torch import nn
 
@@ -12,7 +13,7 @@ from lvlora.model import lora
 from lvlora.model.head import NumericHead
 from lvlora.text.windows import IGNORED, Batch
 from lvlora.train import loop
-from lvlora.train.loop import Objective, can_compile, compile_layers
+from lvlora.train.loop import Objective, compile_layers
 
 
 def _batch(base, rows=2, width=20, seed=0, padded=0):
@@ -115,17 +116,13 @@ def test_a_full_head_in_bfloat16_has_float32_logits(tiny_base):
     base = tiny_base("qwen2", torch.bfloat16)
     objective = Objective(base.module, base.alphabet, None)
     assert objective.logits(torch.from_numpy(_batch(base).inputs)).dtype == torch.float32
-    assert objective.loss_name == "full"
 
 
-CPU = torch.device("cpu")
-
-
-def test_without_a_compiler_auto_goes_on_and_on_is_refused(monkeypatch):
-    monkeypatch.setattr(loop, "_problem", lambda device: "no g++")
-    assert not can_compile(CPU, required=False)
+def test_without_a_compiler_auto_goes_on_and_on_is_refused(monkeypatch, tiny_folder, tmp_path):
+    monkeypatch.setattr(loop, "compile_problem", lambda device: "no g++")
+    assert not tiny_runs.loaded(tiny_folder("qwen2"), tmp_path, max_steps=500).compiled
     with pytest.raises(SettingsError, match="no g\\+\\+"):
-        can_compile(CPU, required=True)
+        tiny_runs.loaded(tiny_folder("qwen2"), tmp_path, compile="on")
 
 
 @pytest.mark.slow
@@ -136,7 +133,7 @@ def test_a_missing_compiler_is_found_missing(monkeypatch, tmp_path):
     from torch._inductor import config
 
     with config.patch({"cpp.cxx": (str(tmp_path / "no-such-compiler"),)}):
-        assert loop._problem(CPU)
+        assert loop.compile_problem(torch.device("cpu"))
 
 
 @pytest.mark.slow

@@ -26,7 +26,7 @@ def test_a_run_is_planned_and_priced_without_weights(weightless, tiny_folder, tm
         tiny_folder("llama"), tmp_path / "runs", layers="0", targets=("q_proj", "up_proj")
     )
     assert plan.at_most() == loaded.plan.at_most()
-    assert plan.at_most().executed > 6 * plan.per_step.executed
+    assert plan.at_most().executed > 6 * plan.cost.per_step.executed
     assert (plan.n_steps, plan.validate_at, plan.n_validations()) == (6, {3, 6}, 3)
     parameters = sum(p.numel() for p in loaded.parameters.values())
     assert plan.trained.n_parameters == parameters

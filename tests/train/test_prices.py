@@ -42,12 +42,12 @@ def test_a_step_and_a_validation_cost_what_is_counted(tiny_folder, tmp_path, fam
         counted = count(lambda: done.append(next(steps)))
     assert p.plan.trained.n_parameters == sum(q.numel() for q in p.parameters.values())
     assert p.plan.trained.step(done[0].shapes).executed == counted
-    assert counted <= p.plan.per_step.executed
+    assert counted <= p.plan.cost.per_step.executed
     scorings = []
     counted = count(lambda: scorings.append(p.validate()))
     price = scorings[0].spending.price
-    assert counted == price.executed <= p.plan.per_validation.executed
-    assert price.coursework <= p.plan.per_validation.coursework
+    assert counted == price.executed <= p.plan.cost.per_validation.executed
+    assert price.coursework <= p.plan.cost.per_validation.coursework
 
 
 def test_every_series_is_validated_once(tiny_folder, tmp_path):

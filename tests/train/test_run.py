@@ -135,7 +135,7 @@ def test_a_second_signal_stops_at_once_and_the_step_is_paid_for(model, runs, mon
     assert tiny_runs.steps_of(folder.path) == [1, 2]
     (row,) = _ledger(runs)
     assert row.status == "settled"
-    assert row.spent == 3 * loaded.plan.per_step
+    assert row.spent == 3 * loaded.plan.cost.per_step
 
 
 def test_a_run_killed_long_after_its_checkpoint_repeats_the_steps_to_the_same_end(model, runs):
@@ -152,7 +152,7 @@ def test_a_run_killed_long_after_its_checkpoint_repeats_the_steps_to_the_same_en
         assert tiny_runs.weights(whole, which) == tiny_runs.weights(folder.path, which)
     assert tiny_runs.steps_of(folder.path) == [1, 2, 3, 4, 5, 6]
     spent = sum(r.spent.executed for r in _ledger(runs) if r.run == "killed" and r.phase == "train")
-    assert spent == 7 * tiny_runs.plan(model, runs).per_step.executed
+    assert spent == 7 * tiny_runs.plan(model, runs).cost.per_step.executed
 
 
 @pytest.mark.slow
@@ -207,8 +207,10 @@ def test_a_finished_run_stays_as_it_is(model, runs):
 )
 def test_a_limit_alone_buys_as_many_steps_as_fit(model, runs, convention, validation):
     unit = tiny_runs.loaded(model, runs, validation=validation)
-    price = 4 * unit.plan.per_step.of(convention) + 5 * unit.plan.per_validation.of(convention)
-    limit = price + unit.plan.per_step.of(convention) // 2
+    price = 4 * unit.plan.cost.per_step.of(convention) + 5 * unit.plan.cost.per_validation.of(
+        convention
+    )
+    limit = price + unit.plan.cost.per_step.of(convention) // 2
     _, result = _train(
         model,
         runs,
@@ -223,12 +225,12 @@ def test_a_limit_alone_buys_as_many_steps_as_fit(model, runs, convention, valida
     assert result.steps == 4
     assert not result.stopped_by_limit
     if not validation:
-        assert spent + unit.plan.per_step.of(convention) > limit
+        assert spent + unit.plan.cost.per_step.of(convention) > limit
     assert {r.status for r in _ledger(runs)} == {"settled"}
 
 
 def test_steps_repeated_after_a_kill_never_pass_the_limit(model, runs):
-    step, killed = tiny_runs.plan(model, runs).per_step.executed, ZeroDivisionError()
+    step, killed = tiny_runs.plan(model, runs).cost.per_step.executed, ZeroDivisionError()
     limit = 7 * step
     changes = {"validation": False, "max_flops": limit}
     folder, _ = _broken_off(model, runs, "r", 5, killed, **changes)
@@ -305,7 +307,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_the_state_before_it(model, 
     with pytest.raises(NumericalError, match="the loss is nan"):
         Run(loaded, folder, Observer()).train()
     (row,) = _ledger(runs)
-    assert row.spent == 4 * loaded.plan.per_step  # the step was computed
+    assert row.spent == 4 * loaded.plan.cost.per_step  # the step was computed
     whole, _ = _train(model, runs, "whole", validation=False)
     monkeypatch.undo()
     _resume(model, runs, folder.path, validation=False)  # the cause is gone

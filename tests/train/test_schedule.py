@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 
 from lvlora.answers import Price
 from lvlora.errors import BudgetError
-from lvlora.train.schedule import (
+from lvlora.train.plan import (
     DEFAULT_STEPS,
     USUAL,
+    Cost,
     Validations,
     choose_validations,
     learning_rate,
@@ -18,8 +19,8 @@ from lvlora.train.settings import TrainSettings
 
 
 def _plan(step=100, validation=30, **changes):
-    given = TrainSettings(**changes)
-    return plan_steps(given, Price(step, 2 * step), Price(validation, 2 * validation))
+    cost = Cost(Price(step, 2 * step), Price(validation, 2 * validation))
+    return plan_steps(TrainSettings(**changes), cost)
 
 
 def _total(plan, step=100, validation=30):
@@ -123,9 +124,9 @@ def test_frequent_validations_leave_fewer_series():
 
 
 def test_few_validations_are_laid_out_over_the_run():
-    given = TrainSettings(max_steps=100)
-    assert plan_steps(given, Price(1, 1), Price(1, 1), times=1)[1] == {100}
-    assert plan_steps(given, Price(1, 1), Price(1, 1), times=2)[1] == {50, 100}
+    settings = TrainSettings(max_steps=100)
+    assert plan_steps(settings, Cost(Price(1, 1), Price(1, 1), times=1))[1] == {100}
+    assert plan_steps(settings, Cost(Price(1, 1), Price(1, 1), times=2))[1] == {50, 100}
 
 
 def _rates(n, schedule, warmup=0.1, peak=1.0):

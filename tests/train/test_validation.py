@@ -212,4 +212,4 @@ def test_a_price_without_weights_is_that_of_the_forecaster(tiny_folder, tmp_path
         for trained in (True, False):
             forecaster = loaded.forecaster(trained=trained)
             forecasts |= forecaster.at_most(part.histories, part.horizon, Sampling(samples=8))
-        assert loaded.plan.per_validation == part.loss_price(loaded.plan.trained) + forecasts
+        assert loaded.plan.cost.per_validation == part.loss_price(loaded.plan.trained) + forecasts

@@ -99,7 +99,7 @@ def test_flag_beats_environment_beats_file_beats_default(run_lvlora, program, tm
 
 def test_flags_and_their_opposites(run_lvlora, program, tmp_path):
     config = tmp_path / "run.toml"
-    config.write_text("overwrite = true\nvalidation = false\n")
+    config.write_text("rslora = true\nvalidation = false\n")
 
     def settings(*args, **kwargs):
         return _given(run_lvlora, program, "train", *args, **kwargs)["settings"]
@@ -108,8 +108,8 @@ def test_flags_and_their_opposites(run_lvlora, program, tmp_path):
     assert settings("--no-validation")["validation"] is False
     assert settings("-c", config)["validation"] is False
     assert settings("-c", config, "--validation")["validation"] is True
-    assert settings("-c", config, "--no-overwrite")["overwrite"] is False
-    assert settings(env={"LVLORA_OVERWRITE": "1"})["overwrite"] is True
+    assert settings("-c", config, "--no-rslora")["rslora"] is False
+    assert settings(env={"LVLORA_RSLORA": "1"})["rslora"] is True
 
 
 def test_an_option_that_may_be_repeated(run_lvlora, program, tmp_path):
