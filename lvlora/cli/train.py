@@ -96,7 +96,7 @@ def _next(result: Train, plan: Plan) -> str:
     without = ("model", "revision") if helps else ()
     if settings.data is None or (is_compared and helps):
         words = ["--limit", "4"]
-        if part is not None and part.scored.held_out:
+        if part is not None and part.n_held_out:
             n_windows = len(part.histories) // part.n_series
             words = [
                 *("--split", "all", "--limit", str(part.n_series)),

@@ -6,6 +6,7 @@ believed (text, say) is passed over.
 
 from __future__ import annotations
 
+import contextlib
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ from lvlora.train.record import (
     read_text,
     record_of,
 )
+from lvlora.train.settings import TrainSettings
 
 FIGURE = Path("figures") / "training.png"
 _POINTS = 96
@@ -59,21 +61,16 @@ _NO_FORECASTS = (
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run as its files tell it.
-
-    Attributes:
-        summary: the numbers of the whole run.
-        settings: config.toml, with the defaults of what it leaves open.
-        data: source, series, variables, hashes; empty if not recorded.
-        course: its steps and validations, one by one.
-        validation: None if nothing was forecast, or the file cannot be believed.
-    """
+    """A run as its files tell it."""
 
     summary: Report
     settings: Mapping[str, Any]
+    """config.toml, with the defaults of what it leaves open."""
     data: Mapping[str, Any]
+    """Source, series, variables, hashes; empty if not recorded."""
     course: Course
     validation: ValidationFile | None
+    """None if nothing was forecast, or the file cannot be believed."""
 
 
 def read_run(folder: Path) -> RunRecord:
@@ -82,7 +79,13 @@ def read_run(folder: Path) -> RunRecord:
     Raises:
         DataError: it is no run, a file of it cannot be read, or no step was made.
     """
-    settings = _settings(folder / "config.toml")
+    config = folder / "config.toml"
+    try:
+        settings = tomllib.loads(read_text(config))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{config}: is not valid TOML: {error}", DAMAGED) from None
+    with contextlib.suppress(ValidationError, TypeError):  # of another version: as it stands
+        settings = TrainSettings(**settings).model_dump(mode="json")
     data, file = {}, folder / "data.json"
     if file.is_file():
         data = durable.read_json_object(file, LARGEST, hint=DAMAGED)
@@ -141,39 +144,17 @@ def _columns(n: int, rows: Iterable[tuple[float | None, ...]]) -> FloatArray:
     return np.array(known, dtype=np.float64).reshape(-1, n).T
 
 
-def _settings(file: Path) -> dict[str, Any]:
-    from lvlora.train.settings import TrainSettings
-
-    try:
-        values = tomllib.loads(read_text(file))
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{file}: is not valid TOML: {error}", DAMAGED) from None
-    try:
-        return TrainSettings(**values).model_dump(mode="json")
-    except (ValidationError, TypeError):  # of another version: shown as it stands
-        return values
-
-
 def rebuild(folder: Path) -> Report:
-    """Draw a run's figure and page from the folder's other files; a stopped run has them, too.
-
-    Raises:
-        DataError: the folder is no run, or has no step to tell of.
-        LvloraError: a file cannot be written.
-    """
+    """Draw a run's figure and page from the folder's other files; a stopped run has them, too."""
     files = [str(file) for file in draw_run(folder)]
     return read_run(folder).summary.model_copy(update={"files": files})
 
 
 def draw_run(folder: Path) -> list[Path]:
-    """Write a run's figure and its page, report.html, from the run's other files.
-
-    Returns:
-        the files that were written.
+    """Write a run's figure and its page, report.html, from its other files; return what is written.
 
     Raises:
         DataError: the folder is no run, or has no step to tell of.
-        LvloraError: a file cannot be written.
     """
     record = read_run(folder)
     style.save(course_figure(record.course), folder / FIGURE)
@@ -205,45 +186,46 @@ def plan_document(plan: TrainPlan) -> Document:
 def document(record: RunRecord) -> Document:
     """Return the document of a run; its pictures are drawn where they are shown."""
     run, course, validation = record.summary, record.course, record.validation
-    outcome: list[tuple[str, Cell]] = [("steps", run.steps), ("tokens", run.tokens)]
-    for key in ("loss", "mae"):
-        name = f"validation {key.upper() if key == 'mae' else key}"
-        for when, errors in (("before training", run.zero_shot), ("", run.validation)):
-            error = None if errors is None else getattr(errors, key)
+    outcome: dict[str, Cell] = {"steps": run.steps, "tokens": run.tokens}
+    for name, key in (("validation loss", "loss"), ("validation MAE", "mae")):
+        for when, errors in (
+            ("before training", run.zero_shot),
+            ("of the best adapter", run.validation),
+        ):
+            error = getattr(errors, key, None)
             if error is not None:
-                outcome.append((f"{name} {when or 'of the best adapter'}", error))
+                outcome[f"{name} {when}"] = error
     if run.best_step is not None:
-        outcome.append(("best adapter at step", run.best_step))
+        outcome["best adapter at step"] = run.best_step
     cost = {
         "FLOPs, executed": run.flops.executed,
         "FLOPs, coursework": run.flops.coursework,
         "time in steps": numbers.duration(run.seconds),
         "trained parameters": run.trainable_parameters,
     }
-    scored = validation
-    if scored is not None and (scored.kept is None or scored.kept.step != run.best_step):
-        scored = None  # of an adapter that is no longer the kept one
+    forecasts: list[Block] = []
+    if validation and validation.kept and validation.kept.step == run.best_step:
+        forecasts = _forecasts(validation)  # else they are of an adapter that is not kept any more
     picture = Picture(
         "Loss and validation error by step and FLOPs",
         partial(course_figure, course),
         sketch=partial(_sketch, course) if len(course.steps) > 1 else None,
     )
+    limits = _LIMITS if validation else (*_LIMITS, _NO_FORECASTS)
     sections = (
         Section("Outcome", (Facts(outcome),)),
         Section("Course", (picture,)),
-        Section("Forecasts", () if scored is None else _forecasts(scored), more=True),
+        Section("Forecasts", forecasts, more=True),
         Section("Cost", (Facts(cost),)),
         Section("Data", (Facts(record.data),) if record.data else (), more=True),
         Section("Settings", (Facts(record.settings),), more=True),
-        Section(
-            "Limits", (Points(_LIMITS if validation else (*_LIMITS, _NO_FORECASTS)),), more=True
-        ),
+        Section("Limits", (Points(limits),), more=True),
     )
     return Document(title=f"Run {run.run}", sections=sections)
 
 
 def _sketch(course: Course) -> str:
-    """The training loss in characters."""
+    """Return the training loss in characters."""
     losses = numbers.binned(course.losses.tolist(), _POINTS)
     time = np.linspace(course.steps[0], course.steps[-1], len(losses)).tolist()
     title = "training loss by step"
@@ -251,16 +233,16 @@ def _sketch(course: Course) -> str:
 
 
 def _forecasts(file: ValidationFile) -> list[Block]:
-    """A figure of the best, middle and worst series."""
+    """Return a figure of the best, middle and worst series; none where shapes differ."""
     assert file.kept is not None
     try:
-        drawn = _pictures(file)
-    except (ValueError, IndexError):  # numbers of different shapes
+        pictures = _pictures(file)
+    except (ValueError, IndexError):
         return []
     return [
         Picture(
             "Forecasts of the kept adapter against the truth",
-            partial(forecast_figure, drawn),
+            partial(forecast_figure, pictures),
             f"Forecasts that the validation at step {file.kept.step} made, of its best, middle and "
             "worst series: line, history; dashes, forecast; circles, truth.",
         )
@@ -268,10 +250,14 @@ def _forecasts(file: ValidationFile) -> list[Block]:
 
 
 def _pictures(file: ValidationFile) -> list[ForecastPicture]:
+    """Return the best, middle and worst of the series that have an error."""
     assert file.kept is not None
     errors = file.kept.series_mae[: len(file.series)]
+    order = sorted((e, i) for i, e in enumerate(errors) if e is not None)
+    ranks = {0: "best", len(order) // 2: "middle", len(order) - 1: "worst"} if order else {}
     pictures = []
-    for at, rank in _ranked(errors):
+    for place, rank in sorted(ranks.items()):
+        error, at = order[place]
         series, median = file.series[at], _array(file.kept.forecasts[at])
         history, truth = _array(series.history), _array(series.truth)
         if median.shape != truth.shape or median.ndim != 2 or history.ndim != 2:
@@ -286,19 +272,12 @@ def _pictures(file: ValidationFile) -> list[ForecastPicture]:
                 median=median,
                 bands={},
                 truth=truth,
-                title=f"{series.id}: {rank}, MAE {errors[at]:.3g}",
+                title=f"{series.id}: {rank}, MAE {error:.3g}",
                 line_name="forecast",
                 calendar=Calendar.from_dict(file.calendar),
             )
         )
     return pictures
-
-
-def _ranked(errors: Sequence[float | None]) -> list[tuple[int, str]]:
-    """Positions of the best, middle and worst of the series that have an error."""
-    order = sorted((e, i) for i, e in enumerate(errors) if e is not None)
-    places = {0: "best", len(order) // 2: "middle", len(order) - 1: "worst"}
-    return [(order[place][1], rank) for place, rank in sorted(places.items())] if order else []
 
 
 def _array(values: object) -> FloatArray:

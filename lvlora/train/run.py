@@ -316,7 +316,7 @@ class Run:
         if scoring.point is not None and (best or not trained):
             keep_forecasts(
                 self.folder.validation,
-                plan.part.scored,
+                plan.part,
                 scoring.point,
                 "kept" if best else "before",
                 progress.step,

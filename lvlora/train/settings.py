@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -17,14 +18,11 @@ from lvlora.settings.shared import (
 )
 
 Schedule = Literal["cosine", "one-cycle", "constant"]
-
-
 TrainHead = Literal["none", "numeric", "full"]
-
-
 Compile = Literal["auto", "on", "off"]
 
-
+_lora = partial(option, panel="LoRA", affects="result")
+_training = partial(option, panel="Training", affects="result")
 COURSEWORK: dict[str, Any] = {
     "targets": ("q_proj", "v_proj"),
     "batch_size": 4,
@@ -38,41 +36,25 @@ COURSEWORK: dict[str, Any] = {
 class LoraSettings(Settings):
     """h = W0 x + (alpha / r) B A x: rank, scale, and which layers."""
 
-    rank: int = option(8, "Rank r of the update.", "LoRA", affects="result", ge=1, le=4096)
-    alpha: float | None = option(
+    rank: int = _lora(8, "Rank r of the update.", ge=1, le=4096)
+    alpha: float | None = _lora(
         None,
         "Scale numerator: the update is multiplied by alpha/rank. Default: twice the rank.",
-        "LoRA",
-        affects="result",
         gt=0,
         le=1e6,
     )
-    targets: Names = option(
+    targets: Names = _lora(
         ("all-linear",),
         "Linear layers that get an update, by name (comma-separated), or all-linear.",
-        "LoRA",
-        affects="result",
         min_length=1,
     )
-    layers: str | None = option(
-        None,
-        "Only these transformer layers, from 0: 0-5,11. Default: all.",
-        "LoRA",
-        affects="result",
-    )
-    dropout: float = option(0.0, "Dropout on the input of A.", "LoRA", affects="result", ge=0, lt=1)
-    rslora: bool = option(
-        False,
-        "Scale by alpha/sqrt(rank) (rank-stabilised LoRA).",
-        "LoRA",
-        affects="result",
-    )
-    train_head: TrainHead = option(
+    layers: str | None = _lora(None, "Only these transformer layers, from 0: 0-5,11. Default: all.")
+    dropout: float = _lora(0.0, "Dropout on the input of A.", ge=0, lt=1)
+    rslora: bool = _lora(False, "Scale by alpha/sqrt(rank) (rank-stabilised LoRA).")
+    train_head: TrainHead = _lora(
         "none",
         "Train the output head too: the alphabet's rows (numeric), or all of it, untied "
         "from the embedding, with the loss over the whole vocabulary (full).",
-        "LoRA",
-        affects="result",
     )
 
 
@@ -83,29 +65,16 @@ class LearningSettings(
 
     supports_dry_run: ClassVar[bool] = True
 
-    learning_rate: float = option(
-        1e-3, "Peak learning rate of AdamW.", "Training", affects="result", gt=0, le=1
+    learning_rate: float = _training(1e-3, "Peak learning rate of AdamW.", gt=0, le=1)
+    schedule: Schedule = _training("cosine", "Shape of the learning rate after warm-up.")
+    warmup: float = _training(
+        0.05, "Share of the steps in which the learning rate rises.", ge=0, le=1
     )
-    schedule: Schedule = option(
-        "cosine", "Shape of the learning rate after warm-up.", "Training", affects="result"
-    )
-    warmup: float = option(
-        0.05,
-        "Share of the steps in which the learning rate rises.",
-        "Training",
-        affects="result",
-        ge=0,
-        le=1,
-    )
-    weight_decay: float = option(
-        0.0, "AdamW's decoupled weight decay.", "Training", affects="result", ge=0, le=1000
-    )
-    clip_norm: float = option(
-        1.0, "Largest gradient norm; 0: no clipping.", "Training", affects="result", ge=0
-    )
-    batch_size: int = option(2, "Sequences in a micro-batch.", "Training", affects="result", ge=1)
-    accumulation: int = option(1, "Micro-batches in a step.", "Training", affects="result", ge=1)
-    seq_len: int = option(1000, "Tokens in a sequence.", "Training", affects="result", ge=8)
+    weight_decay: float = _training(0.0, "AdamW's decoupled weight decay.", ge=0, le=1000)
+    clip_norm: float = _training(1.0, "Largest gradient norm; 0: no clipping.", ge=0)
+    batch_size: int = _training(2, "Sequences in a micro-batch.", ge=1)
+    accumulation: int = _training(1, "Micro-batches in a step.", ge=1)
+    seq_len: int = _training(1000, "Tokens in a sequence.", ge=8)
     scaling: Literal["dataset", "history"] = option(
         "dataset",
         "How values are scaled. dataset: one scale for all series, from the training "
@@ -114,81 +83,55 @@ class LearningSettings(
         "Data",
         affects="result",
     )
-    scale_jitter: float = option(
+    scale_jitter: float = _training(
         0.2,
         "Multiply each training sequence by a random factor exp(s z), z standard normal, "
         "so that the model sees more scales; 0: off.",
-        "Training",
-        affects="result",
         ge=0,
         le=2,
     )
-    mix: float = option(
+    mix: float = _training(
         0.0,
         "Share of training sequences that are simulated predator-prey series, with as "
         "many variables, steps, gaps and as much noise as the data. It helps when there "
         "are few series.",
-        "Training",
-        affects="result",
         ge=0,
         le=0.9,
     )
-    max_steps: int | None = option(
-        None,
-        "Optimiser steps. Default: what --max-flops buys, else 200.",
-        "Training",
-        affects="result",
-        ge=1,
+    max_steps: int | None = _training(
+        None, "Optimiser steps. Default: what --max-flops buys, else 200.", ge=1
     )
     decimals: int = option(
         2, "Decimals of each number in the text.", "Data", affects="result", ge=0, le=12
     )
-    loss: Literal["numeric", "full"] = option(
-        "numeric",
-        "Cross-entropy over the numeric alphabet, or over the whole vocabulary.",
-        "Training",
-        affects="result",
+    loss: Literal["numeric", "full"] = _training(
+        "numeric", "Cross-entropy over the numeric alphabet, or over the whole vocabulary."
     )
-    validation: bool = option(
-        True,
-        "Forecast and score validation series during the training.",
-        "Training",
-        affects="result",
-    )
-    validation_steps: int | None = option(
+    validation: bool = _training(True, "Forecast and score validation series during the training.")
+    validation_steps: int | None = _training(
         None,
         "Steps at the end of each series to validate on; they are not trained on. 0: "
         "validate on whole series instead. Default: 0; with fewer than 8 series a quarter "
         "of their steps (4 to 100).",
-        "Training",
-        affects="result",
         ge=0,
         le=10**6,
         metavar="STEPS",
     )
-    validate_every: int | None = option(
+    validate_every: int | None = _training(
         None,
         "Steps between validations. Default: a quarter of the run; less often where even 4 series "
         "would take more than a twentieth of its FLOPs (a quarter, of a sweep's trial).",
-        "Training",
-        affects="result",
         ge=1,
     )
-    validation_series: int | None = option(
+    validation_series: int | None = _training(
         None,
         "Series of the validation part that are scored each time. Default: 16; fewer, but at least "
         "4, where all validations would take more than a twentieth of the run's FLOPs (or 2e12, "
         "if that is more; of a sweep's trial, a quarter).",
-        "Training",
-        affects="result",
         ge=1,
     )
-    patience: int = option(
-        0,
-        "Stop after this many validations without progress; 0: never.",
-        "Training",
-        affects="result",
-        ge=0,
+    patience: int = _training(
+        0, "Stop after this many validations without progress; 0: never.", ge=0
     )
     save_every: int = option(
         50,
@@ -197,9 +140,7 @@ class LearningSettings(
         affects="resources",
         ge=0,
     )
-    seed: Seed = option(
-        0, "Seed of initial weights, batches and dropout.", "Training", affects="result"
-    )
+    seed: Seed = _training(0, "Seed of initial weights, batches and dropout.")
     compile: Compile = option(
         "auto",
         "Compile the layers (torch.compile; needs a C++ compiler). auto: for 500 "

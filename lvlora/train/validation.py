@@ -6,9 +6,8 @@ Of few series, their own last steps are held out; of many, whole series.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import islice
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,9 +37,8 @@ from lvlora.train.record import (
 )
 from lvlora.train.settings import LearningSettings
 
-FEW_SERIES = 8
-"""Fewer are validated by steps where nothing is asked for."""
-
+_FEW_SERIES = 8
+"""Fewer are validated by their last steps where nothing else is asked for."""
 _SHARE = 4
 """Part of a series of middle length that is held out: one in so many, within these limits."""
 _LEAST, _MOST = 4, 100
@@ -50,8 +48,7 @@ _LEAST_STEPS, _MOST_STEPS = 4, 100
 """Steps of a scored series: shorter ones are not forecast, of longer ones the last hundred."""
 _MOST_SERIES = 32
 """Forecasts of the first ones are kept; errors of all."""
-_DIGITS = 7
-SAMPLING = Sampling(samples=8)
+_SAMPLING = Sampling(samples=8)
 """As `lvlora forecast` draws, whose 20 futures have nearly the same median, for less."""
 
 
@@ -67,7 +64,7 @@ def held_out_steps(settings: LearningSettings, dataset: Dataset) -> int:
     longest = max(lengths, default=0)
     n_steps = settings.validation_steps
     if n_steps is None:
-        if len(dataset) >= FEW_SERIES or not len(dataset):
+        if len(dataset) >= _FEW_SERIES or not len(dataset):
             return 0
         n_steps = min(max(int(np.median(lengths)) // _SHARE, _LEAST), _MOST)
         return n_steps if longest >= 2 * n_steps else 0
@@ -82,118 +79,13 @@ def held_out_steps(settings: LearningSettings, dataset: Dataset) -> int:
 
 def trained_on(part: Dataset, n_steps: int) -> Dataset:
     """Return the series without the steps that are held out; of too short ones none are."""
-    if not n_steps:
-        return part
-    series = [s.steps(0, len(s) - n_steps) if _is_long_enough(s, n_steps) else s for s in part]
-    return replace(part, series=tuple(series))
+    series = [s.steps(0, len(s) - n_steps) if len(s) >= 2 * n_steps else s for s in part]
+    return replace(part, series=tuple(series)) if n_steps else part
 
 
 def scorable(part: Dataset, n_steps: int) -> Dataset:
     """Return the series that are long enough for ``n_steps`` to be held out of each."""
-    return replace(part, series=tuple(s for s in part if _is_long_enough(s, n_steps)))
-
-
-def _is_long_enough(series: Series, n_steps: int) -> bool:
-    return len(series) >= 2 * n_steps
-
-
-@dataclass(frozen=True, eq=False)
-class Scored:
-    """The series whose forecasts validation scores.
-
-    Attributes:
-        histories, futures: of n series, the futures H steps long.
-        variables, time_name: as in the data set.
-        held_out: steps at the end of each series that were not trained on, where the futures are
-            windows of these; 0: the series were not.
-    """
-
-    histories: Sequence[Series]
-    futures: Sequence[Series]
-    variables: tuple[str, ...]
-    time_name: str
-    held_out: int = 0
-
-    def errors(self, point: FloatArray) -> FloatArray:
-        """Return (n, H, V) absolute errors of forecasts, NaN where the truth is not known."""
-        truth = np.stack([f.values for f in self.futures])
-        return np.asarray(np.abs(point - truth))
-
-    def file(self) -> ValidationFile:
-        """Return validation.json without a forecast, the same in every validation of a run."""
-        calendar = self.histories[0].calendar if self.histories else None
-        pairs = zip(self.histories, self.futures, strict=True)
-        return ValidationFile(
-            calendar=None if calendar is None else calendar.to_dict(),
-            held_out=self.held_out,
-            variables=list(self.variables),
-            time=self.time_name,
-            series_scored=len(self.histories),
-            series=[
-                ScoredSeries(
-                    id=history.id,
-                    history_time=history.time.tolist(),
-                    history=history.values.tolist(),
-                    time=future.time.tolist(),
-                    truth=future.values.tolist(),
-                )
-                for history, future in islice(pairs, _MOST_SERIES)
-            ],
-        )
-
-
-def keep_forecasts(
-    path: Path, scored: Scored, point: FloatArray, name: Literal["before", "kept"], step: int
-) -> None:
-    """Write what a validation forecast; the rest of a file about the same series stays.
-
-    Args:
-        point: (n, H, V) its forecasts.
-        name: ``before`` training, or of the adapter that is ``kept``.
-
-    Raises:
-        LvloraError: the file cannot be written.
-    """
-    errors = scored.errors(point)
-    forecasts = Forecasts(
-        step=step,
-        mae=_rounded(np.nanmean(errors)),
-        series_mae=[_rounded(np.nanmean(e)) for e in errors],
-        forecasts=point[:_MOST_SERIES].tolist(),
-    )
-    file = ValidationFile.read(path) or scored.file()
-    file.model_copy(update={name: forecasts}).write(path)
-
-
-def gain_of(path: Path) -> Gain | None:
-    """Return the gain of the kept adapter; None where the file does not have both forecasts."""
-    file = ValidationFile.read(path)
-    if file is None or file.before is None or file.kept is None:
-        return None
-    before, kept = (np.array(f.series_mae, dtype=float) for f in (file.before, file.kept))
-    return gain_in(before, kept, "windows" if file.held_out else "series")
-
-
-def gain_in(before: FloatArray, after: FloatArray, of: Literal["series", "windows"]) -> Gain | None:
-    """Return how much smaller ``after`` is in the mean, (n,) errors each, with Student's interval.
-
-    NaN is no error; None where nothing can be compared.
-    """
-    from scipy.special import stdtrit
-
-    gains = before - after
-    gains = gains[np.isfinite(gains)]
-    if not len(gains):
-        return None
-    mean, reach = float(gains.mean()), float("nan")
-    if len(gains) > 1:
-        quantile = stdtrit(len(gains) - 1, 0.975)  # scipy.stats takes a second to import
-        reach = float(quantile * gains.std(ddof=1) / np.sqrt(len(gains)))
-    return Gain(mean=mean, low=mean - reach, high=mean + reach, n=len(gains), of=of)
-
-
-def _rounded(error: Any) -> float:
-    return float(f"{error:.{_DIGITS}g}")
+    return replace(part, series=tuple(s for s in part if len(s) >= 2 * n_steps))
 
 
 @dataclass(frozen=True)
@@ -201,14 +93,13 @@ class Scoring:
     """One validation that was made.
 
     Attributes:
-        errors: nats per target; mean absolute error in original units.
         spending: its tokens are targets of the loss, and tokens that the forecasts wrote.
         point: its forecasts, (n, H, V); None where nothing was forecast.
     """
 
     errors: Validation
     spending: Spending
-    point: FloatArray | None = field(default=None, compare=False, repr=False)
+    point: FloatArray | None
 
 
 class ValidationPart:
@@ -224,11 +115,12 @@ class ValidationPart:
 
     Attributes:
         batches: of the loss.
-        scored: histories and futures, each of ``horizon`` steps.
+        histories, futures: the ``n`` forecasts, each of ``horizon`` steps.
     """
 
     def __init__(self, windows: Windows, chosen: Dataset, n_held_out: int = 0) -> None:
-        self.n_series = len(chosen)
+        self.n_series, self.n_held_out = len(chosen), n_held_out
+        self.variables, self.time_name = chosen.variables, chosen.time_name
         self.scale, self.codec = windows.scale, windows.codec
         if n_held_out:
             self.batches = windows.ends_of(chosen, n_held_out)
@@ -237,12 +129,18 @@ class ValidationPart:
             self.batches = _rows(windows.of_others(chosen))
             cuts = _second_halves(chosen)
         self.horizon = min((len(c.future) for c in cuts), default=0)
-        cuts = [c for c in cuts if _has_values(c.history) and _has_values(c.future)]
+        # without a value there is nothing to forecast from, or to compare with
+        cuts = [
+            c
+            for c in cuts
+            if np.isfinite(c.history.values).any() and np.isfinite(c.future.values).any()
+        ]
         self.histories: list[Series] = [c.history for c in cuts]
-        futures = [c.future for c in cuts]
-        self.scored = Scored(
-            self.histories, futures, chosen.variables, chosen.time_name, n_held_out
-        )
+        self.futures: list[Series] = [c.future for c in cuts]
+
+    def errors(self, point: FloatArray) -> FloatArray:
+        """Return (n, H, V) absolute errors of forecasts, NaN where the truth is not known."""
+        return np.asarray(np.abs(point - np.stack([f.values for f in self.futures])))
 
     def loss_price(self, trained: Trained) -> Price:
         """Return the exact price of the loss: its forward passes."""
@@ -266,7 +164,7 @@ class ValidationPart:
                 scale=scale,
                 max_memory=max_memory,
             )
-            price |= outlined.at_most(self.histories, self.horizon, SAMPLING)
+            price |= outlined.at_most(self.histories, self.horizon, _SAMPLING)
         return self.loss_price(trained) + price
 
     def score(
@@ -283,9 +181,9 @@ class ValidationPart:
                 n_targets += batch.n_targets
         mae, point, price, tokens = None, None, self.loss_price(trained), n_targets
         if self.histories:
-            forecasts = forecaster.predict(self.histories, self.horizon, SAMPLING)
+            forecasts = forecaster.predict(self.histories, self.horizon, _SAMPLING)
             point = np.stack([f.median for f in forecasts])
-            mae = float(np.nanmean(self.scored.errors(point)))
+            mae = float(np.nanmean(self.errors(point)))
             price += forecaster.usage.price
             tokens += sum(m for _, m in forecaster.usage.trace.futures)
         for module in training:
@@ -299,7 +197,7 @@ class ValidationPart:
     ) -> Benchmark:
         """Time a few forecasts of a validation, or, where there are none, batches of its loss."""
         if self.histories:
-            return benchmark_forecasts(forecaster, self.histories, self.horizon, SAMPLING)
+            return benchmark_forecasts(forecaster, self.histories, self.horizon, _SAMPLING)
 
         def losses() -> Iterator[Price]:
             for batch in self.batches:
@@ -339,6 +237,75 @@ def _second_halves(chosen: Dataset) -> list[Cut]:
     return [cut(s, len(s) - horizon, horizon) for s in tails]
 
 
-def _has_values(series: Series) -> bool:
-    """Return whether there is a value to forecast from, or to compare with."""
-    return bool(np.isfinite(series.values).any())
+def keep_forecasts(
+    path: Path, part: ValidationPart, point: FloatArray, name: Literal["before", "kept"], step: int
+) -> None:
+    """Write what a validation forecast; the rest of a file about the same series stays.
+
+    Args:
+        point: (n, H, V) its forecasts.
+        name: ``before`` training, or of the adapter that is ``kept``.
+    """
+    errors = part.errors(point)
+    forecasts = Forecasts(
+        step=step,
+        mae=_seven_digits(np.nanmean(errors)),
+        series_mae=[_seven_digits(np.nanmean(e)) for e in errors],
+        forecasts=point[:_MOST_SERIES].tolist(),
+    )
+    file = ValidationFile.read(path) or _without_forecasts(part)
+    file.model_copy(update={name: forecasts}).write(path)
+
+
+def _without_forecasts(part: ValidationPart) -> ValidationFile:
+    """Return what is the same in validation.json after every validation of a run."""
+    calendar = part.histories[0].calendar
+    pairs = zip(part.histories[:_MOST_SERIES], part.futures[:_MOST_SERIES], strict=True)
+    return ValidationFile(
+        calendar=None if calendar is None else calendar.to_dict(),
+        held_out=part.n_held_out,
+        variables=list(part.variables),
+        time=part.time_name,
+        series_scored=len(part.histories),
+        series=[
+            ScoredSeries(
+                id=history.id,
+                history_time=history.time.tolist(),
+                history=history.values.tolist(),
+                time=future.time.tolist(),
+                truth=future.values.tolist(),
+            )
+            for history, future in pairs
+        ],
+    )
+
+
+def _seven_digits(error: Any) -> float:
+    return float(f"{error:.7g}")
+
+
+def gain_of(path: Path) -> Gain | None:
+    """Return the gain of the kept adapter; None where the file does not have both forecasts."""
+    file = ValidationFile.read(path)
+    if file is None or file.before is None or file.kept is None:
+        return None
+    before, kept = (np.array(f.series_mae, dtype=float) for f in (file.before, file.kept))
+    return gain_in(before, kept, "windows" if file.held_out else "series")
+
+
+def gain_in(before: FloatArray, after: FloatArray, of: Literal["series", "windows"]) -> Gain | None:
+    """Return how much smaller ``after`` is in the mean, (n,) errors each, with Student's interval.
+
+    NaN is no error; None where nothing can be compared.
+    """
+    from scipy.special import stdtrit
+
+    gains = before - after
+    gains = gains[np.isfinite(gains)]
+    if not len(gains):
+        return None
+    mean, reach = float(gains.mean()), float("nan")
+    if len(gains) > 1:
+        quantile = stdtrit(len(gains) - 1, 0.975)  # scipy.stats takes a second to import
+        reach = float(quantile * gains.std(ddof=1) / np.sqrt(len(gains)))
+    return Gain(mean=mean, low=mean - reach, high=mean + reach, n=len(gains), of=of)

@@ -19,7 +19,7 @@ import lvlora
 from lvlora.flops.ledger import Ledger
 from lvlora.train import fine_tune, loop
 from lvlora.train.loop import Objective
-from lvlora.train.validation import Scored
+from lvlora.train.validation import ValidationPart
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_the_printed_gain_is_the_gain_that_forecasts_have(run_lvlora, place):
 def test_an_adapter_that_does_not_help_is_not_picked_up(run_lvlora, place, monkeypatch):
     errors = iter([1.0, 2.0, 3.0])  # before training, and of two validations
     monkeypatch.setattr(
-        Scored, "errors", lambda self, point: np.full_like(point, next(errors, 2.0))
+        ValidationPart, "errors", lambda self, point: np.full_like(point, next(errors, 2.0))
     )
     ran = run_lvlora(["train", "data.csv", *place], code=0)
     assert "--adapter none" in ran.stderr

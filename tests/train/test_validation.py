@@ -13,7 +13,7 @@ from lvlora.errors import SettingsError
 from lvlora.flops.ledger import Ledger
 from lvlora.forecast.sampling import Sampling
 from lvlora.text.windows import IGNORED
-from lvlora.train.validation import Scored, held_out_steps, keep_forecasts
+from lvlora.train.validation import ValidationPart, held_out_steps, keep_forecasts
 
 
 def data_of(*lengths):
@@ -91,17 +91,17 @@ def test_windows_cover_the_last_steps_and_know_what_was_before(tiny_folder, tmp_
     n_windows = -(-6 // n)
     assert part.horizon == 12 // n_windows
     assert len(part.histories) == n * n_windows
-    for history, future in zip(part.histories, part.scored.futures, strict=True):
+    for history, future in zip(part.histories, part.futures, strict=True):
         assert history.time[-1] + 1 == future.time[0] >= 36
         assert len(future) == part.horizon
-    times = [t for f in part.scored.futures for t in f.time]
+    times = [t for f in part.futures for t in f.time]
     assert sorted(times) == sorted([*range(48 - n_windows * part.horizon, 48)] * n)
     # the loss is of these steps alone
     targets = sum(int((b.targets != IGNORED).sum()) for b in part.batches)
     codec, scale = plan.windows.codec, plan.windows.scale
     texts = [codec.encode(scale.apply(data[s.id].values[-12:])) for s in plan.train]
     assert targets <= sum(map(len, texts))
-    assert part.scored.file().held_out == 12
+    assert part.n_held_out == 12
 
 
 @pytest.mark.slow
@@ -137,17 +137,14 @@ def test_a_series_without_values_at_its_end_can_be_trained_on(tiny_folder, tmp_p
     assert np.isfinite(result.errors.loss)
 
 
-DATA = tiny_runs.dataset(n_series=6, n_steps=24)
+@pytest.fixture
+def part_of(tiny_folder, tmp_path):
+    """A function that gives the task of forecasting the second halves of all series of a set."""
 
+    def part(data):
+        return ValidationPart(tiny_runs.plan(tiny_folder("qwen2"), tmp_path, data).windows, data)
 
-def scored(data=DATA, horizon=8):
-    histories = [s.steps(0, len(s) - horizon) for s in data]
-    futures = [s.steps(len(s) - horizon, len(s)) for s in data]
-    return Scored(histories, futures, data.variables, "day")
-
-
-def truth(task):
-    return np.stack([f.values for f in task.futures])
+    return part
 
 
 @pytest.fixture
@@ -155,34 +152,33 @@ def file(tmp_path):
     return tmp_path / "validation.json"
 
 
-def test_what_is_kept_takes_the_place_of_what_was(file):
-    task = scored()
-    keep_forecasts(file, task, truth(task) + 2, "before", 0)
-    keep_forecasts(file, task, truth(task) + 1, "kept", 3)
-    keep_forecasts(file, task, truth(task) - np.arange(6)[:, None, None], "kept", 6)
+def truth(part):
+    return np.stack([f.values for f in part.futures])
+
+
+def test_what_is_kept_takes_the_place_of_what_was(part_of, file):
+    part = part_of(replace(tiny_runs.dataset(n_series=6, n_steps=24), time_name="day"))
+    file.write_text("{")  # a damaged file is begun again
+    keep_forecasts(file, part, truth(part) + 2, "before", 0)
+    keep_forecasts(file, part, truth(part) + 1, "kept", 3)
+    keep_forecasts(file, part, truth(part) - np.arange(6)[:, None, None], "kept", 6)
     result = json.loads(file.read_text())
     assert result["before"]["mae"] == 2
     assert (result["kept"]["step"], result["kept"]["mae"]) == (6, 2.5)
     assert result["kept"]["series_mae"] == [0, 1, 2, 3, 4, 5]
-    assert np.allclose(result["kept"]["forecasts"][1], truth(task)[1] - 1)
+    assert np.allclose(result["kept"]["forecasts"][1], truth(part)[1] - 1)
     assert result["time"] == "day"
     assert result["series"][2]["id"] == "s2"
-    assert np.allclose(result["series"][2]["history"], task.histories[2].values)
-    assert result["series"][2]["time"] == list(task.futures[2].time)
+    assert np.allclose(result["series"][2]["history"], part.histories[2].values)
+    assert result["series"][2]["time"] == list(part.futures[2].time)
 
 
-def test_a_damaged_file_is_begun_again(file):
-    file.write_text("{")
-    keep_forecasts(file, scored(), truth(scored()), "before", 0)
-    assert json.loads(file.read_text()).keys() >= {"before", "series"}
-
-
-def test_gaps_and_long_parts(file):
+def test_gaps_and_long_parts(part_of, file):
     data = tiny_runs.dataset(n_series=40, n_steps=12)
     for s in data:
         s.values[-1, 0] = np.nan
-    task = scored(data, horizon=3)
-    keep_forecasts(file, task, np.where(np.isnan(truth(task)), 9, truth(task) + 1), "kept", 1)
+    part = part_of(data)
+    keep_forecasts(file, part, np.where(np.isnan(truth(part)), 9, truth(part) + 1), "kept", 1)
     result = json.loads(file.read_text())
     assert result["kept"]["mae"] == pytest.approx(1)
     assert result["series"][0]["truth"][-1][0] is None
@@ -199,7 +195,7 @@ def test_forecasts_follow_the_first_half(tiny_folder, tmp_path):
     result = loaded.validate()
     assert result.point is not None
     assert result.point.shape == (3, 10, 2)
-    truth = np.stack([future.values for future in part.scored.futures])
+    truth = np.stack([future.values for future in part.futures])
     assert truth.shape == result.point.shape
     assert result.errors.mae == pytest.approx(float(np.abs(result.point - truth).mean()))
 
