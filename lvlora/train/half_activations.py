@@ -34,8 +34,7 @@ _ALIGNED = 32
 
 def is_wanted(placement: Placement) -> bool:
     """Return whether it pays here: in bfloat16 nothing is halved; GPUs were not measured."""
-    float32 = placement.dtype == torch.float32
-    return float32 and placement.device.type == "cpu"
+    return placement.dtype == torch.float32 and placement.device.type == "cpu"
 
 
 class _Half(NamedTuple):
@@ -74,16 +73,14 @@ class HalfActivations:
             self._slab = None
 
     def _pack(self, tensor: Tensor) -> Tensor | _Half:
-        storage = tensor.untyped_storage()
-        one_a_row = tensor.ndim == 0 or tensor.shape[-1] == 1  # a norm's, which is small
-        n_values = tensor.numel()
-        if tensor.dtype != torch.float32 or storage._cdata in self._weights or not n_values:
+        storage, n_values = tensor.untyped_storage(), tensor.numel()
+        is_weight = storage._cdata in self._weights
+        if tensor.dtype != torch.float32 or is_weight or not n_values or not _is_block(tensor):
             return tensor
-        if not _is_block(tensor):
-            return tensor
-        if one_a_row:
+        values = tensor.as_strided((n_values,), (1,))
+        if tensor.ndim == 0 or tensor.shape[-1] == 1:  # one a row: a norm's, which is small
             exact = self._room(2 * n_values).view(torch.float32)
-            return exact.copy_(tensor.as_strided((n_values,), (1,))).view(tensor.shape)
+            return exact.copy_(values).view(tensor.shape)
         # while there is a weak reference no other memory has the address: a key means one tensor
         key = (storage._cdata, tensor.storage_offset(), n_values, tensor._version)
         if key in self._known:
@@ -91,7 +88,6 @@ class HalfActivations:
             activations = reference()
             if activations is not None:
                 return _Half(activations, exponent, tensor.shape, tensor.stride())
-        values = tensor.as_strided((n_values,), (1,))
         largest = float(torch.linalg.vector_norm(values, math.inf))
         if not math.isfinite(largest):
             return tensor  # of a step that is refused for it

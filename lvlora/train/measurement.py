@@ -32,7 +32,7 @@ META = torch.device("meta")
 
 
 def build_model(shape: ModelShape, device: torch.device = META, kernel: str = "") -> Any:
-    """A transformers model of this shape, without data by default.
+    """Make a transformers model of this shape, without data by default.
 
     Args:
         kernel: transformers' name of the attention; default: lvlora's own.
@@ -80,18 +80,15 @@ def train_step(
     train_head: str = "none",
     alphabet_rows: int = ALPHABET_ROWS,
 ) -> tuple[int, int]:
-    """Counted FLOPs of (forward, backward) of one micro-batch; LoRA is put into the model."""
+    """Count FLOPs of (forward, backward) of one micro-batch; LoRA is put into the model."""
     model.train().requires_grad_(False)
     put_lora(model, lora)
     alphabet = _alphabet(alphabet_rows)
     head = None
     if train_head == "full":
-        untied = model.get_output_embeddings()
-        model.set_output_embeddings(
-            nn.Linear(
-                untied.in_features, untied.out_features, bias=False, device=untied.weight.device
-            )
-        )
+        output = model.get_output_embeddings()
+        place, sizes = output.weight.device, (output.in_features, output.out_features)
+        model.set_output_embeddings(nn.Linear(*sizes, bias=False, device=place))
     elif loss == "numeric":
         head = NumericHead(model, alphabet, trainable=train_head == "numeric")
     objective = Objective(model, alphabet, head)
@@ -122,7 +119,7 @@ def generation(
     restricted: bool = True,
     alphabet_rows: int = ALPHABET_ROWS,
 ) -> tuple[list[int], list[int]]:
-    """Counted FLOPs of a prefill and of calls with so many new tokens each, with lvlora's cache.
+    """Count FLOPs of a prefill and of calls with so many new tokens each, with lvlora's cache.
 
     Returns:
         FLOPs of the prefill and of each call; and the positions that each call attended to.
@@ -147,8 +144,9 @@ def generation(
 
     def call(width: int) -> None:
         positions, mask = cache.prepare(width)
-        kinds = ("full_attention", "sliding_attention")
-        masks = dict.fromkeys(kinds, mask.to(meta)) if _has_windows(model) else mask.to(meta)
+        masks: Any = mask.to(meta)
+        if "sliding_attention" in (getattr(model.config, "layer_types", None) or ()):
+            masks = dict.fromkeys(("full_attention", "sliding_attention"), masks)
         hidden = decoder(
             input_ids=torch.zeros(batch, width, dtype=torch.long, device=meta),
             attention_mask=masks,
@@ -219,53 +217,42 @@ def measure(settings: FlopsSettings, shape: ModelShape) -> FlopsMeasure:
     )
 
 
-def _has_windows(model: Any) -> bool:
-    return "sliding_attention" in (getattr(model.config, "layer_types", None) or ())
-
-
 def count(work: Callable[[], object]) -> int:
     """Return FLOPs of the matrix products that a piece of work runs, on any device, meta included.
 
-    PyTorch's counter knows the products; the fused CPU attention kernel, which it counts as
-    nothing, is added: 2 products forward, 5 backward (the scores are computed again).
+    PyTorch's counter knows the products; the attention kernels, which it counts as nothing, are
+    added: 2 products forward, 5 backward in PyTorch's (the scores are computed again).
     """
-    counter = FlopCounterMode(display=False, custom_mapping=_missing_formulas())
+    ours, aten = torch.ops.lvlora, torch.ops.aten
+    kernels = {
+        ours.causal_attention: _attention_forward,
+        ours.causal_attention_backward: _attention_backward,
+        aten._scaled_dot_product_flash_attention_for_cpu: _attention_forward,
+        aten._scaled_dot_product_flash_attention_for_cpu_backward: _fused_backward,
+    }
+    counter = FlopCounterMode(display=False, custom_mapping=kernels)
     with counter:
         work()
     return int(counter.get_total_flops())
 
 
-def _missing_formulas() -> dict[Any, Any]:
-    aten = torch.ops.aten
-    ours: dict[Any, Any] = {}
-    if hasattr(torch.ops.lvlora, "causal_attention"):  # once lvlora.model is imported
-        ours = {
-            torch.ops.lvlora.causal_attention: _fused_forward,
-            torch.ops.lvlora.causal_attention_backward: _own_backward,
-        }
-    return {
-        **ours,
-        aten._scaled_dot_product_flash_attention_for_cpu: _fused_forward,
-        aten._scaled_dot_product_flash_attention_for_cpu_backward: _fused_backward,
-    }
+Size = tuple[int, ...]
 
 
-def _fused_forward(query: tuple[int, ...], key: tuple[int, ...], *_: Any, **__: Any) -> int:
+def _attention_forward(query: Size, key: Size, *_: Any, **__: Any) -> int:
     return 2 * _attention_product(query, key)
 
 
-def _fused_backward(
-    grad_out: tuple[int, ...], query: tuple[int, ...], key: tuple[int, ...], *_: Any, **__: Any
-) -> int:
+def _fused_backward(gradient: Size, query: Size, key: Size, *_: Any, **__: Any) -> int:
     return 5 * _attention_product(query, key)
 
 
-def _own_backward(
-    grad_out: tuple[int, ...],
-    query: tuple[int, ...],
-    key: tuple[int, ...],
-    value: tuple[int, ...],
-    weights: tuple[int, ...],
+def _attention_backward(
+    gradient: Size,
+    query: Size,
+    key: Size,
+    value: Size,
+    weights: Size,
     scale: float,
     needs: list[bool],
     **_: Any,
@@ -275,7 +262,7 @@ def _own_backward(
     return (q + k + (q or k) + v) * _attention_product(query, key)
 
 
-def _attention_product(query: tuple[int, ...], key: tuple[int, ...]) -> int:
+def _attention_product(query: Size, key: Size) -> int:
     # key heads may be fewer than query heads; every query head is multiplied all the same
     batch, heads, n_query, dim = query
     return 2 * batch * heads * n_query * dim * key[2]

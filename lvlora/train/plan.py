@@ -69,9 +69,7 @@ _LEAST = Validations(series=4, times=1)
 def validation_choices(series: int | None = None, *, often: bool = False) -> list[Validations]:
     """Return choices from the most thorough to the least: fewer series first, then less often.
 
-    Args:
-        series: the only number of series; None for a choice.
-        often: never less often, for progress within a run.
+    With ``series`` that is the only number of series; with ``often`` none is less often.
     """
     fewer = range(USUAL.series, _LEAST.series - 1, -1) if series is None else (series,)
     seldom = () if often else range(USUAL.times - 1, _LEAST.times - 1, -1)
@@ -210,8 +208,7 @@ def learning_rate(step: int, n_steps: int, peak: float, warmup: float, schedule:
       arXiv:1708.07120).
     - constant: linear warm-up, then the peak.
 
-    Args:
-        warmup: share of the steps in which the rate rises.
+    ``warmup`` is the share of the steps in which the rate rises.
     """
     rising = round(warmup * n_steps)
     if step < rising:
@@ -279,20 +276,17 @@ class Plan:
         last = self.n_steps if last is None else last
         return untrained + sum(first < step <= last for step in self.validate_at)
 
-    def bounds(
-        self, first: int = 0, last: int | None = None, *, untrained: bool = True
-    ) -> dict[str, Price]:
+    def bounds(self, first: int, last: int, *, untrained: bool) -> dict[str, Price]:
         """Return the most that each phase of these steps can cost; arguments as `n_validations`."""
-        n_steps = (self.n_steps if last is None else last) - first
         n_validations = self.n_validations(first, last, untrained=untrained)
         return {
-            "train": n_steps * self.cost.per_step,
+            "train": (last - first) * self.cost.per_step,
             "validation": n_validations * self.cost.per_validation,
         }
 
     def at_most(self) -> Price:
         """Return the most that the run can cost."""
-        return sum(self.bounds().values(), NOTHING)
+        return sum(self.bounds(0, self.n_steps, untrained=True).values(), NOTHING)
 
     def lasting(self, n_steps: int, **changes: Any) -> Plan:
         """Return the same run with another number of steps.
@@ -427,20 +421,9 @@ def plan_run(settings: TrainSettings, dataset: Dataset) -> Plan:
         )
         part, price = validated(min(how.series, len(series)))
         cost = Cost(per_step, price, how.times, part.n_series)
-    n_steps, validate_at = plan_steps(settings, cost)
+    steps = plan_steps(settings, cost)
     return Plan(
-        settings,
-        source,
-        model,
-        dataset,
-        split,
-        train,
-        windows,
-        trained,
-        part,
-        cost,
-        n_steps,
-        validate_at,
+        settings, source, model, dataset, split, train, windows, trained, part, cost, *steps
     )
 
 

@@ -315,11 +315,7 @@ class ValidationFile(Shape):
             return None
 
     def write(self, path: Path) -> None:
-        """Write it.
-
-        Raises:
-            LvloraError: the file cannot be written.
-        """
+        """Write the file, whole or not at all."""
         durable.write_text(path, self.model_dump_json() + "\n")
 
 
