@@ -384,11 +384,7 @@ def plan_run(settings: TrainSettings, dataset: Dataset) -> Plan:
     windows = Windows(
         train,
         of_dataset(train) if settings.scaling == "dataset" else None,
-        Codec(
-            settings.decimals,
-            len(dataset.known) + len(dataset.variables),
-            model.number_format,
-        ),
+        Codec(settings.decimals, len(dataset.known) + len(dataset.variables), model.number_format),
         model.alphabet,
         seq_len=settings.seq_len,
         seed=settings.seed,

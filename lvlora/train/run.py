@@ -27,13 +27,7 @@ from lvlora.train.record import (
     Train,
     ValidationRecord,
 )
-from lvlora.train.run_folder import (
-    RunFolder,
-    latest_state,
-    restore_tensors,
-    save_state,
-    tensors_of,
-)
+from lvlora.train.run_folder import RunFolder, latest_state, restore_tensors, save_state, tensors_of
 from lvlora.train.validation import gain_of, keep_forecasts
 
 
@@ -122,10 +116,7 @@ class Run:
         """
         plan, loaded, progress = self.plan, self.loaded, self.progress
         save_every = plan.settings.save_every
-        with (
-            Ledger.for_runs(plan.settings.runs) as ledger,
-            StopRequest(self.narrator.note) as stop,
-        ):
+        with Ledger.for_runs(plan.settings.runs) as ledger, StopRequest(self.narrator.note) as stop:
             with self.ranks.together():
                 last = self._reserve(ledger)
             try:
@@ -266,10 +257,7 @@ class Run:
         progress, price = self.progress, self.plan.trained.step(step.shapes)
         progress.step, progress.loss = step.step, step.loss
         progress.spending["train"] += Spending(
-            price=price,
-            seconds=step.seconds,
-            tokens=step.tokens,
-            tokens_padded=step.tokens_padded,
+            price=price, seconds=step.seconds, tokens=step.tokens, tokens_padded=step.tokens_padded
         )
         spent = progress.spent
         record = step.model_copy(

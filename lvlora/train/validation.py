@@ -27,14 +27,7 @@ from lvlora.forecast.pricing import updates_of
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.loading import Outline
 from lvlora.text.windows import Batch, Windows
-from lvlora.train.record import (
-    Forecasts,
-    Gain,
-    ScoredSeries,
-    Spending,
-    Validation,
-    ValidationFile,
-)
+from lvlora.train.record import Forecasts, Gain, ScoredSeries, Spending, Validation, ValidationFile
 from lvlora.train.settings import LearningSettings
 
 _FEW_SERIES = 8

@@ -70,7 +70,10 @@ def test_what_was_priced_is_what_is_charged(run_lvlora, place):
     real = run_lvlora(words).json
     assert plan["flops_at_most"] == real["flops_at_most"]
     assert plan["validations"] == real["validations"] == 3
-    assert real["gain"]["of"] == "windows"
+    gain, facts = real["gain"], json.loads((_only_run() / "adapter/lvlora.json").read_text())
+    assert (gain["of"], gain["n"], facts["held_out"]) == ("windows", 6, 10)
+    decrease = real["zero_shot"]["mae"] - real["validation"]["mae"]
+    assert gain["mean"] == pytest.approx(decrease, rel=1e-5)
     for convention, most in plan["flops_at_most"].items():
         assert 0.2 * most < real["flops"][convention] <= most
     with Ledger.for_runs(Path("runs")) as ledger:

@@ -10,7 +10,6 @@ import tiny_runs
 from lvlora.answers import NOTHING
 from lvlora.data.dataset import Dataset, Series
 from lvlora.errors import SettingsError
-from lvlora.flops.ledger import Ledger
 from lvlora.forecast.sampling import Sampling
 from lvlora.text.windows import IGNORED
 from lvlora.train.validation import ValidationPart, held_out_steps, keep_forecasts
@@ -102,28 +101,6 @@ def test_windows_cover_the_last_steps_and_know_what_was_before(tiny_folder, tmp_
     texts = [codec.encode(scale.apply(data[s.id].values[-12:])) for s in plan.train]
     assert targets <= sum(map(len, texts))
     assert part.n_held_out == 12
-
-
-@pytest.mark.slow
-def test_a_run_on_one_series_spends_what_was_priced_and_repeats_itself(tiny_folder, tmp_path):
-    from lvlora import fine_tune
-
-    data = data_of(60)
-    options = tiny_runs.settings(tiny_folder("qwen2"), tmp_path, mix=0.3).model_dump(
-        exclude_defaults=True, exclude={"runs"}
-    )
-    results = [fine_tune(data, runs=tmp_path / name, **options) for name in ("a", "b")]
-    one, other = results
-    assert one.validations == 3
-    assert one.gain.of == "windows"
-    assert one.gain.n == 6
-    assert one.gain.mean == pytest.approx(one.zero_shot.mae - one.validation.mae, rel=1e-5)
-    assert one.flops.executed <= one.flops_at_most.executed
-    assert one.validation == other.validation
-    with Ledger.for_runs(tmp_path / "a") as ledger:
-        assert ledger.charged().executed == one.flops.executed
-    facts = json.loads((tmp_path / "a" / one.run / "adapter" / "lvlora.json").read_text())
-    assert facts["held_out"] == 15
 
 
 def test_a_series_without_values_at_its_end_can_be_trained_on(tiny_folder, tmp_path):
