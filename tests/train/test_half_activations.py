@@ -120,11 +120,11 @@ def test_values_of_any_size_come_back_with_eleven_bits(scale):
     assert scale < 1e-37 or not torch.equal(restored, x)
 
 
-def test_zeros_stay_and_what_is_not_finite_is_not_hidden():
-    zeros, broken = torch.zeros(3, 4), torch.tensor([[1.0, float("inf")], [float("nan"), 0.1]])
-    restored = brought_back(zeros, broken)
-    assert torch.equal(restored[0], zeros)
-    assert torch.equal(restored[1].nan_to_num(), broken.nan_to_num())
+def test_zeros_and_one_number_a_row_are_exact_and_what_is_not_finite_is_not_hidden():
+    broken = torch.tensor([[1.0, float("inf")], [float("nan"), 0.1]])
+    saved = torch.zeros(3, 4), torch.randn(2, 9, 1), broken
+    for restored, exact in zip(brought_back(*saved), saved, strict=True):
+        assert torch.equal(restored.nan_to_num(), exact.nan_to_num())
 
 
 def test_weights_other_dtypes_and_what_is_no_block_are_left_as_they_are():
@@ -138,11 +138,6 @@ def test_weights_other_dtypes_and_what_is_no_block_are_left_as_they_are():
     for restored, given in zip(brought_back(*saved, model=model), saved, strict=True):
         assert torch.equal(restored, given)
         assert restored.data_ptr() == given.data_ptr()
-
-
-def test_one_number_a_row_is_exact():
-    norms = torch.randn(2, 9, 1)
-    assert torch.equal(brought_back(norms)[0], norms)
 
 
 def test_a_step_takes_the_memory_of_the_last_one_but_not_while_it_is_needed():
@@ -191,13 +186,12 @@ def test_memory_that_is_used_again_is_another_tensor():
     assert [float(half_activations._unpack(p)[3, 3]) for p in packed] == list(range(20))
 
 
-def test_it_is_for_float32_on_a_processor():
-    def wanted(device, dtype):
-        return half_activations.is_wanted(Placement(torch.device(device), dtype, ""))
-
-    assert wanted("cpu", torch.float32)
-    assert not wanted("cpu", torch.bfloat16)
-    assert not wanted("cuda", torch.float32)
+@pytest.mark.parametrize(
+    ("device", "dtype", "wanted"),
+    [("cpu", torch.float32, True), ("cpu", torch.bfloat16, False), ("cuda", torch.float32, False)],
+)
+def test_it_is_for_float32_on_a_processor(device, dtype, wanted):
+    assert half_activations.is_wanted(Placement(torch.device(device), dtype, "")) == wanted
 
 
 @pytest.mark.slow

@@ -133,7 +133,8 @@ def _rates(n, schedule, warmup=0.1, peak=1.0):
     return [learning_rate(i, n, peak, warmup, schedule) for i in range(n)]
 
 
-def test_cosine_rises_to_the_peak_and_falls_to_a_tenth():
+def test_cosine_rises_to_the_peak_and_falls_to_a_tenth_and_constant_stays():
+    assert set(_rates(50, "constant")[5:]) == {1.0}
     rates = _rates(100, "cosine")
     assert rates[:10] == pytest.approx([(i + 1) / 10 for i in range(10)])
     assert max(rates) == pytest.approx(1.0)
@@ -147,10 +148,6 @@ def test_one_cycle_begins_and_ends_low():
     assert rates[0] < 0.06
     assert max(rates) == pytest.approx(1.0)
     assert rates[-1] < 0.001
-
-
-def test_constant_stays():
-    assert set(_rates(50, "constant")[5:]) == {1.0}
 
 
 @given(
