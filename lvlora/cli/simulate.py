@@ -45,8 +45,7 @@ def simulate(settings: SimulateSettings, context: CommandContext) -> None:
         format_of(file)
     if file == STANDARD_OUTPUT:
         text = io.BytesIO()
-        with output.counted("Simulating", settings.n_series) as advance:
-            write_csv(simulation.simulate(settings, lambda n: advance(1)), text)
+        write_csv(simulation.simulate(settings, output), text)
         output.write(text.getvalue().decode())
         return
     answer = simulation.write_simulated(settings, output)

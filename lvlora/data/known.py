@@ -138,7 +138,12 @@ def read_data(settings: InputSettings, narrator: Narrator) -> Dataset:
         SettingsError: standard input is a terminal, where nobody would know to type.
     """
     if settings.data is None:
-        return _simulated(narrator)
+        simulated = SimulateSettings()
+        narrator.note(
+            f"No data given: simulating {simulated.n_series} trajectories "
+            "(lvlora simulate writes them to a file)."
+        )
+        return simulate(simulated, narrator)
     if settings.data == Path("-") and sys.stdin.isatty():
         raise SettingsError(
             "standard input is a terminal; there is no CSV to read.",
@@ -153,13 +158,3 @@ def read_data(settings: InputSettings, narrator: Narrator) -> Dataset:
     for warning in dataset.warnings:
         narrator.warning(warning)
     return dataset
-
-
-def _simulated(narrator: Narrator) -> Dataset:
-    settings = SimulateSettings()
-    narrator.note(
-        f"No data given: simulating {settings.n_series} trajectories "
-        "(lvlora simulate writes them to a file)."
-    )
-    with narrator.counted("Simulating", settings.n_series) as advance:
-        return simulate(settings, lambda n: advance(1))

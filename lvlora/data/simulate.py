@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,14 +19,37 @@ from lvlora.data.files import write_dataset
 from lvlora.data.files.tables import MAX_VALUES
 from lvlora.data.settings import SimulateSettings
 from lvlora.errors import NumericalError, SettingsError
-from lvlora.narrator import Narrator
+from lvlora.narrator import Narrator, Silent
 
 VARIABLES = ("prey", "predator")
 INITIAL_RANGE = (0.8, 1.2)
 """Both populations start here, drawn uniformly."""
+MOST_STEPS = 256
+"""The most steps of a series like others; longer ones take long, and are cut into windows anyway."""
+_MOST_NOISE = 0.9
+"""Share of the spread that noise is at most: there is to be a course beneath it."""
+_TIME_STEPS = (1.0, 4.0)
+"""Time units between two samples: a cycle of 44 has 11 to 44 of them."""
+_MAX_DRAWS = 10
+_MAX_INTERNAL_STEPS = 50_000  # of the integrator between two samples; a few hundred are usual
 
-LogGrowth = Callable[[float, float, Mapping[str, float]], tuple[float, float]]
-Ranges = Mapping[str, tuple[float, float]]
+
+@dataclass(frozen=True)
+class System:
+    """Equations of a prey x and a predator y, and where their parameters are drawn from.
+
+    Attributes:
+        equations: for people.
+        log_growth: (x, y, parameters) -> (x'/x, y'/y), per time unit. Dividing by the population
+            turns the equations into those of the logarithms, whose solutions stay positive.
+        ranges: each parameter's (lowest, highest) value; drawn uniformly and independently.
+            ``conversion`` is delta / beta: predators gained per prey eaten.
+    """
+
+    name: str
+    equations: str
+    log_growth: Callable[[float, float, Mapping[str, float]], tuple[float, float]]
+    ranges: Mapping[str, tuple[float, float]]
 
 
 def _log_growth(x: float, y: float, p: Mapping[str, float]) -> tuple[float, float]:
@@ -36,57 +59,39 @@ def _log_growth(x: float, y: float, p: Mapping[str, float]) -> tuple[float, floa
     return prey, p["conversion"] * eaten * x - p["gamma"]
 
 
-@dataclass(frozen=True)
-class System:
-    """Equations of a prey x and a predator y, and where their parameters are drawn from.
-
-    Attributes:
-        name: its name on the command line.
-        equations: the equations, for people.
-        log_growth: (x, y, parameters) -> (x'/x, y'/y), per time unit. Dividing by the population
-            turns the equations into those of the logarithms, whose solutions stay positive.
-        ranges: each parameter's (lowest, highest) value; drawn uniformly and independently.
-            ``conversion`` is delta / beta: predators gained per prey eaten.
-    """
-
-    name: str
-    equations: str
-    log_growth: LogGrowth
-    ranges: Ranges
-
-
-_CLASSIC: dict[str, tuple[float, float]] = {
+_CLASSIC = {
     "alpha": (0.10, 0.30),
     "beta": (0.20, 0.50),
     "conversion": (0.30, 0.70),
     "gamma": (0.10, 0.30),
 }
+_LIMITED = {**_CLASSIC, "K": (5.0, 15.0)}
 
 SYSTEMS: Mapping[str, System] = {
-    name: System(name, equations, _log_growth, {**_CLASSIC, **more})
-    for name, equations, more in (
-        (
-            "rosenzweig-macarthur",
-            "x' = x (alpha - beta y / (1 + h x) - alpha x / K), "
-            "y' = y (delta x / (1 + h x) - gamma)",
-            {"K": (5.0, 15.0), "h": (0.05, 0.20)},
-        ),
-        ("lotka-volterra", "x' = x (alpha - beta y), y' = y (delta x - gamma)", {}),
-        (
-            "self-limited",
-            "x' = x (alpha - beta y - alpha x / K), y' = y (delta x - gamma)",
-            {"K": (5.0, 15.0)},
-        ),
-    )
+    "rosenzweig-macarthur": System(
+        "rosenzweig-macarthur",
+        "x' = x (alpha - beta y / (1 + h x) - alpha x / K), y' = y (delta x / (1 + h x) - gamma)",
+        _log_growth,
+        {**_LIMITED, "h": (0.05, 0.20)},
+    ),
+    "lotka-volterra": System(
+        "lotka-volterra",
+        "x' = x (alpha - beta y), y' = y (delta x - gamma)",
+        _log_growth,
+        _CLASSIC,
+    ),
+    "self-limited": System(
+        "self-limited",
+        "x' = x (alpha - beta y - alpha x / K), y' = y (delta x - gamma)",
+        _log_growth,
+        _LIMITED,
+    ),
 }
 """The systems by name; `dataclasses.replace(system, ranges=…)` gives one with other ranges.
 
 Rosenzweig & MacArthur (1963), doi:10.1086/282272; Lotka (1925); Volterra (1926). The ranges give
 data like the coursework's: mean prey 1.7, predator 0.57, mean period 44 time units.
 """
-
-_MAX_DRAWS = 10
-_MAX_INTERNAL_STEPS = 50_000  # of the integrator between two samples; a few hundred are usual
 
 
 def draw_parameters(system: System, rng: np.random.Generator) -> dict[str, float]:
@@ -100,62 +105,39 @@ def integrate(
     initial: tuple[float, float],
     time: FloatArray,
 ) -> FloatArray:
-    """The populations at the given times.
+    """(T, 2) populations at increasing times (T,), from positive ones at the first.
 
-    The logarithms are integrated by LSODA (relative and absolute tolerance 1e-9), so the result
-    is positive. scipy's `odeint` is used for it: the same LSODA as `solve_ivp`'s, ten times faster
-    because its step loop is compiled.
-
-    Args:
-        parameters: one value for each name in ``system.ranges``.
-        initial: populations at ``time[0]``, both positive.
-        time: (T,) increasing, in time units.
-
-    Returns:
-        (T, 2) prey and predator.
+    The logarithms are integrated by LSODA (relative and absolute tolerance 1e-9). scipy's `odeint`
+    is the same LSODA as `solve_ivp`'s, ten times faster because its step loop is compiled.
 
     Raises:
         NumericalError: the integrator gave up, or the solution left the range of floats.
     """
     from scipy.integrate import ODEintWarning, odeint
 
-    growth, exp = system.log_growth, math.exp
-
     def log_derivative(state: FloatArray, _t: float) -> tuple[float, float]:
-        return growth(exp(state[0]), exp(state[1]), parameters)
+        return system.log_growth(math.exp(state[0]), math.exp(state[1]), parameters)
 
+    options = {"rtol": 1e-9, "atol": 1e-9, "mxstep": _MAX_INTERNAL_STEPS}
     with warnings.catch_warnings():
         warnings.simplefilter("error", ODEintWarning)
         try:
-            logs = odeint(
-                log_derivative,
-                np.log(initial),
-                time,
-                rtol=1e-9,
-                atol=1e-9,
-                mxstep=_MAX_INTERNAL_STEPS,
-            )
+            values: FloatArray = np.exp(odeint(log_derivative, np.log(initial), time, **options))
         except (ODEintWarning, OverflowError) as error:
             raise NumericalError(
-                f"{system.name}: the integration failed with {dict(parameters)}: {error}",
-                "Another --seed draws others; a shorter --duration is easier.",
+                f"{system.name}: the integration failed with {dict(parameters)}: {error}"
             ) from None
-    values: FloatArray = np.exp(logs)
     if not np.all(np.isfinite(values)) or np.any(values <= 0):
-        raise NumericalError(
-            f"{system.name}: the populations overflow with {dict(parameters)}",
-            "Another --seed draws others.",
-        )
+        raise NumericalError(f"{system.name}: the populations overflow with {dict(parameters)}")
     return values
 
 
 def observe(
     values: FloatArray, rng: np.random.Generator, *, noise: float = 0.0, gaps: float = 0.0
 ) -> FloatArray:
-    """Return a trajectory as an observer would have noted it.
+    """(T, V) true populations as an observer would have noted them.
 
     Args:
-        values: (T, V) true populations.
         noise: standard deviation of the log of a multiplicative log-normal factor (median 1).
         gaps: probability with which each value is missing (NaN). The first value of a variable
             that would lose all of them stays.
@@ -179,16 +161,10 @@ def simulate_series(
     noise: float = 0.0,
     gaps: float = 0.0,
 ) -> Series:
-    """Trajectory ``index`` of the endless data set that ``seed`` stands for.
+    """Trajectory ``index`` of the endless data set of a seed, (T, 2) at sample times (T,).
 
     Parameters and initial state come from one random stream, noise and gaps from another, both
     derived from (seed, index) alone. A draw that cannot be integrated is replaced by the next.
-
-    Args:
-        time: (T,) sample times.
-
-    Returns:
-        a series named ``str(index)`` with (T, 2) values, prey and predator.
 
     Raises:
         NumericalError: none of ten draws could be integrated.
@@ -196,31 +172,25 @@ def simulate_series(
     dynamics, observation = (
         np.random.default_rng(s) for s in np.random.SeedSequence(seed, spawn_key=(index,)).spawn(2)
     )
-    for attempt in range(_MAX_DRAWS):
+    problem = ""
+    for _ in range(_MAX_DRAWS):
         parameters = draw_parameters(system, dynamics)
         x0, y0 = dynamics.uniform(*INITIAL_RANGE, size=2)
         try:
             values = integrate(system, parameters, (float(x0), float(y0)), time)
-            break
         except NumericalError as error:
-            if attempt == _MAX_DRAWS - 1:
-                raise NumericalError(
-                    error.message, "A shorter --duration or more steps make it easier."
-                ) from None
-    return Series(str(index), time, observe(values, observation, noise=noise, gaps=gaps))
+            problem = error.message
+        else:
+            observed = observe(values, observation, noise=noise, gaps=gaps)
+            return Series(str(index), time, observed)
+    raise NumericalError(problem, "A shorter --duration or more steps make it easier.")
 
 
-def simulate(settings: SimulateSettings, on_series: Callable[[int], None] | None = None) -> Dataset:
-    """The data set that the settings describe; ``output`` and ``overwrite`` are ignored.
-
-    Args:
-        on_series: called with the number of series made so far, after each.
-
-    Returns:
-        ``n_series`` series "0", "1", … of ``n_steps`` samples at times 0 … ``duration``.
+def simulate(settings: SimulateSettings, narrator: Narrator | None = None) -> Dataset:
+    """Series "0", "1", … of ``n_steps`` samples at times 0 … ``duration``; nothing is written.
 
     Raises:
-        SettingsError: more than `MAX_VALUES` values were asked for.
+        SettingsError: they would have more than `MAX_VALUES` values.
         NumericalError: the equations could not be integrated.
     """
     n_values = settings.n_series * settings.n_steps * len(VARIABLES)
@@ -230,18 +200,18 @@ def simulate(settings: SimulateSettings, on_series: Callable[[int], None] | None
             f"the limit is {MAX_VALUES:,}",
             "Lower --n-series or --n-steps, or write several files with different seeds.",
         )
-    system = SYSTEMS[settings.system]
+    system, seed = SYSTEMS[settings.system], settings.seed
     time = np.linspace(0.0, settings.duration, settings.n_steps)
     series = []
-    for index in range(settings.n_series):
-        series.append(
-            simulate_series(
-                system, time, settings.seed, index, noise=settings.noise, gaps=settings.gaps
+    with (narrator or Silent()).counted("Simulating", settings.n_series) as advance:
+        for index in range(settings.n_series):
+            series.append(
+                simulate_series(
+                    system, time, seed, index, noise=settings.noise, gaps=settings.gaps
+                )
             )
-        )
-        if on_series is not None:
-            on_series(index + 1)
-    return Dataset(tuple(series), VARIABLES, f"simulated {settings.system}, seed {settings.seed}")
+            advance(1)
+    return Dataset(tuple(series), VARIABLES, f"simulated {settings.system}, seed {seed}")
 
 
 def write_simulated(settings: SimulateSettings, narrator: Narrator) -> Simulate:
@@ -251,8 +221,7 @@ def write_simulated(settings: SimulateSettings, narrator: Narrator) -> Simulate:
         DataError: as `write_dataset`.
         SettingsError: as `simulate`.
     """
-    with narrator.counted("Simulating", settings.n_series) as advance:
-        dataset = simulate(settings, lambda n: advance(1))
+    dataset = simulate(settings, narrator)
     write_dataset(dataset, settings.output, settings.overwrite)
     return Simulate(
         file=str(settings.output),
@@ -268,21 +237,12 @@ def write_simulated(settings: SimulateSettings, narrator: Narrator) -> Simulate:
     )
 
 
-MOST_STEPS = 256
-"""The most steps of a simulated series; longer ones take long, and are cut into windows anyway."""
-_MOST_NOISE = 0.9
-"""Share of the spread that noise is at most: there is to be a course beneath it."""
-_TIME_STEPS = (1.0, 4.0)
-"""Time units between two samples: a cycle of 44 has 11 to 44 of them."""
-
-
 @dataclass(frozen=True)
 class Likeness:
     """Properties that simulated series take over from real ones.
 
     Attributes:
-        n_variables, n_steps: of each.
-        noise: standard deviation of the noise by that of all that is seen, 0 to 0.9.
+        noise: standard deviation of the noise by that of all values, 0 to 0.9.
         gaps: share of values that are missing.
     """
 
@@ -295,16 +255,21 @@ class Likeness:
     def to(cls, dataset: Dataset) -> Likeness:
         """As many variables, as long as the longest series, as noisy and with as many gaps.
 
-        Noise is what a value differs from the mean of its neighbours by (`noise_share`), of the
-        median variable of the median series.
+        Noise is the median `noise_share` of all variables of all series, of logarithms where all
+        values are positive; gaps are closed up for it.
         """
-        known = [np.isfinite(s.values) for s in dataset if len(s)]
-        shares = [share for s in dataset for share in _shares(s.values)]
+        shares, n_known, n_values = [], 0, 0
+        for series in dataset:
+            for column in series.values.T:
+                known = column[np.isfinite(column)]
+                n_known, n_values = n_known + len(known), n_values + len(column)
+                if len(known) > 2:
+                    shares.append(noise_share(np.log(known) if (known > 0).all() else known))
         return cls(
             len(dataset.variables),
             min(max((len(s) for s in dataset), default=1), MOST_STEPS),
             min(float(np.median(shares)), _MOST_NOISE) if shares else 0.0,
-            1.0 - sum(float(k.sum()) for k in known) / max(sum(k.size for k in known), 1),
+            1.0 - n_known / max(n_values, 1),
         )
 
     def series(self, seed: int, index: int) -> Series:
@@ -321,46 +286,30 @@ class Likeness:
         n_systems = -(-self.n_variables // len(VARIABLES))
         low, high = np.log(_TIME_STEPS)
         time = np.arange(self.n_steps) * np.exp(rng.uniform(low, high))
-        names = sorted(SYSTEMS)
-        both = [
-            simulate_series(
-                SYSTEMS[names[rng.integers(len(names))]], time, seed, index * n_systems + i
-            ).values
-            for i in range(n_systems)
-        ]
+        species = []
+        for i in range(index * n_systems, (index + 1) * n_systems):
+            name = sorted(SYSTEMS)[rng.integers(len(SYSTEMS))]
+            species.append(simulate_series(SYSTEMS[name], time, seed, i).values)
         order = rng.permutation(n_systems * len(VARIABLES))[: self.n_variables]
-        values = np.concatenate(both, axis=1)[:, order]
+        values = np.concatenate(species, axis=1)[:, order]
         factor = self.noise / np.sqrt(1.0 - self.noise**2)
-        seen = [
+        noisy = [
             observe(values[:, [v]], rng, noise=factor * float(np.log(values[:, v]).std()))
             for v in range(self.n_variables)
         ]
-        return Series(str(index), time, observe(np.concatenate(seen, axis=1), rng, gaps=self.gaps))
+        return Series(str(index), time, observe(np.concatenate(noisy, axis=1), rng, gaps=self.gaps))
 
 
 def noise_share(values: FloatArray) -> float:
-    """The standard deviation of the noise by that of all, from 0 to 1 and more for zigzags.
+    """The standard deviation of the noise of values (T,) by that of all; 0 for a constant.
 
     Of three neighbours, the middle one differs from the mean of the others by noise of 1.5 times
     its variance, and by the curvature of the course (Gasser, Sroka and Jennen-Steinmetz 1986,
-    doi:10.1093/biomet/73.3.625), so that a coarsely sampled course counts as noise, too.
-
-    Args:
-        values: (T,) without gaps, at even times.
-
-    Returns:
-        the share; 0 for fewer than three values, and for a constant.
+    doi:10.1093/biomet/73.3.625), so that a coarsely sampled course counts as noise, too. Zigzags
+    have more than 1, fewer than three values 0.
     """
     spread = float(values.std()) if len(values) else 0.0
     if len(values) < 3 or spread <= 1e-12 * float(np.abs(values).max()):
         return 0.0
     residuals = values[1:-1] - (values[:-2] + values[2:]) / 2
     return float(np.sqrt(np.mean(residuals**2) / 1.5)) / spread
-
-
-def _shares(values: FloatArray) -> Iterator[float]:
-    """Yield each variable's share, in logs where all values are positive; gaps are closed up."""
-    for column in values.T:
-        known = column[np.isfinite(column)]
-        if len(known) > 2:
-            yield noise_share(np.log(known) if (known > 0).all() else known)
