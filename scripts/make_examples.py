@@ -13,6 +13,7 @@ import numpy as np
 from lvlora.data.dataset import Dataset, Series
 from lvlora.data.dates import Calendar
 from lvlora.data.files import write_dataset
+from lvlora.data.files.hdf5 import write_hdf5
 from lvlora.data.settings import SimulateSettings
 from lvlora.data.simulate import simulate
 
@@ -70,7 +71,7 @@ def main(folder: Path) -> None:
     """Write all four files, replacing what is there."""
     folder.mkdir(parents=True, exist_ok=True)
     many = simulate(SimulateSettings(n_series=24, seed=2024))
-    write_dataset(many, folder / "simulated.h5", overwrite=True, precision="float32")
+    write_hdf5(many, folder / "simulated.h5", "float32")
 
     lone = simulate(SimulateSettings(n_series=1, n_steps=80, duration=160, seed=1926))
     rounded = Series("0", np.round(lone.series[0].time, 3), np.round(lone.series[0].values, 4))

@@ -33,20 +33,16 @@ def simulate(settings: SimulateSettings, context: CommandContext) -> None:
     The parameters of the equations are drawn for each trajectory; the default resembles the
     coursework's data. The same seed gives the same file.
     """
-    import io
-
     from lvlora.data import simulate as simulation
-    from lvlora.data.files import format_of
-    from lvlora.data.files.csv import write_csv
+    from lvlora.data.files import check_suffix
+    from lvlora.data.files.csv import table_text
 
     output, file = context.output, settings.output
     output_files.check("FILE", file, overwrite=settings.overwrite, dash=True, json=context.json)
     if file != STANDARD_OUTPUT:
-        format_of(file)
+        check_suffix(file)
     if file == STANDARD_OUTPUT:
-        text = io.BytesIO()
-        write_csv(simulation.simulate(settings, output), text)
-        output.write(text.getvalue().decode())
+        output.write("".join(table_text(simulation.simulate(settings, output))))
         return
     answer = simulation.write_simulated(settings, output)
     output.report(

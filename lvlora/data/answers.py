@@ -60,11 +60,11 @@ class TimeSteps(Shape):
     """Steps of all series."""
     uneven: bool
     """The times lie on no grid."""
-    absent: int
+    absent: int = 0
     """Steps of the grid that are not there."""
-    inserted: bool
+    inserted: bool = False
     """Rows of missing values stand for them."""
-    first_absent: AbsentStep | None
+    first_absent: AbsentStep | None = None
 
     def warning(self, n_series: int) -> str:
         """Return a warning for whoever trains on these times; empty where all are even."""

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
 FloatArray = NDArray[np.float64]
 
-_SHOWN_IDS = 8
-"""Ids in a message, where an id is none of them."""
-
 
 @dataclass(frozen=True)
 class Series:
@@ -155,17 +152,15 @@ class Dataset:
 
     def __repr__(self) -> str:
         lengths = sorted({len(series) for series in self.series})
-        steps = f" of {lengths[0]}" if lengths else ""
-        steps += f" to {lengths[-1]}" if len(lengths) > 1 else ""
+        steps = " to ".join(dict.fromkeys(map(str, lengths[:1] + lengths[-1:])))
         names = ", ".join(self.variables[:4]) + ("…" if len(self.variables) > 4 else "")
         source = f"; {self.source}" if self.source else ""
-        return f"Dataset({len(self)} series{steps} steps: {names}{source})"
+        return f"Dataset({len(self)} series of {steps or 'no'} steps: {names}{source})"
 
     def select(self, ids: Iterable[str]) -> Dataset:
         """The series with these ids, in the order given; KeyError for an unknown one."""
         by_id = {s.id: s for s in self.series}
-        chosen = tuple(by_id[i] for i in ids)
-        return replace(self, series=chosen)
+        return replace(self, series=tuple(by_id[i] for i in ids))
 
     def named(self, ids: Sequence[str]) -> Dataset:
         """The series that --series names.
@@ -173,14 +168,13 @@ class Dataset:
         Raises:
             DataError: there is none of an id.
         """
-        known = dict.fromkeys(series.id for series in self)
+        known = [series.id for series in self]
         for name in ids:
             if name not in known:
-                more = ", …" if len(known) > _SHOWN_IDS else ""
+                shown = ", ".join(known[:8]) + (", …" if len(known) > 8 else "")
                 raise DataError(
                     f"--series {name}: {self.source} has no such series",
-                    f"{meant(name, known)}It has {len(known):,}: "
-                    f"{', '.join(list(known)[:_SHOWN_IDS])}{more}.",
+                    f"{meant(name, known)}It has {len(known):,}: {shown}.",
                 )
         return self.select(ids)
 

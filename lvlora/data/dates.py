@@ -64,20 +64,16 @@ ISO_HINT = (
 
 @dataclass(frozen=True)
 class Calendar:
-    """The unit of the times of a data set: whole units since 1970-01-01.
-
-    Attributes:
-        unit: what is counted.
-        day: of the month, where months are counted; 31 is the last, however long the month is.
-        precision, separator: how dates are written ("T" or " " before the hour).
-        offset: minutes from UTC that are written behind; None for times without a zone.
-    """
+    """The unit of the times of a data set: whole units since 1970-01-01."""
 
     unit: Unit
     day: int = 1
+    """Of the month, where months are counted; 31 is the last, however long the month is."""
     precision: Precision = "D"
     separator: Literal["T", " "] = "T"
+    """Before the hour."""
     offset: int | None = None
+    """Minutes from UTC that are written behind; None for times without a zone."""
 
     def __post_init__(self) -> None:
         whole = isinstance(self.day, int) and isinstance(self.offset, int | None)
@@ -104,16 +100,16 @@ class Calendar:
         moments = np.asarray(positions, dtype=np.float64)
         if self.unit in MICROSECONDS:
             numbers = np.round(moments * MICROSECONDS[self.unit])
-            self._check(numbers / _DAY)
-            return _dated(numbers.astype(np.int64))
+            _check_year(numbers / _DAY)
+            return numbers.astype(np.int64).astype("datetime64[us]")
         whole = np.floor(moments)
-        self._check(whole * 31)
+        # a month is no longer than 31 days, so what is refused may be a little nearer
+        _check_year(whole * 31)
         here = self._whole(whole.astype(np.int64))
         if np.array_equal(whole, moments):
             return here
         length = (self._whole(whole.astype(np.int64) + 1) - here).astype(np.int64)
-        between = np.round((moments - whole) * length).astype(np.int64)
-        return _dated(here.astype(np.int64) + between)
+        return here + np.round((moments - whole) * length).astype("timedelta64[us]")
 
     def texts(self, positions: FloatArray) -> list[str]:
         """The dates as they are written in files and tables."""
@@ -147,13 +143,6 @@ class Calendar:
             length = ((months + 1).astype("datetime64[D]") - first).astype(np.int64)
             day = first + (np.minimum(self.day, length) - 1).astype("timedelta64[D]")
         return day.astype("datetime64[us]")
-
-    def _check(self, days: FloatArray) -> None:
-        # a month is no longer than 31 days, so what is refused may be a little nearer
-        if days.size and not np.all(np.abs(days) < _LAST_DAY):
-            raise DataError(
-                "a date beyond the year 9999", "Ask for fewer steps, or use plain numbers."
-            )
 
     def positions(self, microseconds: IntArray) -> FloatArray:
         """(n,) times of dates, in microseconds since 1970-01-01; the inverse of `dates`."""
@@ -193,25 +182,15 @@ def written(calendar: Calendar | None, times: FloatArray) -> list[str] | list[fl
     return times.tolist() if calendar is None else calendar.texts(times)
 
 
-def counted(
-    microseconds: IntArray, style: Calendar, codes: IntArray
-) -> tuple[FloatArray, Calendar]:
-    """Dates as times in their own unit: months, working days, or the longest that all are whole in.
+def _unit(microseconds: IntArray, codes: IntArray) -> tuple[Unit, int]:
+    """The unit of dates: months, working days, or the longest that all are whole in.
 
     Args:
-        microseconds: (n,) since 1970-01-01, on the clock of the offset.
-        style: how they are written; codes: (n,) which series each is of.
+        codes: (n,) which series each is of.
 
     Returns:
-        (n,) times, and their calendar.
+        the unit, and the day of the month where that is months.
     """
-    unit, day = _unit(microseconds, codes)
-    calendar = replace(style, unit=unit, day=day)
-    return calendar.positions(microseconds), calendar
-
-
-def _unit(microseconds: IntArray, codes: IntArray) -> tuple[Unit, int]:
-    """Return the unit of dates, and their day of the month where that is months."""
     if np.any(microseconds % _DAY):
         return next(u for u, n in MICROSECONDS.items() if not (microseconds % n).any()), 1
     days = _days(microseconds)
@@ -233,19 +212,13 @@ def _unit(microseconds: IntArray, codes: IntArray) -> tuple[Unit, int]:
     return "day", 1
 
 
-def _dated(microseconds: IntArray) -> DateArray:
-    return np.asarray(microseconds.astype("datetime64[us]"))
+def _check_year(days: FloatArray) -> None:
+    if days.size and not np.all(np.abs(days) < _LAST_DAY):
+        raise DataError("a date beyond the year 9999", "Ask for fewer steps, or use plain numbers.")
 
 
 def _days(microseconds: IntArray) -> DateArray:
     return np.asarray((microseconds // _DAY).astype("datetime64[D]"))
-
-
-def as_needed(microseconds: IntArray, offset: int | None = None) -> Calendar:
-    """The style of dates that came as numbers: written as finely as they need."""
-    letters: dict[Unit, Precision] = {"day": "D", "minute": "m", "second": "s", "millisecond": "ms"}
-    fitting = (p for unit, p in letters.items() if not (microseconds % MICROSECONDS[unit]).any())
-    return Calendar("microsecond", 1, next(fitting, "us"), "T", offset)
 
 
 def _zone(offset: int | None) -> str:
@@ -304,31 +277,33 @@ def has_dates(column: pandas.Series) -> bool:
 
 
 def read_dates(
-    column: pandas.Series, place: Callable[[int], str], date_format: str | None = None
-) -> tuple[IntArray, Calendar] | None:
-    """The dates of a column of pandas, none of them missing; None where they are no dates.
+    column: pandas.Series,
+    codes: IntArray,
+    place: Callable[[int], str],
+    date_format: str | None = None,
+) -> tuple[FloatArray, Calendar] | None:
+    """(N,) times of a column of pandas, and their calendar; None where they are no dates.
 
     Args:
+        column: without missing values.
+        codes: (N,) which series each is of.
         place: how messages call the cell at a position.
         date_format: how texts are written, as ``datetime.strptime`` has it; default: ISO.
-
-    Returns:
-        (N,) microseconds since 1970-01-01, and how they are written; see `counted`.
 
     Raises:
         DataError: a date cannot be read, or is written in another way than those before.
     """
     import pandas
 
-    period: Any = ""
+    period = ""
     if isinstance(column.dtype, pandas.PeriodDtype):
         period, column = column.dtype.freq.rule_code[0], column.dt.to_timestamp()
     if date_format is None and not has_dates(column):
         return None
     are_texts = isinstance(column.iloc[0], str)
     texts = column.map(lambda item: item.isoformat() if hasattr(item, "isoformat") else str(item))
-    codes, distinct = pandas.factorize(texts.str.strip())
-    _, first = np.unique(codes, return_index=True)
+    which, distinct = pandas.factorize(texts.str.strip())
+    _, first = np.unique(which, return_index=True)
     dates: list[datetime] = []
     precisions: list[Precision] = []
     for text, at in zip(distinct, first.tolist(), strict=True):
@@ -341,19 +316,30 @@ def read_dates(
                 f"{place(at)}: '{text}' and a date before it are not both with a time zone",
                 "Write all dates in one way.",
             )
-    naive = ((d.replace(tzinfo=None) - _EPOCH) // timedelta(microseconds=1) for d in dates)
-    clock = np.array(list(naive), dtype=np.int64)[codes]
-    style = as_needed(clock)
+    naive = [(d.replace(tzinfo=None) - _EPOCH) // timedelta(microseconds=1) for d in dates]
+    clock = np.array(naive, dtype=np.int64)[which]
     if are_texts and date_format is None:
         # as they are written, not as finely as they need
         mark: Literal["T", " "] = " " if distinct[0][10:11] == " " else "T"
         style = Calendar("microsecond", 1, max(precisions, key=_FINENESS.index), mark)
-    elif period in ("Q", "M"):
-        style = replace(style, precision=period)
-    if dates[0].tzinfo is None:
-        return clock, style
-    minutes = [(d.utcoffset() or timedelta()) // timedelta(minutes=1) for d in dates]
-    return _on_one_clock(clock, style, np.array(minutes, dtype=np.int64)[codes])
+    else:
+        letters: dict[Unit, Precision] = {"day": "D", "minute": "m", "second": "s"}
+        letters["millisecond"] = "ms"
+        fitting = (p for unit, p in letters.items() if not (clock % MICROSECONDS[unit]).any())
+        needed = next(fitting, "us")
+        style = Calendar("microsecond", 1, period if period in ("Q", "M") else needed)
+    if dates[0].tzinfo is not None:
+        minutes = [(d.utcoffset() or timedelta()) // timedelta(minutes=1) for d in dates]
+        offsets = np.array(minutes, dtype=np.int64)[which]
+        if np.all(offsets == offsets[0]):
+            style = replace(style, offset=int(offsets[0]))
+        elif (clock % _DAY).any():  # summer time and not: in UTC
+            clock, style = clock - offsets * MICROSECONDS["minute"], replace(style, offset=0)
+        else:  # days of their own clocks
+            style = Calendar("microsecond")
+    unit, day = _unit(clock, codes)
+    calendar = replace(style, unit=unit, day=day)
+    return calendar.positions(clock), calendar
 
 
 def _date(text: str, place: str, date_format: str | None) -> tuple[datetime, Precision]:
@@ -374,16 +360,3 @@ def _date(text: str, place: str, date_format: str | None) -> tuple[datetime, Pre
     if date is None:
         raise DataError(f"{place}: '{shown}' is not an ISO date", ISO_HINT)
     return date
-
-
-def _on_one_clock(clock: IntArray, style: Calendar, offsets: IntArray) -> tuple[IntArray, Calendar]:
-    """Dates of several zones (summer time and not) as days of their own clocks, else in UTC.
-
-    Args:
-        offsets: (N,) minutes from UTC.
-    """
-    if np.all(offsets == offsets[0]):
-        return clock, replace(style, offset=int(offsets[0]))
-    if not (clock % _DAY).any():
-        return clock, Calendar("microsecond")
-    return clock - offsets * MICROSECONDS["minute"], replace(style, offset=0)

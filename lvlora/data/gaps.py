@@ -25,13 +25,9 @@ def usual_step(time: FloatArray) -> float:
 
 
 def are_even(time: FloatArray, tolerance: float, step: float | None = None) -> bool:
-    """Whether all steps are as long, but for a share of one and the resolution of float64.
+    """Whether all steps are as long (default: the usual one), but for a share of it and rounding.
 
     A hundredth of a second in Julian dates differs by more than `EVEN`: float64 has no more digits.
-
-    Args:
-        tolerance: a share of the step.
-        step: default: the usual one.
     """
     if len(time) < 2:
         return True
@@ -46,13 +42,10 @@ def _resolution(time: FloatArray) -> float:
 
 
 def find_steps(series: Sequence[Series]) -> TimeSteps:
-    """Look at the times of all series.
+    """Look at the times of all series, each of at least two.
 
     Each series has its own grid, of its usual step. Steps are absent where every series lies on
     its grid and no more than half as many are absent as are there.
-
-    Args:
-        series: at least one, each of at least two strictly increasing times.
     """
     shared = all(s.time is series[0].time for s in series)
     looked_at = series[:1] if shared else series
@@ -60,20 +53,17 @@ def find_steps(series: Sequence[Series]) -> TimeSteps:
     every = np.concatenate(steps)
     calendar = series[0].calendar
     median = float(np.median(every))
-    record = TimeSteps(
+    are_all_even = all(are_even(s.time, EVEN, median) for s in looked_at)
+    uneven = TimeSteps(
         unit=None if calendar is None else calendar.unit,
         median=median,
         least=every.min(),
         most=every.max(),
         steps=sum(map(len, series)),
-        uneven=False,
-        absent=0,
-        inserted=False,
-        first_absent=None,
+        uneven=not are_all_even,
     )
-    if all(are_even(s.time, EVEN, median) for s in looked_at):
-        return record
-    uneven = record.model_copy(update={"uneven": True})
+    if are_all_even:
+        return uneven
     n_absent, first = 0, None
     for s, own in zip(looked_at, steps, strict=True):
         step = usual_step(s.time)
@@ -90,9 +80,9 @@ def find_steps(series: Sequence[Series]) -> TimeSteps:
             time = s.time[at : at + 1] + own[at] / (missing[at] + 1)
             first = AbsentStep(series=s.id, time=written(calendar, time)[0])
     n_absent *= len(series) if shared else 1
-    if n_absent > _MOST_ABSENT * record.steps:
+    if n_absent > _MOST_ABSENT * uneven.steps:
         return uneven
-    return record.model_copy(update={"absent": n_absent, "first_absent": first})
+    return uneven.model_copy(update={"uneven": False, "absent": n_absent, "first_absent": first})
 
 
 def insert_absent(series: Series) -> Series:
@@ -120,8 +110,7 @@ def insert_absent(series: Series) -> Series:
 def with_steps(dataset: Dataset, *, insert: bool) -> Dataset:
     """The data set that says how it is sampled, in `Dataset.time_steps` and its warnings.
 
-    Args:
-        insert: rows for absent steps, as a table may lack them; an array keeps its shape.
+    A table gets rows for absent steps by ``insert``; an array keeps its shape.
     """
     steps, series = find_steps(dataset.series), dataset.series
     if insert and steps.absent:
@@ -154,20 +143,16 @@ def bridged(time: FloatArray, values: FloatArray, longest: int | None = None) ->
     """(T, V) with the gaps between known values filled by monotone cubics, per variable.
 
     Fritsch & Butland 1984, doi:10.1137/0905021: nothing is larger or smaller than its neighbours
-    are. Whole numbers stay whole. NaN before the first and after the last known value.
-
-    Args:
-        longest: steps of a gap that is filled, at most.
+    are. Whole numbers stay whole. NaN in gaps of more than ``longest`` steps, before the first and
+    after the last known value.
     """
     filled = np.array(values, dtype=np.float64)
     for column, wanted in zip(filled.T, in_short(filled, longest).T, strict=True):
-        if not wanted.any():
-            continue
-        known = column[np.isfinite(column)]
-        interpolated = at_times(time, column, time[wanted])
-        column[wanted] = (
-            np.round(interpolated) if (known == np.round(known)).all() else interpolated
-        )
+        if wanted.any():
+            known = column[np.isfinite(column)]
+            are_whole = (known == np.round(known)).all()
+            curve = at_times(time, column, time[wanted])
+            column[wanted] = np.round(curve) if are_whole else curve
     return filled
 
 
@@ -184,11 +169,7 @@ def n_short(series: Iterable[Series]) -> int:
 
 
 def note_on_filled(n: int, reads: str) -> str:
-    """Say that n values were filled in.
-
-    Args:
-        reads: who has them: "the model reads", "the text has".
-    """
+    """Say that n values were filled in, as "the model reads" or "the text has" them."""
     values = "1 missing value" if n == 1 else f"{n:,} missing values"
     return f"In place of {values} {reads} numbers on a smooth curve through the values around them."
 
@@ -225,8 +206,7 @@ def mean_known(values: FloatArray, axes: tuple[int, ...] | None = None) -> Float
     present = ~np.isnan(values)
     count = present.sum(axis=axes)
     total = np.where(present, values, 0.0).sum(axis=axes)
-    mean: FloatArray = np.where(count > 0, total / np.maximum(count, 1), np.nan)
-    return mean
+    return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan))
 
 
 def complete(time: FloatArray, history: FloatArray) -> FloatArray:

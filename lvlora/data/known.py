@@ -15,22 +15,19 @@ import numpy as np
 from lvlora.data.dataset import Dataset, FloatArray, Series
 from lvlora.data.dates import text_of
 from lvlora.data.files import read_dataset
+from lvlora.data.files.tables import check_columns
 from lvlora.data.settings import SimulateSettings
 from lvlora.data.simulate import simulate
-from lvlora.errors import DataError, SettingsError, meant
+from lvlora.errors import DataError, SettingsError
 from lvlora.narrator import Narrator
 from lvlora.settings.shared import InputSettings, KnownSettings
 
 
 def read_known(data: Dataset | Path | None, settings: KnownSettings) -> Dataset:
-    """The trajectories of a file, with those of its columns set apart that ``known`` names.
-
-    Args:
-        data: the file, None for standard input; or what is read already.
+    """The trajectories of a file or of standard input (None), known columns set apart.
 
     Raises:
-        DataError: as `read_dataset` and `with_known`.
-        SettingsError: as `read_dataset`.
+        DataError, SettingsError: as `read_dataset` and `with_known`.
     """
     if isinstance(data, Dataset):
         return with_known(data, settings.known) if settings.known and not data.known else data
@@ -53,21 +50,10 @@ def with_known(dataset: Dataset, known: Sequence[str]) -> Dataset:
     >>> with_known(from_frame(table), ["warmth"])[0].ahead
     array([3.])
 
-    Args:
-        known: names of the columns.
-
     Raises:
         DataError: there is no such column, or nothing is left to forecast.
     """
-    names = tuple(known)
-    for name in names:
-        if name not in dataset.variables:
-            raise DataError(
-                f"--known {name}: {dataset.source} has no such column",
-                f"{meant(name, dataset.variables)}It has {', '.join(dataset.variables)}.",
-            )
-    if len(set(names)) < len(names):
-        raise DataError("--known names a column twice", "Name each column once.")
+    names = check_columns(known, dataset.variables, dataset.source, "--known")
     rest = [i for i, name in enumerate(dataset.variables) if name not in names]
     if not rest:
         raise DataError(
@@ -77,20 +63,15 @@ def with_known(dataset: Dataset, known: Sequence[str]) -> Dataset:
     series = []
     for one in dataset:
         there = np.flatnonzero(np.isfinite(one.values[:, rest]).any(axis=1))
-        end = int(there[-1]) + 1 if len(there) else len(one)
-        past = one.steps(0, end)
-        series.append(
-            replace(past, values=past.values[:, rest].copy(), known=one.values[:, places])
-        )
+        past = one.steps(0, int(there[-1]) + 1 if len(there) else len(one))
+        values = past.values[:, rest].copy()
+        series.append(replace(past, values=values, known=one.values[:, places]))
     variables = tuple(dataset.variables[i] for i in rest)
     return replace(dataset, series=tuple(series), variables=variables, known=names)
 
 
 def known_ahead(history: Series, horizon: int, names: Sequence[str] = ()) -> FloatArray:
     """(T + H, K) the known columns of a history and of the steps that are to be forecast.
-
-    Args:
-        names: of the columns, for messages.
 
     Raises:
         DataError: they are not known so far.
@@ -111,7 +92,8 @@ def known_ahead(history: Series, horizon: int, names: Sequence[str] = ()) -> Flo
     if len(missing):
         step, column = missing[0].tolist()
         name = f" {names[column]}" if names else f" {column + 1}"
-        when = "" if history.ahead is None else f" at {_when(history, step)}"
+        ahead = history.ahead
+        when = "" if ahead is None else f" at {text_of(history.calendar, float(ahead[step]))}"
         raise DataError(
             f"series {history.id!r}: the known column{name} has no value{when}, which is to be "
             "forecast",
@@ -123,11 +105,6 @@ def known_ahead(history: Series, horizon: int, names: Sequence[str] = ()) -> Flo
 def known_so_far(history: Series, horizon: int) -> FloatArray | None:
     """(T + H, K) for who fills gaps himself; None where nothing is known ahead."""
     return None if history.known is None else history.known[: len(history) + horizon]
-
-
-def _when(history: Series, step: int) -> str:
-    assert history.ahead is not None  # whoever asks has looked
-    return text_of(history.calendar, float(history.ahead[step]))
 
 
 def read_data(settings: InputSettings, narrator: Narrator) -> Dataset:

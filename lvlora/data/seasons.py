@@ -26,10 +26,6 @@ def seasons(time: FloatArray, history: FloatArray, season: Season = "auto") -> F
 
     Periods that are nearly equal belong to one cycle, and their mean is nearer to it than each. A
     variable without a period takes that mean, too, if all others are nearly equal.
-
-    Args:
-        time: (T,); history: (T, V) without gaps.
-        season: the period of every variable, ``none``, or ``auto``.
     """
     n_steps, n_variables = history.shape
     if season == "none":

@@ -25,7 +25,7 @@ VARIABLES = ("prey", "predator")
 INITIAL_RANGE = (0.8, 1.2)
 """Both populations start here, drawn uniformly."""
 MOST_STEPS = 256
-"""The most steps of a series like others; longer ones take long, and are cut into windows anyway."""
+"""Steps of a series like others, at most; longer ones are cut into windows anyway."""
 _MOST_NOISE = 0.9
 """Share of the spread that noise is at most: there is to be a course beneath it."""
 _TIME_STEPS = (1.0, 4.0)
@@ -206,9 +206,7 @@ def simulate(settings: SimulateSettings, narrator: Narrator | None = None) -> Da
     with (narrator or Silent()).counted("Simulating", settings.n_series) as advance:
         for index in range(settings.n_series):
             series.append(
-                simulate_series(
-                    system, time, seed, index, noise=settings.noise, gaps=settings.gaps
-                )
+                simulate_series(system, time, seed, index, noise=settings.noise, gaps=settings.gaps)
             )
             advance(1)
     return Dataset(tuple(series), VARIABLES, f"simulated {settings.system}, seed {seed}")

@@ -1,5 +1,7 @@
-"""Series for training, validation and test, and the one place where a series is cut into what a
-forecaster sees and what it is asked, so that nothing of a future can reach a forecast."""
+"""Parts for training, validation and test, and cuts into histories and futures.
+
+Every series is cut here, so that nothing of a future can reach a forecast.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +26,7 @@ STRATA = 4
 
 @dataclass(frozen=True)
 class Split:
-    """Three disjoint sets of ids that together are all ids.
-
-    Each part is in the split's own random order, so that its first k series are a random sample
-    of it.
-    """
+    """Three disjoint sets of ids, each in random order: its first k are a random sample of it."""
 
     train: tuple[str, ...]
     validation: tuple[str, ...]
@@ -37,10 +35,8 @@ class Split:
 
     def part(self, name: Part) -> tuple[str, ...]:
         """The ids of train, validation, test or all."""
-        if name == "all":
-            return self.train + self.validation + self.test
-        ids: tuple[str, ...] = getattr(self, name)
-        return ids
+        every = self.train + self.validation + self.test
+        return every if name == "all" else tuple(getattr(self, name))
 
     @property
     def sha256(self) -> str:
@@ -71,13 +67,12 @@ def split_ids(dataset: Dataset, seed: int, strata: Sequence[int] = ()) -> Split:
     )
     if strata:
         stratum = dict(zip((series.id for series in dataset), strata, strict=True))
-        sizes_of, seen = Counter(strata), Counter[int]()
-        place = {}
+        sizes_of, seen, place = Counter(strata), Counter[int](), {}
         for name in ids:
             label = stratum[name]
             place[name] = (seen[label] + 0.5) / sizes_of[label]
             seen[label] += 1
-        ids.sort(key=lambda name: place[name])
+        ids.sort(key=place.__getitem__)
     n = len(ids)
     quotas = [n * share for share in SHARES]
     sizes = [int(quota + 1e-9) for quota in quotas]
@@ -94,12 +89,11 @@ def split_ids(dataset: Dataset, seed: int, strata: Sequence[int] = ()) -> Split:
 
 def split_of(dataset: Dataset, settings: SplitSettings) -> Split:
     """The split that the settings ask for."""
-    strata = []
-    if settings.stratify:
-        n_clusters = min(STRATA, len(dataset))
-        clustering = cluster(dataset, measure(dataset), n_clusters, settings.split_seed)
-        strata = clustering.labels.tolist()
-    return split_ids(dataset, settings.split_seed, strata)
+    seed = settings.split_seed
+    if not settings.stratify:
+        return split_ids(dataset, seed)
+    clustering = cluster(dataset, measure(dataset), min(STRATA, len(dataset)), seed)
+    return split_ids(dataset, seed, clustering.labels.tolist())
 
 
 LEAST_HISTORY = 2
@@ -121,12 +115,9 @@ def cut(series: Series, at: int, horizon: int) -> Cut:
     and the columns that are known.
     """
     past = series.steps(0, at)
-    absent = None if past.absent is None else past.absent.copy()
-    known = None if past.known is None else past.known.copy()
-    history = replace(
-        past, time=past.time.copy(), values=past.values.copy(), absent=absent, known=known
-    )
-    return Cut(history, series.steps(at, at + horizon))
+    arrays = {name: getattr(past, name) for name in ("time", "values", "absent", "known")}
+    copies = {name: array.copy() for name, array in arrays.items() if array is not None}
+    return Cut(replace(past, **copies), series.steps(at, at + horizon))
 
 
 def last_windows(
@@ -140,8 +131,6 @@ def last_windows(
     [4, 6, 8]
 
     Args:
-        horizon: steps of each future.
-        n_windows: origins.
         context: steps of each history; None for all that came before, `LEAST_HISTORY` at least.
 
     Returns:
@@ -159,25 +148,19 @@ def last_windows(
 
 
 def learnable(train: Dataset, histories: Iterable[Series], before: float | None = None) -> Dataset:
-    """Return the series to learn from: of series that are forecast only the histories.
+    """Return the training series, but only the histories of series that are forecast.
 
     Args:
-        train: the training part.
         histories: of all series that are forecast, in that part or in others; of several histories
             of one series the shortest counts.
         before: a time from which nothing may be learnt, of any series; None for no such time.
-
-    Returns:
-        the training series, and the histories that are not of them.
     """
-    forecast: dict[str, Series] = {}
+    shortest: dict[str, Series] = {}
     for history in histories:
-        other = forecast.get(history.id)
-        if other is None or len(history) < len(other):
-            forecast[history.id] = history
-    known = {s.id for s in train}
-    others = [history for name, history in forecast.items() if name not in known]
-    series = [*(forecast.get(s.id, s) for s in train), *others]
+        earlier = shortest.setdefault(history.id, history)
+        if len(history) < len(earlier):
+            shortest[history.id] = history
+    series = [shortest.pop(s.id, s) for s in train] + list(shortest.values())
     if before is not None:
         cuts = [(s, int(np.searchsorted(s.time, before))) for s in series]
         series = [s.steps(0, n) for s, n in cuts if n]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,7 +17,7 @@ from lvlora import folders
 from lvlora.data.dataset import Dataset, FloatArray
 from lvlora.data.dates import written
 from lvlora.data.files import open_file
-from lvlora.data.files.csv import armed, open_csv, write_csv
+from lvlora.data.files.csv import armed, open_csv, table_text
 from lvlora.data.files.parquet import open_parquet
 from lvlora.data.files.tables import MAX_VALUES, place, read_numbers, shortened
 from lvlora.errors import DataError
@@ -72,9 +71,7 @@ def export_task(job: Job, folder: Path, narrator: Narrator) -> ExportedTask:
             f"Known columns ({', '.join(job.data.known)}) are not written: other programs forecast "
             "without them."
         )
-    stream = BytesIO()
     histories = Dataset(tuple(task.histories), task.variables, "the histories", job.data.time_name)
-    write_csv(histories, stream, always_ids=True)
     content = {
         "schema_version": 1,
         "task": job.task_name,
@@ -89,7 +86,8 @@ def export_task(job: Job, folder: Path, narrator: Narrator) -> ExportedTask:
         ],
     }
     with folders.replacing(folder.absolute()) as new:
-        (new / HISTORIES).write_bytes(stream.getvalue())
+        text = "".join(table_text(histories, always_ids=True))
+        (new / HISTORIES).write_text(text, "utf-8", newline="")
         (new / TASK).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", "utf-8")
         folders.mark(new, "task", [TASK, HISTORIES])
     return ExportedTask(

@@ -12,7 +12,7 @@ import stat
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 from lvlora import durable, output_files
 from lvlora.data.dataset import Dataset
@@ -36,10 +36,10 @@ def read_dataset(
     Args:
         path: the file, whose first bytes tell its format; None or ``-`` is standard input.
         settings: ``id_column``, ``time_column``, ``columns``; ``data`` isn't looked at.
-        stdin: what to read instead of this process's standard input.
+        stdin: read instead of this process's standard input.
 
     Returns:
-        at least one series of at least two samples; what was guessed or sorted is in ``notes``.
+        at least one series of at least two samples; ``notes`` say what was guessed or sorted.
 
     Raises:
         DataError: it cannot be read, or is not what it should be.
@@ -96,42 +96,30 @@ def _near(path: Path) -> str:
     return "Check the path; lvlora simulate FILE.h5 writes a data set."
 
 
-Format = Literal["csv", "hdf5", "parquet"]
-FORMATS: dict[str, Format] = {
-    ".csv": "csv",
-    ".h5": "hdf5",
-    ".hdf5": "hdf5",
-    ".parquet": "parquet",
-    ".pq": "parquet",
+WRITERS = {
+    ".csv": write_csv,
+    ".h5": write_hdf5,
+    ".hdf5": write_hdf5,
+    ".parquet": write_parquet,
+    ".pq": write_parquet,
 }
-"""The format that a suffix stands for."""
+"""The format of a suffix, as the function that writes it."""
 
 
-def format_of(path: Path) -> Format:
-    """The format of a file that is to be written; DataError for an unknown suffix."""
-    form = FORMATS.get(path.suffix.lower())
-    if form is None:
+def check_suffix(path: Path) -> None:
+    """Refuse a file to be written whose suffix names no format."""
+    if path.suffix.lower() not in WRITERS:
         raise DataError(
-            f"{path}: no format has the suffix {path.suffix!r}", f"Use one of {', '.join(FORMATS)}."
+            f"{path}: no format has the suffix {path.suffix!r}", f"Use one of {', '.join(WRITERS)}."
         )
-    return form
 
 
-def write_dataset(
-    dataset: Dataset,
-    path: Path,
-    overwrite: bool = False,
-    *,
-    precision: Literal["float32", "float64"] = "float64",
-) -> None:
-    """Write a data set in the format of the path's suffix (`FORMATS`), atomically.
+def write_dataset(dataset: Dataset, path: Path, overwrite: bool = False) -> None:
+    """Write a data set in the format of the path's suffix (`WRITERS`), atomically.
 
     `readers.read_dataset` reads it back equal (`Dataset.sha256`): ids, variables, times, values.
     Rows that a reader put in are left out again. HDF5 is the layout of `hdf5`; CSV is wide
     for one series with the id "0", long for others; Parquet is long.
-
-    Args:
-        precision: of HDF5 values. float32 halves the file and rounds to 7 digits.
 
     Raises:
         DataError: an unknown suffix, names that cannot be stored, or an empty data set.
@@ -139,19 +127,13 @@ def write_dataset(
             pyarrow.
         LvloraError: the disk is full.
     """
-    form = format_of(path)
+    check_suffix(path)
     output_files.check("file", path, overwrite=overwrite)
     dataset = dataclasses.replace(dataset, series=tuple(s.as_recorded() for s in dataset))
     _check_names([s.id for s in dataset], "id", path)
     _check_names(list(dataset.variables), "variable", path)
     with output_files.writing(path, over=overwrite) as temporary:
-        if form == "hdf5":
-            write_hdf5(dataset, temporary, precision)
-        elif form == "parquet":
-            write_parquet(dataset, temporary)
-        else:
-            with temporary.open("wb") as stream:
-                write_csv(dataset, stream)
+        WRITERS[path.suffix.lower()](dataset, temporary)
 
 
 def _check_names(names: list[str], what: str, path: Path) -> None:

@@ -14,6 +14,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from lvlora.data.dataset import Dataset
@@ -197,32 +198,30 @@ def _is_row_of_values(names: list[str]) -> bool:
     return bool(names) and all(name.lstrip("+-").isdecimal() for name in names)
 
 
-def write_csv(dataset: Dataset, stream: BinaryIO, *, always_ids: bool = False) -> None:
-    """The data set as UTF-8 text that reads back unchanged.
+def write_csv(dataset: Dataset, path: Path) -> None:
+    """The data set as a file of `table_text`."""
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        stream.writelines(table_text(dataset))
 
-    One series with the id "0" is a wide table without ids, anything else a long one. Numbers are
-    the shortest that give the same float64; a missing value is an empty cell; names that a
-    spreadsheet would run are `disarmed`.
 
-    Args:
-        always_ids: one series is a long table, too.
+def table_text(dataset: Dataset, *, always_ids: bool = False) -> Iterator[str]:
+    """The data set as lines of CSV that read back unchanged.
+
+    One series with the id "0" is a wide table, unless it has ``always_ids``; others are a long one.
+    Numbers are the shortest that give the same float64; a missing value is an empty cell; names
+    that a spreadsheet would run are `disarmed`.
 
     Raises:
         DataError: the names of the variables would be read back as something else.
     """
     lone = len(dataset) == 1 and dataset.series[0].id == LONE_ID and not always_ids
-    header = table_header(dataset, with_ids=not lone)
-    stream.write((_row(header) + "\n").encode())
+    yield _row(table_header(dataset, with_ids=not lone)) + "\n"
     for series in dataset:
         prefix = "" if lone else _row([series.id]) + ","
-        times = (
-            series.calendar.texts(series.time)
-            if series.calendar
-            else map(number_text, series.time.tolist())
-        )
+        calendar, numbers = series.calendar, map(number_text, series.time.tolist())
+        times = numbers if calendar is None else calendar.texts(series.time)
         for time, values in zip(times, series.values.tolist(), strict=True):
-            cells = [time, *map(number_text, values)]
-            stream.write((prefix + ",".join(cells) + "\n").encode())
+            yield prefix + ",".join([time, *map(number_text, values)]) + "\n"
 
 
 def _row(cells: list[str]) -> str:

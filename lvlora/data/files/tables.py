@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lvlora.data.dataset import Dataset, FloatArray, Series
-from lvlora.data.dates import Calendar, counted, has_dates, looks_like_date, read_dates, text_of
+from lvlora.data.dates import Calendar, has_dates, looks_like_date, read_dates, text_of
 from lvlora.data.gaps import with_steps
 from lvlora.errors import DataError, meant
 from lvlora.settings.shared import InputSettings
@@ -58,10 +58,6 @@ SHORT_OF_ROWS = "A trajectory needs at least 2 rows."
 _MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "<na>"})
 """Texts that stand for a missing value, in any case."""
 
-_NUMBERS_HINT = (
-    "Leave a missing value empty; choose numeric columns with --columns; "
-    "name an id column with --id-column."
-)
 _COMMA_HINT = (
     "Write numbers without separators of thousands; a decimal comma needs semicolons or tabs "
     "between the columns."
@@ -74,18 +70,13 @@ _YEARS = (1000, 2999)
 
 @dataclass(frozen=True)
 class Table:
-    """A table of which only the names of the columns were read.
-
-    Attributes:
-        header: the names.
-        where: how messages call it.
-        read: returns the columns of some names: of numbers, of texts, of times. The index of the
-            frame numbers the rows as messages do.
-    """
+    """A table of which only the names of the columns were read; messages call it ``where``."""
 
     header: list[str]
     where: str
     read: Callable[[Sequence[str], Sequence[str], Sequence[str]], pandas.DataFrame]
+    """Returns columns of numbers, of texts and of times by their names; the index of the frame
+    numbers the rows as messages do."""
 
 
 @dataclass(frozen=True)
@@ -185,10 +176,7 @@ def table_header(dataset: Dataset, *, with_ids: bool) -> list[str]:
 
 
 def read_table(table: Table, settings: InputSettings, *, insert: bool = True) -> Dataset:
-    """The trajectories of a table: grouped by id and sorted by time.
-
-    Args:
-        insert: rows of missing values for absent steps.
+    """The trajectories of a table: grouped by id, sorted by time; ``insert`` puts in absent steps.
 
     Raises:
         DataError: as `assign_roles`; a cell that is no number, a missing time or id, a time that
@@ -197,11 +185,8 @@ def read_table(table: Table, settings: InputSettings, *, insert: bool = True) ->
     """
     header, where = table.header, table.where
     roles = assign_roles(header, settings, where)
-    frame = table.read(
-        roles.variables,
-        [] if roles.id is None else [roles.id],
-        [] if roles.time is None else [roles.time],
-    )
+    texts, times = ([] if name is None else [name] for name in (roles.id, roles.time))
+    frame = table.read(roles.variables, texts, times)
     if len(frame) * len(roles.variables) > MAX_VALUES:
         raise DataError(
             f"{where}: more than {MAX_VALUES:,} values", "Split the file or use --columns."
@@ -222,7 +207,8 @@ def read_table(table: Table, settings: InputSettings, *, insert: bool = True) ->
     if roles.time is None:
         time, calendar, time_name = np.arange(len(rows), dtype=np.float64), None, "time"
         time -= np.repeat(starts, sizes)
-        _ask_about_time(header, roles, settings, values[order], codes[order], where)
+        if not settings.columns and len(roles.variables) > 1:
+            _ask_about_time(roles.variables, values[order, 0], codes[order], where)
         notes.append(f"{where}: no time column; time counts steps from 0")
     else:
         time_name = roles.time
@@ -246,7 +232,7 @@ def read_table(table: Table, settings: InputSettings, *, insert: bool = True) ->
         Series(name, time[start : start + size], values[start : start + size], calendar)
         for name, start, size in zip(ids, starts.tolist(), sizes.tolist(), strict=True)
     )
-    id_name = "id" if roles.id is None else roles.id
+    id_name = roles.id or "id"
     dataset = Dataset(
         series, roles.variables, where, time_name, id_name=id_name, notes=tuple(notes)
     )
@@ -254,22 +240,13 @@ def read_table(table: Table, settings: InputSettings, *, insert: bool = True) ->
 
 
 def _ask_about_time(
-    header: Sequence[str],
-    roles: Roles,
-    settings: InputSettings,
-    values: FloatArray,
-    codes: NDArray[np.int64],
-    where: str,
+    variables: Sequence[str], first: FloatArray, codes: NDArray[np.int64], where: str
 ) -> None:
     """Refuse to forecast a first column that looks like time, where nobody said what it is.
 
     Args:
-        values: (N, V) rows of one series after the other; codes: (N,) whose they are.
+        first: (N,) its values, of one series after the other; codes: (N,) whose they are.
     """
-    name = roles.variables[0]
-    if settings.columns or len(roles.variables) < 2:
-        return
-    first = values[:, 0]
     steps = np.diff(first)[np.diff(codes) == 0]
     years = np.all((first == np.round(first)) & (first >= _YEARS[0]) & (first <= _YEARS[1]))
     if len(steps) < (2 if years else _FEWEST_STEPS) or not np.all(steps > 0):
@@ -278,9 +255,9 @@ def _ask_about_time(
     if np.mean(np.abs(steps - usual) <= 1e-6 * usual) < _SHARE_OF_STEPS:
         return
     raise DataError(
-        f"{where}: the first column '{name}' looks like time, but is not called so",
-        f"Take it as the time: --time-column {shlex.quote(name)}; or as a variable: "
-        f"--columns {shlex.quote(','.join(roles.variables))}.",
+        f"{where}: the first column '{variables[0]}' looks like time, but is not called so",
+        f"Take it as the time: --time-column {shlex.quote(variables[0])}; or as a variable: "
+        f"--columns {shlex.quote(','.join(variables))}.",
     )
 
 
@@ -289,19 +266,15 @@ def place(column: pandas.Series, at: int, where: str) -> str:
     return f"{where}, row {column.index[at]}, column '{column.name}'"
 
 
-def shortened(text: object) -> str:
+def shortened(cell: object) -> str:
     """The text of a cell for a message: short and printable."""
-    shown = str(text)
-    shown = shown if len(shown) <= 30 else shown[:29] + "…"
-    return shown if shown.isprintable() else ascii(shown)[1:-1]
+    text = str(cell)
+    text = text if len(text) <= 30 else text[:29] + "…"
+    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 def check_name(name: str, what: str, where: str) -> str:
-    """The name, if it is short, printable and not empty.
-
-    Raises:
-        DataError: naming what it is and where it stands.
-    """
+    """The name, if it is short, printable and not empty; else DataError says what it is where."""
     if not name:
         raise DataError(f"{where}: {what} is empty", "Give it a name.")
     if len(name) > MAX_NAME_CHARACTERS:
@@ -325,18 +298,11 @@ def check_magnitude(value: float, where: str) -> None:
 
 def _is_text(column: pandas.Series) -> bool:
     """Whether the first value that is there is a text."""
-    if column.dtype.kind != "O":
-        return False
-    there = column.first_valid_index()
-    return there is not None and isinstance(column.loc[there], str)
+    return column.dtype.kind == "O" and isinstance(next(iter(column.dropna()), None), str)
 
 
 def read_numbers(column: pandas.Series, where: str) -> FloatArray:
-    """(N,) float64, exactly as Python reads them; NaN for missing values.
-
-    Raises:
-        DataError: a cell is no number, infinite or beyond `MAX_MAGNITUDE`.
-    """
+    """(N,) float64 exactly as Python reads them, NaN for missing values; DataError for others."""
     is_text = _is_text(column)
     if is_text:
         numbers = _numbers_of_text(column, where)
@@ -348,7 +314,7 @@ def read_numbers(column: pandas.Series, where: str) -> FloatArray:
         except (TypeError, ValueError):
             raise DataError(
                 f"{where}, column '{column.name}': it has something else than numbers",
-                _hint(column, has_dates(column)),
+                _no_numbers(column, has_dates(column)),
             ) from None
     bad = np.flatnonzero(np.abs(numbers) > MAX_MAGNITUDE)
     if len(bad):
@@ -358,11 +324,15 @@ def read_numbers(column: pandas.Series, where: str) -> FloatArray:
     return numbers
 
 
-def _hint(column: pandas.Series, is_date: bool) -> str:
-    """How to say that a column of dates is the time, or leave a column out."""
-    name = shlex.quote(str(column.name))
-    time = f"Is it the time? --time-column {name}; or leave it out: --columns names the others."
-    return time if is_date else _NUMBERS_HINT
+def _no_numbers(column: pandas.Series, is_date: bool) -> str:
+    """A hint for a column of dates, which may be the time, or of anything else."""
+    if is_date:
+        name = shlex.quote(str(column.name))
+        return f"Is it the time? --time-column {name}; or leave it out: --columns names the others."
+    return (
+        "Leave a missing value empty; choose numeric columns with --columns; name an id column "
+        "with --id-column."
+    )
 
 
 def _numbers_of_text(column: pandas.Series, where: str) -> FloatArray:
@@ -380,7 +350,7 @@ def _numbers_of_text(column: pandas.Series, where: str) -> FloatArray:
         if text.lower() not in _MISSING:
             raise DataError(
                 f"{place(column, at, where)}: '{shortened(text)}' is not a number",
-                _COMMA_HINT if "," in text else _hint(column, looks_like_date(text)),
+                _COMMA_HINT if "," in text else _no_numbers(column, looks_like_date(text)),
             )
     return numbers
 
@@ -404,17 +374,14 @@ def read_times(
         raise DataError(
             f"{place(column, at, where)}: the time is missing", "Every row needs its time."
         )
-    dates = read_dates(column, lambda at: place(column, at, where), date_format)
-    return (read_numbers(column, where), None) if dates is None else counted(*dates, codes)
+    dates = read_dates(column, codes, lambda at: place(column, at, where), date_format)
+    return (read_numbers(column, where), None) if dates is None else dates
 
 
 def read_ids(column: pandas.Series, where: str) -> tuple[list[str], NDArray[np.int64]]:
     """The distinct ids in order of first appearance, and (N,) the code of each row.
 
     A categorical column stays one: many rows may share one long id.
-
-    Raises:
-        DataError: an id is missing, or `check_name` refuses it.
     """
     import pandas
 
