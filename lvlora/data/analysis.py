@@ -34,34 +34,49 @@ class Analysis:
 
 
 def analyze(dataset: Dataset, settings: AnalyzeSettings) -> Analysis:
-    """Describe a data set; draws and writes nothing.
-
-    Args:
-        settings: ``clusters`` (how many), ``seed``, and those of the split.
-    """
-    dynamics = measure(dataset)
+    """Describe a data set; nothing is drawn or written."""
+    dynamics, variables = measure(dataset), dataset.variables
     clustering = cluster(dataset, dynamics, settings.clusters, settings.seed)
     split = split_of(dataset, settings)
+    lags = dynamics.pair_lags
+    summary, periods, amplitudes, initial_final = {}, {}, {}, {}
+    for v, name in enumerate(variables):
+        period, growth = dynamics.periods[:, v], dynamics.growth[:, v]
+        summary[name] = summarize(np.concatenate([s.values[:, v] for s in dataset]))
+        periods[name] = answers.Period(
+            mean_time=_mean(period),
+            median_time=median_known(period),
+            mean_samples=_mean(dynamics.periods_samples[:, v]),
+            n_series=int(np.isfinite(period).sum()),
+            confidence=_mean(dynamics.confidences[:, v]),
+        )
+        amplitudes[name] = answers.Amplitude(
+            mean=_mean(dynamics.amplitudes[:, v]),
+            median_growth_per_period=median_known(growth),
+            growing=float(np.mean(growth > STEADY_GROWTH)),
+            shrinking=float(np.mean(growth < -STEADY_GROWTH)),
+        )
+        initial_final[name] = answers.InitialFinal(
+            initial=summarize(dynamics.initial[:, v]), final=summarize(dynamics.final[:, v])
+        )
     answer = answers.Analyze(
         source=dataset.source,
         sha256=dataset.sha256(),
-        variables=list(dataset.variables),
+        variables=list(variables),
         quality=check_quality(dataset),
-        summary={
-            name: summarize(np.concatenate([s.values[:, v] for s in dataset]))
-            for v, name in enumerate(dataset.variables)
-        },
-        periods={name: _period(dynamics, v) for v, name in enumerate(dataset.variables)},
-        amplitudes={name: _amplitude(dynamics, v) for v, name in enumerate(dataset.variables)},
-        phase_lag=_phase_lag(dynamics, dataset.variables),
+        summary=summary,
+        periods=periods,
+        amplitudes=amplitudes,
+        phase_lag=answers.PhaseLag(
+            mean_time=_mean(lags),
+            median_time=median_known(lags),
+            fraction_of_period=_mean(dynamics.pair_fractions),
+            n_pairs=len(lags),
+            of=list(variables[:2][::-1]) if len(variables) > 1 else [],
+        ),
         clusters=list(clustering.clusters),
         silhouette=clustering.silhouette,
-        initial_final={
-            name: answers.InitialFinal(
-                initial=summarize(dynamics.initial[:, v]), final=summarize(dynamics.final[:, v])
-            )
-            for v, name in enumerate(dataset.variables)
-        },
+        initial_final=initial_final,
         split=answers.SplitSizes(
             train=len(split.train),
             validation=len(split.validation),
@@ -74,38 +89,6 @@ def analyze(dataset: Dataset, settings: AnalyzeSettings) -> Analysis:
     return Analysis(answer, dynamics, clustering, split)
 
 
-def _period(dynamics: Dynamics, v: int) -> answers.Period:
-    periods = dynamics.periods[:, v]
-    return answers.Period(
-        mean_time=_mean(periods),
-        median_time=median_known(periods),
-        mean_samples=_mean(dynamics.periods_samples[:, v]),
-        n_series=int(np.isfinite(periods).sum()),
-        confidence=_mean(dynamics.confidences[:, v]),
-    )
-
-
-def _amplitude(dynamics: Dynamics, v: int) -> answers.Amplitude:
-    growth = dynamics.growth[:, v]
-    return answers.Amplitude(
-        mean=_mean(dynamics.amplitudes[:, v]),
-        median_growth_per_period=median_known(growth),
-        growing=float(np.mean(growth > STEADY_GROWTH)),
-        shrinking=float(np.mean(growth < -STEADY_GROWTH)),
-    )
-
-
-def _phase_lag(dynamics: Dynamics, variables: tuple[str, ...]) -> answers.PhaseLag:
-    lags = dynamics.pair_lags
-    return answers.PhaseLag(
-        mean_time=_mean(lags),
-        median_time=median_known(lags),
-        fraction_of_period=_mean(dynamics.pair_fractions),
-        n_pairs=len(lags),
-        of=list(variables[:2][::-1]) if len(variables) > 1 else [],
-    )
-
-
 def _mean(values: FloatArray) -> float:
     known = values[np.isfinite(values)]
     return float(known.mean()) if len(known) else float("nan")
@@ -116,11 +99,7 @@ _SHOWN = 20
 
 
 def check_quality(dataset: Dataset) -> Quality:
-    """Look for what would mislead an analysis or a training; nothing is changed.
-
-    Args:
-        dataset: at least one series of at least two samples; rows that a reader put in don't count.
-    """
+    """What would mislead an analysis or a training; rows that a reader put in don't count."""
     steps = dataset.time_steps or find_steps(dataset.series)
     dataset = replace(dataset, series=tuple(s.as_recorded() for s in dataset))
     seen: dict[bytes, str] = {}

@@ -1,6 +1,4 @@
-"""Measurements on each series, periods, growth, amplitudes, lags, correlations, ends; clusters of
-series that are alike in them.
-"""
+"""Measurements on the dynamics of each series, and clusters of series that are alike in them."""
 
 from __future__ import annotations
 
@@ -17,17 +15,11 @@ from lvlora.data.periods import find_peaks, phase_lags
 
 @dataclass(frozen=True)
 class Dynamics:
-    """Measurements on n series with V variables; NaN where there is nothing to measure.
+    """Measurements on n series with V variables, (n, V); NaN where there is nothing to measure.
 
-    Attributes:
-        periods: (n, V) mean distance between peaks, in time units.
-        periods_samples: (n, V) the same in samples.
-        confidences: (n, V) how sure the period is, or that there is none: `Peaks.confidence`.
-        growth: (n, V) log-slope of the peaks' heights per period.
-        amplitudes: (n, V) largest minus smallest value.
-        lags: n arrays, one lag for each pair of peaks of the first two variables (`phase_lags`).
-        correlations: (n,) between the first two variables.
-        initial, final: (n, V) first and last known values.
+    Periods, confidences and growth are those of `Peaks`; amplitudes are largest minus smallest
+    value, initial and final the first and last known ones. Of the first two variables are
+    correlations (n,) and n arrays of lags, one for each pair of peaks (`phase_lags`).
     """
 
     periods: FloatArray
@@ -63,19 +55,13 @@ class Dynamics:
 def measure(dataset: Dataset) -> Dynamics:
     """The dynamics of each series; missing values are interpolated linearly for it."""
     filled = [interpolated(s.time, s.values) for s in dataset]
-    peaks = [
-        [find_peaks(s.time, column) for column in values.T]
-        for s, values in zip(dataset, filled, strict=True)
-    ]
-
-    def of_peaks(name: str) -> FloatArray:
-        return np.array([[getattr(of_variable, name) for of_variable in row] for row in peaks])
-
+    pairs = zip(dataset, filled, strict=True)
+    peaks = [[find_peaks(s.time, column) for column in values.T] for s, values in pairs]
     return Dynamics(
-        periods=of_peaks("period"),
-        periods_samples=of_peaks("period_samples"),
-        confidences=of_peaks("confidence"),
-        growth=of_peaks("growth"),
+        periods=np.array([[p.period for p in row] for row in peaks]),
+        periods_samples=np.array([[p.period_samples for p in row] for row in peaks]),
+        confidences=np.array([[p.confidence for p in row] for row in peaks]),
+        growth=np.array([[p.growth for p in row] for row in peaks]),
         amplitudes=np.array([np.ptp(values, axis=0) for values in filled]),
         lags=tuple(phase_lags(*row[:2]) if len(row) > 1 else np.empty(0) for row in peaks),
         correlations=np.array([_correlation(s.values) for s in dataset]),
@@ -112,18 +98,15 @@ _MAX_SILHOUETTE_SERIES = 2_000
 
 @dataclass(frozen=True)
 class Clustering:
-    """Clusters from the largest to the smallest.
-
-    Attributes:
-        labels: (n,) position of each series' cluster.
-        examples: positions of the series nearest to the centres.
-        silhouette: mean silhouette, -1 … 1 (Rousseeuw 1987); NaN for fewer than two clusters.
-    """
+    """Clusters from the largest to the smallest."""
 
     clusters: tuple[Cluster, ...]
     labels: NDArray[np.int64]
+    """(n,) position of each series' cluster."""
     examples: tuple[int, ...]
+    """Positions of the series nearest to the centres."""
     silhouette: float
+    """Mean silhouette, -1 … 1 (Rousseeuw 1987); NaN for fewer than two clusters."""
 
 
 def cluster(dataset: Dataset, dynamics: Dynamics, n_clusters: int, seed: int) -> Clustering:

@@ -32,7 +32,7 @@ def from_arrays(
 ) -> Dataset:
     """Trajectories of equal length from one array.
 
-    >>> from_arrays([[1.0, 5.0], [2.0, 4.0], [3.0, 3.0]], variables=("hare", "lynx")).variables
+    >>> from_arrays([[1.0, 5.0], [2.0, 4.0]], variables=("hare", "lynx")).variables
     ('hare', 'lynx')
 
     Args:
@@ -111,13 +111,9 @@ def from_frame(
     Raises:
         DataError: what is no number, a missing time or id, a time that is there twice.
     """
-    settings = InputSettings(
-        id_column=id_column,
-        time_column=time_column,
-        date_format=date_format,
-        columns=None if columns is None else tuple(columns),
-    )
-    return _read_frame(frame, settings, source)
+    variables = None if columns is None else tuple(columns)
+    options = {"id_column": id_column, "time_column": time_column, "date_format": date_format}
+    return _read_frame(frame, InputSettings(columns=variables, **options), source)
 
 
 def _read_frame(frame: Any, settings: InputSettings, source: str) -> Dataset:

@@ -28,15 +28,12 @@ _SEASONS = 3
 
 @dataclass(frozen=True)
 class Repetition:
-    """The lag at which a curve agrees best with itself.
-
-    Attributes:
-        period: in samples, refined between them; NaN if no lag agrees better than chance would.
-        agreement: -1 … 1 at that lag, or that of the best lag if there is no period.
-    """
+    """The lag at which a curve agrees best with itself."""
 
     period: float
+    """In samples, refined between them; NaN if no lag agrees better than chance would."""
     agreement: float
+    """-1 … 1 at that lag, or that of the best lag if there is no period."""
 
 
 def noise_level(time: FloatArray, values: FloatArray) -> float:
@@ -45,10 +42,7 @@ def noise_level(time: FloatArray, values: FloatArray) -> float:
     Each sample is held against the cubic through its two neighbours on either side; a robust
     standard deviation (median over 0.6745) of the scaled residuals. After Gasser, Sroka &
     Jennen-Steinmetz (1986), doi:10.1093/biomet/73.3.625, with cubics, which leave fast cycles in
-    the curve rather than in the noise. Zero below seven samples.
-
-    Args:
-        time: (T,) increasing, evenly spaced or not; values: (T,) finite.
+    the curve rather than in the noise. Zero below seven samples. Times may be uneven.
     """
     n = len(values)
     if n < _SHORTEST_FOR_NOISE:
@@ -88,8 +82,7 @@ def agreement(level: FloatArray) -> FloatArray:
     energy = np.concatenate([[0.0], np.cumsum(level**2)])
     lags = np.arange(n)
     both = energy[n - lags] + energy[n] - energy[lags]
-    agreements: FloatArray = np.where(both > 0, 2 * products / np.where(both > 0, both, 1.0), 0.0)
-    return agreements
+    return np.where(both > 0, 2 * products / np.where(both > 0, both, 1.0), 0.0)
 
 
 def repetition(agreements: FloatArray) -> Repetition:
@@ -99,9 +92,6 @@ def repetition(agreements: FloatArray) -> Repetition:
     candidates. One counts if its agreement is at least `ENOUGH_AGREEMENT`, or beyond the largest
     that so many samples of red noise would reach (standard error of an autocorrelation by
     Bartlett 1946, doi:10.2307/2983611, for a first-order autoregression).
-
-    Args:
-        agreements: (T,) see `agreement`.
     """
     n = len(agreements)
     top = min(int(n * _LONGEST), n - _OVERLAP) + 1
@@ -132,10 +122,7 @@ def season(values: FloatArray) -> Repetition:
 
     Changes of logarithms where all values are positive: a season that grows with the level repeats
     itself there, and no trend hides it. Of a lag and its multiples, which agree equally well up to
-    the noise, the lag is the period.
-
-    Args:
-        values: (T,) at even times.
+    the noise, the lag is the period. Times are even.
     """
     changes = np.diff(np.log(values) if values.min() > 0 else values)
     agreements = agreement(changes - changes.mean())
@@ -160,17 +147,12 @@ def season(values: FloatArray) -> Repetition:
 
 
 def vertex(values: FloatArray, at: NDArray[np.int64]) -> FloatArray:
-    """(k,) how far the vertex of the parabola through each sample and its neighbours is from it.
-
-    Args:
-        at: (k,) positions of samples that have a neighbour on both sides.
-    """
+    """(k,) distances from samples to the vertices of parabolas through them and two neighbours."""
     before, here, after = values[at - 1], values[at], values[at + 1]
     curvature = before - 2 * here + after
     flat = curvature == 0
     shift = np.where(flat, 0.0, 0.5 * (before - after) / np.where(flat, 1.0, curvature))
-    clipped: FloatArray = np.clip(shift, -0.5, 0.5)
-    return clipped
+    return np.asarray(np.clip(shift, -0.5, 0.5))
 
 
 def smoothed(
@@ -182,13 +164,9 @@ def smoothed(
     ends would move a peak that lies within half a window of one.
 
     Args:
-        values: (T,).
         width: at most half of the periods.
         periods: after how many samples the column repeats itself, at its beginning and its end;
             they differ where its times are uneven.
-
-    Returns:
-        (T,) smoothed; its noise over that of ``values``.
     """
     half = int(width) // 2
     if half < 1:
@@ -211,15 +189,13 @@ def _one_period_on(values: FloatArray, period: float, n: int) -> FloatArray:
     Point-mirrored where so few samples make a period, or so many, that there is nothing to copy.
     """
     if not n < period <= len(values) - 1 - n:
-        mirrored: FloatArray = 2 * values[0] - values[1 : n + 1]
-        return mirrored
+        return np.asarray(2 * values[0] - values[1 : n + 1])
     from scipy.interpolate import CubicSpline
 
     curve = CubicSpline(np.arange(len(values)), values)
     here = np.arange(n + 1)
     level = np.mean(values[: n + 1]) - np.mean(curve(period + here))
-    continued: FloatArray = curve(period - 1 - np.arange(n)) + level
-    return continued
+    return np.asarray(curve(period - 1 - np.arange(n)) + level)
 
 
 PROMINENCE = 0.05
@@ -252,24 +228,19 @@ repetition has lost some, and two variables swing each for itself."""
 
 @dataclass(frozen=True)
 class Peaks:
-    """The local maxima of one variable, and its period.
-
-    Attributes:
-        positions: (k,) in samples from 0, refined between samples.
-        times: (k,) the same in time units.
-        heights: (k,) of the samples nearest to them.
-        period: in time units; NaN if there is none.
-        period_samples: the same in samples.
-        confidence: 0 … 1, how well the variable agrees with itself one period later; where it has
-            no period, how well it does at best.
-    """
+    """The k local maxima of one variable, and its period, NaN if there is none."""
 
     positions: FloatArray
+    """In samples from 0, refined between samples."""
     times: FloatArray
     heights: FloatArray
+    """Of the samples nearest to them."""
     period: float
+    """In time units."""
     period_samples: float
     confidence: float
+    """0 … 1, how well the variable agrees with itself one period later; where it has no period, how
+    well it does at best."""
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -299,7 +270,6 @@ def find_peaks(time: FloatArray, values: FloatArray) -> Peaks:
     Each peak is moved to the vertex of the parabola through it and its two neighbours.
 
     Args:
-        time: (T,) increasing.
         values: (T,) finite, or all NaN, which has no peaks.
     """
     n = len(values)
@@ -418,11 +388,8 @@ def phase_lags(first: Peaks, second: Peaks) -> FloatArray:
     """How long after each peak of one variable the other peaks, in time units; negative: before.
 
     A peak of the first and one of the second belong together if each is the other's nearest and
-    they are at most half a period apart. Time and memory are linear in the peaks.
-
-    Returns:
-        (m,) one lag for each pair, in order of time; empty if there is no period, or if the
-        variables have two that differ: neither then follows the other.
+    they are at most half a period apart; pairs are in order of time. There is none without a
+    period, or if the variables have two that differ: neither then follows the other.
     """
     if first.period > 0 and second.period > 0 and not alike(first.period, second.period):
         return np.empty(0)
@@ -432,8 +399,7 @@ def phase_lags(first: Peaks, second: Peaks) -> FloatArray:
     nearest = _nearest(second.times, first.times)
     mutual = _nearest(first.times, second.times)[nearest] == np.arange(len(first))
     lags = second.times[nearest] - first.times
-    pairs: FloatArray = lags[mutual & (np.abs(lags) <= period / 2)]
-    return pairs
+    return np.asarray(lags[mutual & (np.abs(lags) <= period / 2)])
 
 
 def _nearest(times: FloatArray, to: FloatArray) -> NDArray[np.int64]:

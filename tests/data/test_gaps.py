@@ -1,11 +1,158 @@
-"""Missing values between known ones."""
+"""Steps that are absent or uneven are named; missing values lie between known ones."""
+
+import io
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lvlora.data.gaps import bridged
+from lvlora.data.answers import AbsentStep
+from lvlora.data.dataset import Series
+from lvlora.data.files import read_dataset, write_dataset
+from lvlora.data.files.csv import open_csv
+from lvlora.data.files.tables import read_table
+from lvlora.data.frames import from_arrays
+from lvlora.data.gaps import bridged, find_steps, insert_absent
+from lvlora.settings.shared import InputSettings
+
+
+def read(text: str, **settings: object):
+    return read_table(open_csv(io.BytesIO(text.encode()), "F"), InputSettings(**settings))
+
+
+def series(*times: float, name: str = "s") -> Series:
+    return Series(name, np.array(times, dtype=float), np.arange(2.0 * len(times)).reshape(-1, 2))
+
+
+def test_even_steps_are_not_spoken_of():
+    found = find_steps([series(0, 0.1, 0.2, 0.3), series(5, 5.1, 5.2)])
+    assert (found.absent, found.uneven, found.warning(2)) == (0, False, "")
+
+
+def test_each_series_has_its_own_grid():
+    found = find_steps([series(0, 1, 2, 3), series(0, 2, 4, 8, name="b"), series(1, 2)])
+    assert found.absent == 1
+    assert found.first_absent == AbsentStep(series="b", time=6.0)
+
+
+def test_where_more_than_a_third_would_be_put_in_nothing_is():
+    found = find_steps([series(0, 1, 2, 4, 9)])
+    assert found.uneven
+    assert "uneven (1 to 5, median 1.5)" in found.warning(1)
+
+
+def test_rows_stand_for_absent_steps():
+    made = insert_absent(series(0, 1, 4, 5, 6, 7, 8))
+    assert made.time.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8]
+    assert np.isnan(made.values[2:4]).all()
+    assert made.values[4].tolist() == [4, 5]
+    assert not np.isnan(np.delete(made.values, [2, 3], axis=0)).any()
+
+
+def test_a_table_is_completed_and_says_so():
+    rows = "".join(f"a,2020-{m:02d}-01,{m}\n" for m in range(1, 13) if m not in (3, 4))
+    rows += "".join(f"b,2020-{m:02d}-01,{m}\n" for m in range(1, 13))
+    made = read("id,date,x\n" + rows)
+    assert [len(s) for s in made] == [12, 12]
+    assert np.isnan(made.series[0].values[2:4]).all()
+    assert made.warnings == (
+        "F: 2 time steps are absent beside 22 that are there (the first: 2020-03-01 of series "
+        "'a'); missing values stand in their place",
+    )
+    assert made.time_steps is not None
+    assert made.time_steps.inserted
+
+
+def test_rows_that_were_put_in_are_not_the_data_s(tmp_path):
+    text = "date,x\n2020-01-01,1\n2020-01-02,2\n2020-01-04,3\n2020-01-05,4\n"
+    made = read(text)
+    assert len(made.series[0]) == 5
+    assert [len(s.as_recorded()) for s in made] == [4]
+    assert np.isnan(made.series[0].steps(2, 4).values[0]).all()
+    assert len(made.series[0].steps(2, 4).as_recorded()) == 1
+    as_numbers = read("t,x\n0,1\n1,2\n3,3\n4,4\n")
+    plain = from_arrays([1.0, 2.0, 3.0, 4.0], time=[0, 1, 3, 4], variables=["x"])
+    assert as_numbers.sha256() == plain.sha256()
+    for suffix in ("csv", "h5"):
+        write_dataset(made, tmp_path / f"f.{suffix}")
+        again = read_dataset(tmp_path / f"f.{suffix}", InputSettings())
+        assert again.sha256() == made.sha256()
+    assert (tmp_path / "f.csv").read_text() == text
+
+
+def test_holidays_are_absent_and_weekends_are_not():
+    days = np.arange("2020-01-01", "2020-02-01", dtype="datetime64[D]")
+    days = [str(d) for d in days if np.is_busday(d) and str(d) != "2020-01-06"]
+    made = read("date,x\n" + "".join(f"{d},1\n" for d in days))
+    assert made.time_steps is not None
+    assert made.time_steps.absent == 1
+    assert "2020-01-06" in made.warnings[0]
+
+
+def test_uneven_dates_are_told_in_their_unit():
+    made = read("date,x\n2020-01-01,1\n2020-01-03,2\n2020-01-08,3\n2020-01-20,3\n")
+    assert "uneven (2 days to 12 days, median 5 days)" in made.warnings[0]
+    assert len(made.series[0]) == 4
+
+
+def test_an_array_keeps_its_shape():
+    made = from_arrays([1.0, 2.0, 3.0, 4.0], time=[0, 1, 2, 4])
+    assert len(made.series[0]) == 4
+    assert made.warnings == (
+        "arrays: 1 time step is absent beside 4 that are there (the first: 3); no rows stand in "
+        "their place",
+    )
+
+
+class TestUnclearColumns:
+    """A first column that looks like time, but is not called so."""
+
+    @pytest.mark.parametrize(
+        ("text", "column", "hint"),
+        [
+            ("when,x\n2020-01-01,1\n2020-01-02,2\n", "when", "time_column when"),
+            ("Jahr,x\n1900,1\n1901,2\n1902,1\n", "Jahr", "time_column Jahr"),
+            (
+                "s,id,x\n" + "".join(f"{y},{i},{y % 7}\n" for i in "ab" for y in range(1900, 1908)),
+                "s",
+                "time_column s",
+            ),
+            (
+                "hour of day,x\n" + "".join(f"{i / 4},{i * i % 7}\n" for i in range(30)),
+                "hour of day",
+                "time_column 'hour of day'",
+            ),
+        ],
+    )
+    def test_it_is_asked_about(self, text, column, hint):
+        from lvlora.errors import DataError
+
+        with pytest.raises(DataError, match=f"'{column}'") as caught:
+            read(text)
+        assert hint in caught.value.hint
+        made = read(text, time_column=column)
+        assert made.time_name == column
+        assert made.variables == ("x",)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "stock,x\n1900,1\n1980,2\n1985,5\n2100,7\n",
+            "stock,x\n1900,1\n1901,2\n1900,5\n",
+            "stock,x\n1900,1\n1901,2\n",
+            "stock,x\n0,1\n1,2\n2,5\n",
+            "stock\n1900\n1901\n1902\n",
+            "x,stock\n5,1900\n6,1901\n4,1902\n",
+        ],
+    )
+    def test_what_may_be_a_variable_is_one(self, text):
+        assert "stock" in read(text).variables
+
+    def test_who_chooses_it_has_it(self):
+        made = read("season,x\n1900,1\n1901,2\n1902,5\n", columns=("season", "x"))
+        assert made.variables == ("season", "x")
+
 
 NAN = np.nan
 

@@ -81,7 +81,6 @@ class _File:
     where: str
 
     def refusal(self, problem: str) -> DataError:
-        """The error to raise."""
         return DataError(f"{self.where}: {problem}", _LAYOUT_HINT)
 
     def dataset(self, settings: InputSettings) -> Dataset:
@@ -119,14 +118,10 @@ class _File:
     def _stored(
         self, name: str, ranks: Sequence[int], kinds: str = "fiu", option: str = ""
     ) -> Any | None:
-        """The array of this name at the top of the file; None if there is none.
+        """The array of this name at the top of the file; None where it may be absent and is.
 
-        Args:
-            option: what named it; then there must be one.
-
-        Raises:
-            DataError: it is a link or no array, its numbers are of another kind or not in this
-                very file, or more are declared than stored.
+        A link is refused, and no array, numbers of another kind or not in this very file, and
+        more that are declared than stored.
         """
         import h5py
 
@@ -161,14 +156,12 @@ class _File:
     def _names(self, item: Any, what: str, n_names: int, read: Callable[[slice], Any]) -> list[str]:
         """Names in order, each there once.
 
+        Another number of them is refused, and text that is stored where HDF5 goes astray or would
+        take much memory.
+
         Args:
             item: a dataset or an attribute's id, opened but not read.
-            what: how messages call it.
             read: returns some of its entries.
-
-        Raises:
-            DataError: another number of them; text that is stored where HDF5 goes astray, or that
-                would take much memory; a name that `check_name` refuses or that is there twice.
         """
         import h5py
 
@@ -210,11 +203,8 @@ class _File:
         n_variables = int(data.shape[2])
         holders = [h.attrs for h in (data, self.file) if "variables" in h.attrs]
         if not holders:
-            return (
-                ["prey", "predator"]
-                if n_variables == 2
-                else [f"v{i + 1}" for i in range(n_variables)]
-            )
+            numbered = [f"v{i + 1}" for i in range(n_variables)]
+            return ["prey", "predator"] if n_variables == 2 else numbered
         attribute, what = holders[0].get_id("variables"), "the attribute variables"
         if attribute.dtype.kind == "O" and n_variables * self.n_bytes > _MAX_SHARED_BYTES:
             raise self.refusal(f"{what} has strings of variable length")
@@ -325,9 +315,7 @@ def write_hdf5(
 ) -> None:
     """The data set in the layout above, the same bytes for the same data.
 
-    Args:
-        precision: float64 keeps every value exactly; float32 halves the file and keeps 7 digits.
-            Times are always float64.
+    Of the values float64 keeps every digit; float32 halves the file and keeps 7.
     """
     import h5py
 

@@ -15,21 +15,17 @@ from lvlora.answers import Number, Shape
 
 @dataclass(frozen=True)
 class Metric:
-    """How people read a metric, written beside its field: ``mae: Annotated[Number, Metric(…)]``.
-
-    Attributes:
-        head: heading of a column of a table.
-        title: the same on an axis of a figure.
-        unit: of its numbers, where it is neither the data's nor none.
-        more_is_better: for a score; an error is the better the smaller it is.
-        wide: only for tables that have room, because others say nearly the same.
-    """
+    """How people read a metric, written beside its field: ``mae: Annotated[Number, Metric(…)]``."""
 
     head: str
+    """Heading of a column of a table."""
     title: str
+    """The same on an axis of a figure."""
     unit: str = ""
+    """Of its numbers, where it is neither the data's nor none."""
     more_is_better: bool = False
     wide: bool = False
+    """Only for tables that have room, because others say nearly the same."""
 
     @property
     def head_with_unit(self) -> str:

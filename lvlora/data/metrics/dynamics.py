@@ -41,7 +41,6 @@ def dynamics_errors(
     whose mean would be that of the few whose truth hardly moves.
 
     Args:
-        truth, point: (n, H, V).
         periods: (n,) in steps, NaN without one; None where nobody looked.
     """
     known_periods = np.full(len(truth), np.nan) if periods is None else periods
@@ -119,21 +118,18 @@ def phase_errors(truth: FloatArray, point: FloatArray, periods: FloatArray) -> F
     waves = np.stack([np.ones_like(angle), np.cos(angle), np.sin(angle)], axis=-1)
     gram = np.einsum("nhi,nhv,nhj->nvij", waves, known.astype(np.float64), waves)
     solve = np.linalg.pinv(gram, hermitian=True)
-    ours, theirs = (_swing(waves, solve, np.where(known, x, 0.0)) for x in (point, truth))
-    turned = (np.angle(ours) - np.angle(theirs)) / (2 * np.pi)
+    angles = []
+    for values in (point, truth):
+        fit = np.einsum("nvij,nhj,nhv->nvi", solve, waves, np.where(known, values, 0.0))
+        _, a, b = np.moveaxis(fit, -1, 0)  # m + a cos + b sin
+        angles.append(np.angle(a - 1j * b))
+    turned = (angles[0] - angles[1]) / (2 * np.pi)
     errors = np.abs((turned + 0.5) % 1 - 0.5)
     errors = np.where(_still(point, known), _BY_CHANCE, errors)
     first, after = known.argmax(axis=1), truth.shape[1] - known[:, ::-1].argmax(axis=1)
     spanned = np.where(known.any(axis=1), after - first, 0) >= periods[:, None] / 2
     defined = spanned & (periods > 2)[:, None] & ~_still(truth, known)
     return np.where(defined, errors, np.nan)
-
-
-def _swing(waves: FloatArray, solve: FloatArray, values: FloatArray) -> NDArray[np.complex128]:
-    """(n, V) a - ib of the fitted m + a cos + b sin."""
-    _, a, b = np.moveaxis(np.einsum("nvij,nhj,nhv->nvi", solve, waves, values), -1, 0)
-    swing: NDArray[np.complex128] = a - 1j * b
-    return swing
 
 
 def spectrum_distances(truth: FloatArray, point: FloatArray) -> FloatArray:
@@ -190,7 +186,8 @@ def state_divergences(truth: FloatArray, point: FloatArray) -> FloatArray:
     known = np.repeat(complete[:, :, None], n_variables, axis=2)
     count = complete.sum(axis=1)
     still = _still(truth, known).any(axis=1)
-    margin = _MARGIN * _deviations(truth, known) * _unbiased(count)[:, None]
+    unbiased = np.sqrt(count / np.maximum(count - 1, 1))  # n - 1 instead of n
+    margin = _MARGIN * _deviations(truth, known) * unbiased[:, None]
     low = np.where(known, truth, np.inf).min(axis=1) - margin
     high = np.where(known, truth, -np.inf).max(axis=1) + margin
     defined = (count > 1) & ~still
@@ -224,11 +221,6 @@ def _visited(values: FloatArray, low: FloatArray, high: FloatArray) -> NDArray[n
         part = part * BINS + places[:, v]
     visited: NDArray[np.int64] = series * BINS ** values.shape[2] + part
     return visited
-
-
-def _unbiased(count: NDArray[np.int64]) -> FloatArray:
-    """From the deviation over n values to that over n - 1."""
-    return np.sqrt(count / np.maximum(count - 1, 1))
 
 
 def _deviations(values: FloatArray, known: NDArray[np.bool_]) -> FloatArray:

@@ -53,8 +53,7 @@ Axes = tuple[int, ...]
 
 def absolute_errors(truth: FloatArray, point: FloatArray) -> FloatArray:
     """|truth - point|, NaN where the truth is missing."""
-    errors: FloatArray = np.abs(truth - point)
-    return errors
+    return np.asarray(np.abs(truth - point))
 
 
 def symmetric_percentage_errors(truth: FloatArray, point: FloatArray) -> FloatArray:
@@ -123,11 +122,7 @@ def crps_from_samples(truth: FloatArray, samples: FloatArray, *, fair: bool = Tr
     error, in both.
 
     Args:
-        truth: (n, H, V).
-        samples: (n, S, H, V).
-
-    Returns:
-        (n, H, V), NaN where the truth is missing.
+        truth: (n, H, V); samples: (n, S, H, V).
     """
     n_samples = samples.shape[1]
     distance = np.mean(np.abs(samples - truth[:, None]), axis=1)
@@ -147,8 +142,7 @@ def inside_interval(
     Args:
         samples: (n, S, H, V).
         level: probability of the interval; its ends are the quantiles (1 ± level) / 2.
-        drawn: the samples are random draws, with quantiles by `quantiles.of_samples`; False for
-            a quantile function at even levels.
+        drawn: the samples are random draws (`of_samples`); False for a quantile function.
     """
     quantiles_of = of_samples if drawn else of_function
     low, high = quantiles_of(samples, [(1 - level) / 2, (1 + level) / 2], axis=1)
@@ -203,10 +197,8 @@ def score(
         history: n arrays (T, V), from which forecasts were made; scales the MASE.
         samples: (n, S, H, V) drawn futures.
         quantiles: levels; each central pair among them gives one interval's coverage.
-        periods: (n, V) of the histories in steps, as `seasons` finds them, NaN without one; None:
-            nobody looked.
-        fair: the samples are random draws; False for evenly spaced quantiles, see
-            `crps_from_samples` and `inside_interval`.
+        periods: (n, V) of the histories in steps, NaN without one; None: nobody looked.
+        fair: the samples are random draws; False for evenly spaced quantiles.
 
     Raises:
         ValueError: shapes that do not fit, or a forecast that is not finite where the truth is

@@ -14,7 +14,7 @@ from lvlora.data.settings import AnalyzeSettings, SimulateSettings
 from lvlora.data.simulate import simulate
 from lvlora.settings.shared import InputSettings
 
-SHARED = Path(__file__).parents[4] / "shared" / "data" / "lotka_volterra_trainval.h5"
+SHARED = Path(__file__).parents[3] / "shared" / "data" / "lotka_volterra_trainval.h5"
 TIME = np.linspace(0, 200, 100)
 
 
