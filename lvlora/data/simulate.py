@@ -115,6 +115,8 @@ def integrate(
     """
     from scipy.integrate import ODEintWarning, odeint
 
+    hint = "A shorter --duration or more steps make it easier."
+
     def log_derivative(state: FloatArray, _t: float) -> tuple[float, float]:
         return system.log_growth(math.exp(state[0]), math.exp(state[1]), parameters)
 
@@ -125,10 +127,12 @@ def integrate(
             values: FloatArray = np.exp(odeint(log_derivative, np.log(initial), time, **options))
         except (ODEintWarning, OverflowError) as error:
             raise NumericalError(
-                f"{system.name}: the integration failed with {dict(parameters)}: {error}"
+                f"{system.name}: the integration failed with {dict(parameters)}: {error}", hint
             ) from None
     if not np.all(np.isfinite(values)) or np.any(values <= 0):
-        raise NumericalError(f"{system.name}: the populations overflow with {dict(parameters)}")
+        raise NumericalError(
+            f"{system.name}: the populations overflow with {dict(parameters)}", hint
+        )
     return values
 
 
@@ -172,18 +176,16 @@ def simulate_series(
     dynamics, observation = (
         np.random.default_rng(s) for s in np.random.SeedSequence(seed, spawn_key=(index,)).spawn(2)
     )
-    problem = ""
-    for _ in range(_MAX_DRAWS):
+    for attempt in range(_MAX_DRAWS):
         parameters = draw_parameters(system, dynamics)
         x0, y0 = dynamics.uniform(*INITIAL_RANGE, size=2)
         try:
             values = integrate(system, parameters, (float(x0), float(y0)), time)
-        except NumericalError as error:
-            problem = error.message
-        else:
-            observed = observe(values, observation, noise=noise, gaps=gaps)
-            return Series(str(index), time, observed)
-    raise NumericalError(problem, "A shorter --duration or more steps make it easier.")
+            break
+        except NumericalError:
+            if attempt == _MAX_DRAWS - 1:
+                raise
+    return Series(str(index), time, observe(values, observation, noise=noise, gaps=gaps))
 
 
 def simulate(settings: SimulateSettings, narrator: Narrator | None = None) -> Dataset:

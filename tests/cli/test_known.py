@@ -50,7 +50,7 @@ def test_rows_after_the_last_value_are_forecast(run_lvlora, words, unbounded):
 @pytest.mark.parametrize(
     ("options", "what", "hint"),
     [
-        (["--known", "warmt"], "no such column", "Did you mean warmth"),
+        (["--known", "warmt"], "no column 'warmt' (--known)", "Did you mean warmth"),
         (["--known", "warmth,hare,lynx"], "nothing is left to forecast", "fewer"),
         (["--known", "warmth", "-n", "9"], "known for 4 steps after the last, and 9", "--horizon"),
     ],
