@@ -84,14 +84,6 @@ def test_who_follows_whom_is_never_negative(run_lvlora):
     assert "by -" not in ran.stdout
 
 
-def test_clusters_of_one_name_are_numbered_without_brackets(run_lvlora):
-    ran = run_lvlora(["analyze", "--clusters", "8", "--json"])
-    names = [cluster["name"] for cluster in ran.json["clusters"]]
-    assert len(set(names)) == 8
-    assert any(name.endswith("oscillation 2") for name in names)
-    assert not any("(" in name for name in names)
-
-
 def test_stratified_splits(run_lvlora, data):
     plain = run_lvlora(["analyze", data, "--json"]).json["split"]
     stratified = run_lvlora(["analyze", data, "--json", "--stratify"]).json["split"]

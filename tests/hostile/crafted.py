@@ -370,17 +370,19 @@ def gguf_files() -> Iterator[Case]:
     def at(place: int, form: str, value: int) -> bytes:
         return whole[:place] + struct.pack(form, value) + whole[place + struct.calcsize(form) :]
 
-    yield "empty", b"", "m.gguf"
-    yield "magic alone", b"GGUF", "m.gguf"
-    yield "another magic", b"GGML" + whole[4:], "m.gguf"
-    yield "version 99", at(4, "<I", 99), "m.gguf"
-    yield "big endian", at(4, ">I", 3), "m.gguf"
-    yield "2^60 tensors", at(8, "<Q", 2**60), "m.gguf"
-    yield "2^63 facts", at(16, "<Q", 2**63), "m.gguf"
-    yield "a word of 2^62", at(24, "<Q", 2**62), "m.gguf"
-    yield "an unknown kind of fact", at(24 + 8 + len("GGUF.version"), "<I", 77), "m.gguf"
-    for cut in (30, 200, 1000, len(whole) - 500):
-        yield f"cut at {cut}", whole[:cut], "m.gguf"
+    for name, content in {
+        "empty": b"",
+        "magic alone": b"GGUF",
+        "another magic": b"GGML" + whole[4:],
+        "version 99": at(4, "<I", 99),
+        "big endian": at(4, ">I", 3),
+        "2^60 tensors": at(8, "<Q", 2**60),
+        "2^63 facts": at(16, "<Q", 2**63),
+        "a word of 2^62": at(24, "<Q", 2**62),
+        "an unknown kind of fact": at(24 + 8 + len("GGUF.version"), "<I", 77),
+        **{f"cut at {n}": whole[:n] for n in (30, 200, 1000, len(whole) - 500)},
+    }.items():
+        yield name, content, "m.gguf"
     for name, old, new in (
         ("another architecture", b"llama", b"lloma"),
         ("no layers", b"block_count", b"block_cuont"),

@@ -138,27 +138,9 @@ def _new(path):
 
 
 NAMES = (
-    "../outside",
-    "..",
-    ".",
-    "a/../../outside",
-    "/tmp/outside",
-    "runs/../../outside",
-    "x\0y",
-    "x" * 300,
-    "-rf",
-    "\x1b[31mred",
-    "a\nb",
-    "con:x",
-    "~root",
-    "$HOME",
-    "`id`",
-    "%2e%2e",
-    "‮x",
-    "..\\outside",
-    " ",
-    "latest/../../x",
-    "ledger.sqlite",
+    *("../outside", "..", ".", "a/../../outside", "/tmp/outside", "runs/../../outside", "x\0y"),
+    *("x" * 300, "-rf", "\x1b[31mred", "a\nb", "con:x", "~root", "$HOME", "`id`", "%2e%2e"),
+    *("\u202ex", "..\\outside", " ", "latest/../../x", "ledger.sqlite"),
 )
 
 
