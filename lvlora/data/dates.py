@@ -109,7 +109,8 @@ class Calendar:
         if np.array_equal(whole, moments):
             return here
         length = (self._whole(whole.astype(np.int64) + 1) - here).astype(np.int64)
-        return here + np.round((moments - whole) * length).astype("timedelta64[us]")
+        between = np.round((moments - whole) * length).astype("timedelta64[us]")
+        return np.asarray(here + between)
 
     def texts(self, positions: FloatArray) -> list[str]:
         """The dates as they are written in files and tables."""
@@ -295,7 +296,7 @@ def read_dates(
     """
     import pandas
 
-    period = ""
+    period: Any = ""
     if isinstance(column.dtype, pandas.PeriodDtype):
         period, column = column.dtype.freq.rule_code[0], column.dt.to_timestamp()
     if date_format is None and not has_dates(column):
@@ -326,7 +327,7 @@ def read_dates(
         letters: dict[Unit, Precision] = {"day": "D", "minute": "m", "second": "s"}
         letters["millisecond"] = "ms"
         fitting = (p for unit, p in letters.items() if not (clock % MICROSECONDS[unit]).any())
-        needed = next(fitting, "us")
+        needed: Precision = next(fitting, "us")
         style = Calendar("microsecond", 1, period if period in ("Q", "M") else needed)
     if dates[0].tzinfo is not None:
         minutes = [(d.utcoffset() or timedelta()) // timedelta(minutes=1) for d in dates]

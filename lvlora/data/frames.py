@@ -111,9 +111,13 @@ def from_frame(
     Raises:
         DataError: what is no number, a missing time or id, a time that is there twice.
     """
-    variables = None if columns is None else tuple(columns)
-    options = {"id_column": id_column, "time_column": time_column, "date_format": date_format}
-    return _read_frame(frame, InputSettings(columns=variables, **options), source)
+    settings = InputSettings(
+        id_column=id_column,
+        time_column=time_column,
+        date_format=date_format,
+        columns=None if columns is None else tuple(columns),
+    )
+    return _read_frame(frame, settings, source)
 
 
 def _read_frame(frame: Any, settings: InputSettings, source: str) -> Dataset:

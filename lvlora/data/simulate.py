@@ -120,15 +120,22 @@ def integrate(
     def log_derivative(state: FloatArray, _t: float) -> tuple[float, float]:
         return system.log_growth(math.exp(state[0]), math.exp(state[1]), parameters)
 
-    options = {"rtol": 1e-9, "atol": 1e-9, "mxstep": _MAX_INTERNAL_STEPS}
     with warnings.catch_warnings():
         warnings.simplefilter("error", ODEintWarning)
         try:
-            values: FloatArray = np.exp(odeint(log_derivative, np.log(initial), time, **options))
+            logs = odeint(
+                log_derivative,
+                np.log(initial),
+                time,
+                rtol=1e-9,
+                atol=1e-9,
+                mxstep=_MAX_INTERNAL_STEPS,
+            )
         except (ODEintWarning, OverflowError) as error:
             raise NumericalError(
                 f"{system.name}: the integration failed with {dict(parameters)}: {error}", hint
             ) from None
+    values: FloatArray = np.exp(logs)
     if not np.all(np.isfinite(values)) or np.any(values <= 0):
         raise NumericalError(
             f"{system.name}: the populations overflow with {dict(parameters)}", hint
