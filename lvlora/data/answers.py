@@ -60,11 +60,11 @@ class TimeSteps(Shape):
     """Steps of all series."""
     uneven: bool
     """The times lie on no grid."""
-    absent: int = 0
+    absent: int
     """Steps of the grid that are not there."""
-    inserted: bool = False
+    inserted: bool
     """Rows of missing values stand for them."""
-    first_absent: AbsentStep | None = None
+    first_absent: AbsentStep | None
 
     def warning(self, n_series: int) -> str:
         """Return a warning for whoever trains on these times; empty where all are even."""

@@ -61,6 +61,9 @@ def find_steps(series: Sequence[Series]) -> TimeSteps:
         most=every.max(),
         steps=sum(map(len, series)),
         uneven=not are_all_even,
+        absent=0,
+        inserted=False,
+        first_absent=None,
     )
     if are_all_even:
         return uneven

@@ -26,6 +26,7 @@ def test_json(run_lvlora, data):
     assert set(got["phase_lag"]) >= {"mean_time", "fraction_of_period"}
     assert sum(cluster["size"] for cluster in got["clusters"]) == 12
     assert got["quality"]["n_series"] == 12
+    assert {"absent", "inserted", "first_absent"} <= set(got["quality"]["time_steps"])
     split = got["split"]
     assert split["train"] + split["validation"] + split["test"] == 12
 
