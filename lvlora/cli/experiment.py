@@ -29,8 +29,8 @@ def experiment(settings: ExperimentSettings, context: CommandContext) -> None:
     """
     from lvlora.cli.terminal.progress import observer
     from lvlora.data.known import read_data
-    from lvlora.experiment.document import document
     from lvlora.experiment.experiment import run_experiment
+    from lvlora.experiment.record import document
 
     output = context.output
     answer = run_experiment(

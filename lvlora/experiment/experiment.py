@@ -6,34 +6,44 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lvlora import folders
-from lvlora.answers import NOTHING
+from pydantic import ValidationError
+
+from lvlora import durable, folders
+from lvlora.answers import NOTHING, Shape
 from lvlora.data.dataset import Dataset
-from lvlora.errors import BudgetError, LvloraError
+from lvlora.errors import BudgetError, DataError, LvloraError, SettingsError
 from lvlora.evaluation.evaluate import evaluate
 from lvlora.evaluation.settings import EvaluateSettings
-from lvlora.experiment.document import document
 from lvlora.experiment.prices import ZERO_SHOT, price_stages
-from lvlora.experiment.record import (
-    FILE,
-    Experiment,
-    Finished,
-    Result,
-    StageRecord,
-    read_finished,
-    write_finished,
-)
+from lvlora.experiment.record import Experiment, Result, StageRecord, document
 from lvlora.experiment.settings import ExperimentSettings, Stage, read_stages
 from lvlora.flops.ledger import entries, recorded_budget
 from lvlora.flops.rows import Budget
 from lvlora.narrator import Narrator
 from lvlora.report.page import PAGE, write_page
+from lvlora.settings.base import differences
 from lvlora.settings.configuration import Source
 from lvlora.sweep.search import run_search
 from lvlora.sweep.settings import SweepSettings
 from lvlora.train.fine_tune import run_training
 from lvlora.train.record import Observer
 from lvlora.train.run_folder import RunFolder
+
+FILE = "experiment.json"
+
+
+class Finished(Shape):
+    """A stage that is done, in experiment.json."""
+
+    settings: dict[str, Any]
+    """Those that decide its result, with its command and the hash of the data."""
+    result: Result
+
+
+class FinishedStages(Shape):
+    """The content of experiment.json."""
+
+    stages: dict[str, Finished]
 
 
 def run_experiment(
@@ -44,7 +54,7 @@ def run_experiment(
     sources: Mapping[str, Source],
     narrator: Narrator,
     observer: Callable[[], Observer],
-    dry_run: bool = False,
+    dry_run: bool,
 ) -> Experiment:
     """Price all stages, then make those that have no result yet; write the page after each.
 
@@ -93,13 +103,41 @@ def run_experiment(
                 continue
             narrator.note(f"{where}: lvlora {stage.command}, {plan.what}.")
             result = _make(stage, dataset, folder, finished, narrator, observer)
-            deciding = stage.deciding(data_sha256)
-            finished[stage.name] = Finished(settings=deciding, result=result)
-            write_finished(folder, finished)
+            finished[stage.name] = Finished(settings=stage.deciding(data_sha256), result=result)
+            text = FinishedStages(stages=finished).model_dump_json(indent=1)
+            durable.write_text(folder / FILE, text + "\n")
             write_page(folder / PAGE, document(_record(settings, folder, planned, finished)))
         record = _record(settings, folder, planned, finished)
         write_page(folder / PAGE, document(record))
         return record.model_copy(update={"files": [str(folder / PAGE)]})
+
+
+def read_finished(folder: Path, stages: Sequence[Stage], data_sha256: str) -> dict[str, Finished]:
+    """Return stage → its settings and result, from experiment.json; empty where there is none.
+
+    Raises:
+        DataError: the file is damaged.
+        SettingsError: a stage is done with other settings or data.
+    """
+    file, hint = folder / FILE, "Take it from a copy, or give the experiment another --out."
+    if not file.exists():
+        return {}
+    try:
+        content = durable.read_json_object(file, hint=hint)
+        finished = FinishedStages.model_validate(content).stages
+    except ValidationError as error:
+        wrong = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, wrong["loc"]))
+        raise DataError(f"{file}: {place}: {wrong['msg']}", hint) from None
+    for stage in stages:
+        if stage.name in finished:
+            changed = differences(finished[stage.name].settings, stage.deciding(data_sha256))
+            if changed:
+                raise SettingsError(
+                    f"stage {stage.name} is done with other settings: {', '.join(changed)}",
+                    "Take them back, or give the experiment another --out.",
+                )
+    return finished
 
 
 def _make(
@@ -115,15 +153,14 @@ def _make(
     Raises:
         BudgetError: a limit was reached before the stage was done.
     """
-    settings = stage.settings
+    settings, place = stage.settings, folder / stage.name
     if isinstance(settings, EvaluateSettings):
         names = settings.adapter or (ZERO_SHOT,)
         adapters = tuple(_adapter(name, folder, finished) for name in names)
         settings = settings.model_copy(update={"adapter": adapters})
         scores = evaluate(settings, lambda: dataset, narrator, stage=stage.name)
-        return Result(
-            folder=str(scores.folder), forecasters={row.name: row.mae for row in scores.forecasters}
-        )
+        maes = {row.name: row.mae for row in scores.forecasters}
+        return Result(folder=str(scores.folder), forecasters=maes)
     if isinstance(settings, SweepSettings):
         search = run_search(
             settings, lambda: dataset, sources=stage.sources, narrator=narrator, observer=observer
@@ -133,15 +170,14 @@ def _make(
         # earlier parts only choose the settings of the last
         last = search.plan.stages[-1].stage
         complete = [t for t in search.table if t.stage == last and t.state == "complete"]
-        best = min(complete, key=lambda t: (t.value, t.trial), default=None)
-        place = str(folder / stage.name)
-        if best is None:
-            return Result(folder=place)
+        if not complete:
+            return Result(folder=str(place))
+        best = min(complete, key=lambda t: (t.value, t.trial))
         return Result(
-            folder=place, mae=best.mae, loss=best.loss, steps=best.steps, adapter=best.folder
+            folder=str(place), mae=best.mae, loss=best.loss, steps=best.steps, adapter=best.folder
         )
-    if RunFolder(folder / stage.name).config.is_file():
-        settings = settings.model_copy(update={"resume": str(folder / stage.name)})
+    if RunFolder(place).config.is_file():
+        settings = settings.model_copy(update={"resume": str(place)})
     trained = run_training(
         settings, lambda _: dataset, sources=stage.sources, observer=observer(), narrator=narrator
     )
@@ -178,17 +214,18 @@ def _record(
     finished: Mapping[str, Finished],
 ) -> Experiment:
     """Return the experiment as it is by now, with the FLOPs and seconds of its ledger."""
-    rows, stages = entries(folder), []
+    rows, stages, waiting = entries(folder), [], NOTHING
     for stage in planned:  # its run, its trials or its evaluation
-        own = [r for r in rows if r.run == stage.name or r.run.startswith(f"{stage.name}/")]
-        flops = sum((row.charged for row in own), NOTHING)
+        of_stage = [r for r in rows if r.run == stage.name or r.run.startswith(f"{stage.name}/")]
+        flops = sum((row.charged for row in of_stage), NOTHING)
         now: dict[str, Any] = {"flops": flops, "result": None}
         if stage.name in finished:
-            now["seconds"] = sum(row.seconds for row in own)
+            now["seconds"] = sum(row.seconds for row in of_stage)
             now["result"] = finished[stage.name].result
+        else:
+            waiting += stage.flops_at_most - flops
         stages.append(stage.model_copy(update=now))
     charged = sum((row.charged for row in rows), NOTHING)
-    rest = (s.flops_at_most - s.flops for s in stages if s.result is None)
     budget = Budget.after(settings.budget, settings.convention)
     if settings.budget is None:
         budget = recorded_budget(folder)
@@ -198,7 +235,7 @@ def _record(
         scale=settings.scale,
         stages=stages,
         flops=charged,
-        flops_at_most=charged + sum(rest, NOTHING),
+        flops_at_most=charged + waiting,
         budget=None if budget is None else budget.flops,
         convention=settings.convention if budget is None else budget.convention,
         files=[],

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import or_
 
@@ -35,9 +35,6 @@ from lvlora.train.settings import TrainSettings
 ZERO_SHOT = "none"
 """The adapter of a model without one."""
 
-Adapters = dict[str, list[OutlinedModel]]
-"""Stage → how its adapter may forecast: one way after a training, several after a sweep."""
-
 
 def price_stages(
     stages: Sequence[Stage], dataset: Dataset, entries: Sequence[Row]
@@ -55,22 +52,10 @@ def price_stages(
     one = stages[0].settings  # all have its model, device and dtype
     devices.set_threads(one.threads)
     base = outline(resolve(one.model, one.revision), devices.choose(one.device, one.dtype))
-    adapters: Adapters = {}
-    scored: list[tuple[object, ...]] = []
-    planned = []
+    prices, planned = _Prices(dataset, base), []
     for stage in stages:
-        settings = stage.settings
+        what, at_most = prices.of(stage)
         alike = FORECASTING if stage.command == "evaluate" else ("train",)
-        if isinstance(settings, TrainSettings):
-            run = plan_run(settings, dataset)
-            adapters[stage.name] = [_forecasting(run)]
-            steps, tokens = numbers.count(run.n_steps), numbers.count(run.tokens_per_step)
-            what, at_most = f"{steps} steps of {tokens} tokens", run.at_most()
-        elif isinstance(settings, SweepSettings):
-            what, at_most, adapters[stage.name] = _price_sweep(stage, settings, dataset)
-        else:
-            models = _scored_models(stage.name, settings, adapters, base)
-            what, at_most = _price_evaluation(settings, dataset, models, scored)
         rate = ledger_rate(entries, alike, base)
         planned.append(
             StageRecord(
@@ -84,89 +69,97 @@ def price_stages(
     return planned
 
 
-def _price_sweep(
-    stage: Stage, settings: SweepSettings, dataset: Dataset
-) -> tuple[str, Price, list[OutlinedModel]]:
-    if settings.max_flops is None and settings.max_steps is None:
-        raise SettingsError(
-            f"stage {stage.name}: says neither max_flops nor max_steps",
-            "Without them a sweep would take all of the budget.",
-        )
-    _, study = prepare_search(settings, lambda: dataset, stage.sources, Silent(), None)
-    plan = study.plan
-    base = shared_settings(settings, plan).model_copy(update={"max_steps": 1})
-    # its adapter is one of its last part's; only these settings change how it forecasts
-    trials = {
-        (trial.rank, trial.targets, trial.layers, trial.decimals): trial
-        for trial in (with_params(base, point) for point in points_to_price(plan.stages))
-    }
-    parts = ", ".join(f"{part.trials} {part.stage}" for part in plan.stages)
-    adapters = [_forecasting(plan_run(trial, dataset)) for trial in trials.values()]
-    return f"{plan.trials} trials ({parts})", plan.flops_at_most, adapters
+@dataclass
+class _Prices:
+    """The stages that were priced until now.
 
-
-def _price_evaluation(
-    settings: EvaluateSettings,
-    dataset: Dataset,
-    models: Sequence[Sequence[OutlinedModel]],
-    scored: list[tuple[object, ...]],
-) -> tuple[str, Price]:
-    """Return the work in words, and the most that it costs.
-
-    Args:
-        models: how each may forecast.
-        scored: gets each model without an adapter, whose forecasts cost nothing a second time.
+    Attributes:
+        adapters: stage → how its adapter may forecast: one way after a training, several after a
+            sweep.
+        without: priced forecasts of models without an adapter, which cost nothing a second time.
     """
-    job = prepare_evaluation(settings, dataset, Silent(), has_folder=False)
-    most = NOTHING
-    for alternatives in models:
-        forecasts = (job.folder.key, job.sampling, alternatives[0])
-        if alternatives[0].updates or forecasts not in scored:
-            scored.append(forecasts)
-            bounds = (Scoring(plan, job.task, job.sampling).price_bound for plan in alternatives)
-            most += reduce(or_, bounds)
-    futures = "greedy" if job.sampling.greedy else f"{job.sampling.samples} futures each"
-    rivals = " and the rivals" if job.settings.rivals else ""
-    what = f"{len(models)} model{'' if len(models) == 1 else 's'}{rivals}"
-    return f"{what}, {len(job.task.histories)} series of {job.settings.split}, {futures}", most
 
+    dataset: Dataset
+    base: Outline
+    adapters: dict[str, list[OutlinedModel]] = field(default_factory=dict)
+    without: list[tuple[object, ...]] = field(default_factory=list)
 
-def _scored_models(
-    stage: str,
-    settings: EvaluateSettings,
-    adapters: Mapping[str, list[OutlinedModel]],
-    base: Outline,
-) -> list[list[OutlinedModel]]:
-    """Return how each model of an evaluation may forecast: with adapters, then without.
+    def of(self, stage: Stage) -> tuple[str, Price]:
+        """Return the work of a stage in words, and the most that it costs."""
+        settings = stage.settings
+        if isinstance(settings, EvaluateSettings):
+            return self._of_evaluation(stage.name, settings)
+        if isinstance(settings, SweepSettings):
+            return self._of_sweep(stage, settings)
+        run = plan_run(settings, self.dataset)
+        self.adapters[stage.name] = [_forecasting(run)]
+        steps, tokens = numbers.count(run.n_steps), numbers.count(run.tokens_per_step)
+        return f"{steps} steps of {tokens} tokens", run.at_most()
 
-    Raises:
-        SettingsError: no stage before leaves a named adapter.
-    """
-    if not settings.with_model:
-        return []
-    models: list[list[OutlinedModel]] = []
-    without: dict[int, OutlinedModel] = {}
-    for name in settings.adapter or (ZERO_SHOT,):
-        source = name.partition("/")[0]  # search/trial-0003
-        if name == ZERO_SHOT:
-            format_ = base.number_format
-            plans = [OutlinedModel(base, decimals=DEFAULT_DECIMALS, number_format=format_)]
-        elif source in adapters:
-            plans = adapters[source]
-        else:
+    def _of_sweep(self, stage: Stage, settings: SweepSettings) -> tuple[str, Price]:
+        if settings.max_flops is None and settings.max_steps is None:
             raise SettingsError(
-                f"adapter {name} of stage {stage}: is no training or sweep before it",
-                f"{meant(name, adapters)}There are {', '.join([*adapters, ZERO_SHOT])}.",
+                f"stage {stage.name}: says neither max_flops nor max_steps",
+                "Without them a sweep would take all of the budget.",
             )
-        plans = [replace(plan, max_memory=settings.max_memory) for plan in plans]
-        if settings.decimals is not None:
-            plans = [replace(plan, decimals=settings.decimals) for plan in plans]
-        if name != ZERO_SHOT:
-            models.append(plans)
-        if name == ZERO_SHOT or settings.zero_shot:
-            for plan in plans:
-                without.setdefault(plan.decimals, replace(plan, updates=(), scale=None))
-    return [*models, *([plan] for plan in without.values())]
+        _, study = prepare_search(settings, lambda: self.dataset, stage.sources, Silent(), None)
+        plan = study.plan
+        one_step = shared_settings(settings, plan).model_copy(update={"max_steps": 1})
+        trials: dict[tuple[object, ...], TrainSettings] = {}
+        for point in points_to_price(plan.stages):  # the adapter is one of the last part's
+            trial = with_params(one_step, point)
+            # only these settings change how it forecasts
+            trials[trial.rank, trial.targets, trial.layers, trial.decimals] = trial
+        adapters = [_forecasting(plan_run(trial, self.dataset)) for trial in trials.values()]
+        self.adapters[stage.name] = adapters
+        parts = ", ".join(f"{part.trials} {part.stage}" for part in plan.stages)
+        return f"{plan.trials} trials ({parts})", plan.flops_at_most
+
+    def _of_evaluation(self, stage: str, settings: EvaluateSettings) -> tuple[str, Price]:
+        models = self._scored_models(stage, settings) if settings.with_model else []
+        job = prepare_evaluation(settings, self.dataset, Silent(), has_folder=False)
+        most = NOTHING
+        for alternatives in models:
+            forecasts = (job.folder.key, job.sampling, alternatives[0])
+            if alternatives[0].updates or forecasts not in self.without:
+                self.without.append(forecasts)
+                bounds = (Scoring(one, job.task, job.sampling).price_bound for one in alternatives)
+                most += reduce(or_, bounds)
+        futures = "greedy" if job.sampling.greedy else f"{job.sampling.samples} futures each"
+        rivals = " and the rivals" if job.settings.rivals else ""
+        what = f"{len(models)} model{'' if len(models) == 1 else 's'}{rivals}"
+        part = job.settings.split
+        return f"{what}, {len(job.task.histories)} series of {part}, {futures}", most
+
+    def _scored_models(self, stage: str, settings: EvaluateSettings) -> list[list[OutlinedModel]]:
+        """Return how each model of an evaluation may forecast: with adapters, then without."""
+        bare = OutlinedModel(
+            self.base, decimals=DEFAULT_DECIMALS, number_format=self.base.number_format
+        )
+        models: list[list[OutlinedModel]] = []
+        without: dict[int, OutlinedModel] = {}
+        for name in settings.adapter or (ZERO_SHOT,):
+            source = name.partition("/")[0]  # search/trial-0003
+            if name != ZERO_SHOT and source not in self.adapters:
+                raise SettingsError(
+                    f"adapter {name} of stage {stage}: is no training or sweep before it",
+                    f"{meant(name, self.adapters)}There are "
+                    f"{', '.join([*self.adapters, ZERO_SHOT])}.",
+                )
+            plans = [
+                replace(
+                    plan,
+                    max_memory=settings.max_memory,
+                    decimals=plan.decimals if settings.decimals is None else settings.decimals,
+                )
+                for plan in ([bare] if name == ZERO_SHOT else self.adapters[source])
+            ]
+            if name != ZERO_SHOT:
+                models.append(plans)
+            if name == ZERO_SHOT or settings.zero_shot:
+                for plan in plans:
+                    without.setdefault(plan.decimals, replace(plan, updates=(), scale=None))
+        return [*models, *([plan] for plan in without.values())]
 
 
 def _forecasting(plan: Plan) -> OutlinedModel:

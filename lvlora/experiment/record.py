@@ -1,20 +1,16 @@
-"""The answer of `lvlora experiment`, and experiment.json, which keeps the stages that are done."""
+"""The answer of `lvlora experiment`, and its document."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
 from pathlib import Path
-from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
-from lvlora import durable
+from lvlora import numbers
 from lvlora.answers import NOTHING, Answer, Number, Price, Shape
-from lvlora.errors import DataError, SettingsError
-from lvlora.experiment.settings import Command, Stage
-from lvlora.settings.base import Convention, differences
-
-FILE = "experiment.json"
+from lvlora.experiment.settings import Command
+from lvlora.report.document import Block, Cell, Document, Section, Table
+from lvlora.report.page import PAGE
+from lvlora.settings.base import Convention
 
 
 class Result(Shape):
@@ -64,44 +60,55 @@ class Experiment(Answer):
     files: list[str]
 
 
-class Finished(Shape):
-    """A stage in experiment.json."""
-
-    settings: dict[str, Any]
-    """Those that decide its result, with its command and the hash of the data."""
-    result: Result
-
-
-def read_finished(folder: Path, stages: Sequence[Stage], data_sha256: str) -> dict[str, Finished]:
-    """Return stage → its settings and result, from experiment.json; empty where there is none.
-
-    Raises:
-        DataError: the file is damaged.
-        SettingsError: a stage is done with other settings or data.
-    """
-    file, hint = folder / FILE, "Take it from a copy, or give the experiment another --out."
-    if not file.exists():
-        return {}
-    try:
-        content = durable.read_json_object(file, hint=hint).get("stages")
-        finished = TypeAdapter(dict[str, Finished]).validate_python(content)
-    except ValidationError as error:
-        wrong = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, wrong["loc"]))
-        raise DataError(f"{file}: stages.{place}: {wrong['msg']}", hint) from None
-    for stage in stages:
-        if stage.name in finished:
-            changed = differences(finished[stage.name].settings, stage.deciding(data_sha256))
-            if changed:
-                raise SettingsError(
-                    f"stage {stage.name} is done with other settings: {', '.join(changed)}",
-                    "Take them back, or give the experiment another --out.",
-                )
-    return finished
-
-
-def write_finished(folder: Path, finished: Mapping[str, Finished]) -> None:
-    """Write experiment.json."""
-    content = {"stages": dict(finished)}
-    text = TypeAdapter(dict[str, dict[str, Finished]]).dump_json(content, indent=1).decode()
-    durable.write_text(folder / FILE, text + "\n")
+def document(record: Experiment) -> Document:
+    """Return the document of an experiment: its done stages, what is left, and all errors."""
+    done, waiting = [], []
+    evaluated: dict[str, dict[str, float | None]] = {}
+    for stage in record.stages:
+        result = stage.result
+        if result is None:
+            time = None if stage.seconds is None else f"about {numbers.duration(stage.seconds)}"
+            prices = (stage.flops_at_most.executed, stage.flops_at_most.coursework)
+            waiting.append([stage.name, stage.command, stage.what, *prices, time])
+            continue
+        maes = [result.mae]
+        if result.forecasters is not None:
+            evaluated[stage.name] = result.forecasters
+            maes = list(result.forecasters.values())
+        best = min((mae for mae in maes if mae is not None), default=None)
+        spent = (stage.flops.executed, stage.flops.coursework, numbers.duration(stage.seconds or 0))
+        done.append([stage.name, stage.command, *spent, best, str(Path(result.folder) / PAGE)])
+    blocks: list[Block] = []
+    if done:
+        done.append(["all", "", record.flops.executed, record.flops.coursework, "", None, ""])
+        head = ["stage", "command", "executed", "coursework", "time", "MAE", "page"]
+        blocks += [
+            Table("Stages that are done", head, done, [len(done) - 1]),
+            "MAE: of a training or a sweep on the validation series, which chose the adapter; of "
+            "an evaluation that of its best model. All: with other commands in this folder.",
+        ]
+    if waiting:
+        head = ["stage", "command", "what", "executed at most", "coursework at most", "time"]
+        blocks += [
+            Table("Stages that are left", head, waiting),
+            "No time where the ledger has no such work to take a rate from.",
+        ]
+    most, charged = record.flops_at_most.of(record.convention), record.flops.of(record.convention)
+    of_budget = ""
+    if record.budget is not None:
+        share = numbers.share(most / record.budget)
+        of_budget = f", {share} of the budget of {numbers.flops(record.budget)}"
+    blocks.append(
+        f"{numbers.flops(charged)} FLOPs are charged ({record.convention}); with what is left at "
+        f"most {numbers.flops(most)}{of_budget}."
+    )
+    sections = [Section("Stages", blocks)]
+    if evaluated:
+        names = dict.fromkeys(name for maes in evaluated.values() for name in maes)
+        rows: list[list[Cell]] = [
+            [name, *(maes.get(name) for maes in evaluated.values())] for name in names
+        ]
+        rows.sort(key=lambda row: [math.inf if mae is None else mae for mae in reversed(row[1:])])
+        errors = Table("MAE in each evaluation", ["forecaster", *evaluated], rows)
+        sections.append(Section("Errors", [errors]))
+    return Document(title=f"Experiment {Path(record.folder).name}", sections=sections)

@@ -16,11 +16,11 @@ from pydantic import ValidationError
 
 from lvlora.errors import SettingsError, did_you_mean
 from lvlora.evaluation.settings import EvaluateSettings
-from lvlora.settings.base import Convention, FlopsOrNone, Seed, option
+from lvlora.settings.base import Seed, option
 from lvlora.settings.checked import complaints
 from lvlora.settings.configuration import SCALES, STAGES, Source, load_toml
 from lvlora.settings.fields import read_fields
-from lvlora.settings.shared import ModelSettings, ResourceSettings, SplitSettings
+from lvlora.settings.shared import LimitSettings, ModelSettings, ResourceSettings, SplitSettings
 from lvlora.sweep.settings import SweepSettings
 from lvlora.train.settings import TrainSettings
 
@@ -38,23 +38,11 @@ _UNPRICED = frozenset({"forecasts", "calibrate", "ensemble"})
 """Settings of an evaluation whose work has no price before it begins."""
 
 
-class ExperimentSettings(SplitSettings, ModelSettings, ResourceSettings):
+class ExperimentSettings(SplitSettings, ModelSettings, ResourceSettings, LimitSettings):
     """`lvlora experiment`: the stages of a file, one after the other; these settings are of all."""
 
     supports_dry_run: ClassVar[bool] = True
 
-    budget: FlopsOrNone | None = option(
-        None,
-        "FLOPs that the whole experiment may spend, e.g. 1e17; kept in the ledger of its folder.",
-        "Budget",
-        affects="project",
-    )
-    convention: Convention = option(
-        "executed",
-        "Convention in which the limits hold (both are always recorded).",
-        "Budget",
-        affects="limit",
-    )
     scale: str | None = option(
         None,
         "Size of the experiment: the name of a table [scales.NAME] of the file. Default: "
@@ -77,16 +65,12 @@ class ExperimentSettings(SplitSettings, ModelSettings, ResourceSettings):
 
 @dataclass(frozen=True)
 class Stage:
-    """Part of an experiment: a command with its settings.
-
-    Attributes:
-        sources: setting → where its value came from.
-    """
+    """Part of an experiment: a command with its settings, and the source of each."""
 
     name: str
     command: Command
     settings: StageSettings
-    sources: dict[str, Source]
+    sources: dict[str, str]
 
     def deciding(self, data_sha256: str) -> dict[str, Any]:
         """Return all that decides the stage's result."""
@@ -133,14 +117,14 @@ def read_stages(
         command: Command = table.get("command", "")
         _check_known(command, COMMANDS, f"command in {where}")
         model = COMMANDS[command]
-        stage_settings = model.affecting("result", "model", "placement", "limit", "resources")
-        possible = (stage_settings | {"tracker"}) - shared.keys() - _UNPRICED
-        own, smaller = _plain(table), _plain(scale.get(name, {}))
-        del own["command"]
-        misplaced = sorted((own.keys() | smaller.keys()) & model.model_fields.keys() - possible)
+        affecting = model.affecting("result", "model", "placement", "limit", "resources")
+        possible = (affecting | {"tracker"}) - shared.keys() - _UNPRICED
+        of_stage, smaller = _plain(table), _plain(scale.get(name, {}))
+        del of_stage["command"]
+        misplaced = (of_stage.keys() | smaller.keys()) & model.model_fields.keys() - possible
         if misplaced:
             raise SettingsError(
-                f"{misplaced[0]} in {where}: cannot be set for one stage", "Take it out."
+                f"{min(misplaced)} in {where}: cannot be set for one stage", "Take it out."
             )
         of_all, of_command, of_scale = (
             {key: value for key, value in _plain(each).items() if key in possible}
@@ -150,13 +134,12 @@ def read_stages(
         out = None if command == "evaluate" else folder / name
         fixed = {**shared, "runs": folder, "out": out, "study": name}
         fixed = {key: value for key, value in fixed.items() if key in model.model_fields}
-        values = {**of_all, **of_command, **own, **of_scale, **smaller, **fixed}
-        origins: dict[str, Source] = {
-            key: sources.get(key, "default") if key in fixed or key not in values else "config"
-            for key in model.model_fields
+        values = {**of_all, **of_command, **of_stage, **of_scale, **smaller}
+        origins = dict.fromkeys(values, "config") | {
+            key: sources.get(key, "default") for key in fixed
         }
         try:
-            stages.append(Stage(name, command, model(**values), origins))
+            stages.append(Stage(name, command, model(**{**values, **fixed}), origins))
         except ValidationError as error:
             wrong = complaints(error, read_fields(model), lambda field: field.label)
             raise SettingsError(

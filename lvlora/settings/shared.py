@@ -135,8 +135,8 @@ class ResourceSettings(Settings):
     )
 
 
-class BudgetSettings(Settings):
-    """How many FLOPs may be spent, and how they are counted."""
+class LimitSettings(Settings):
+    """How many FLOPs a project may spend, and how they are counted."""
 
     budget: FlopsOrNone | None = option(
         None,
@@ -145,14 +145,19 @@ class BudgetSettings(Settings):
         "Budget",
         affects="project",
     )
-    max_flops: Flops | None = option(
-        None, "FLOPs that this run may spend.", "Budget", affects="limit"
-    )
     convention: Convention = option(
         "executed",
         "Convention in which the limits hold (both are always recorded).",
         "Budget",
         affects="limit",
+    )
+
+
+class BudgetSettings(LimitSettings):
+    """How many FLOPs may be spent, among which runs."""
+
+    max_flops: Flops | None = option(
+        None, "FLOPs that this run may spend.", "Budget", affects="limit"
     )
     runs: Path = option(
         Path("runs"), "Folder of the runs and their ledger.", "Output", affects="project"

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from lvlora.errors import DataError, SettingsError
-from lvlora.experiment.record import FILE, Finished, Result, read_finished, write_finished
+from lvlora.experiment.experiment import FILE, Finished, FinishedStages, read_finished
+from lvlora.experiment.record import Result
 from lvlora.experiment.settings import Stage
 from lvlora.train.settings import TrainSettings
 
@@ -17,7 +18,7 @@ def _stage(**changes):
 @pytest.fixture
 def folder(tmp_path):
     finished = Finished(settings=_stage().deciding("hash"), result=Result(folder="x", mae=0.5))
-    write_finished(tmp_path, {"first": finished})
+    (tmp_path / FILE).write_text(FinishedStages(stages={"first": finished}).model_dump_json())
     return tmp_path
 
 
