@@ -171,7 +171,7 @@ def ours(options: argparse.Namespace) -> dict[str, Any]:
     """`Forecaster.predict`, as `lvlora forecast --views 1` calls it; and what the task was."""
     import bound
 
-    from lvlora.forecast.open_model import open_model
+    from lvlora.forecast.language_model import open_model
     from lvlora.forecast.sampling import Sampling
     from lvlora.text.spelling import spelling
 

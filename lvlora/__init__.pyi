@@ -17,11 +17,11 @@ from .evaluation.answers import Evaluation as Evaluation
 from .flops.ledger import spent as spent
 from .flops.settings import FlopsSettings as FlopsSettings
 from .forecast.dataset_forecast import DatasetForecast as DatasetForecast
-from .forecast.forecast import Forecast as Forecast
+from .forecast.forecaster import Forecast as Forecast
 from .forecast.forecaster import Forecaster as Forecaster
+from .forecast.language_model import open_model as open_model
 from .forecast.likelihood import Score as Score
 from .forecast.likelihood import negative_log_likelihood as negative_log_likelihood
-from .forecast.open_model import open_model as open_model
 from .forecast.sampling import Sampling as Sampling
 from .forecast.settings import ForecastSettings as ForecastSettings
 from .model.adapters.files import AdapterInfo as AdapterInfo

@@ -6,7 +6,7 @@
     python scripts/calibrate_bundled.py lvlora/model/bundled --threads 1 --rivals   # and compare
 
 The model forecasts, zero-shot, systems that its pretraining did not see and measured series
-(`scripts/pretrain/calibration_series.py`); `lvlora.forecast.calibration.widths` says what is fitted
+(`scripts/pretrain/calibration_series.py`); `lvlora.forecast.widths` says what is fitted
 to that. Printed is what intervals of 50, 80 and 95 % cover before and after, in how many series the
 median is nearer to the truth than the last value, and how much less the errors are; of measured
 series by rules that were fitted without the half that they are in. ``--table`` forecasts systems
@@ -37,12 +37,12 @@ from fit_widths import Example, fit
 from lvlora.data.dataset import Dataset, FloatArray, Series
 from lvlora.data.metrics.scores import crps_from_samples, inside_interval
 from lvlora.durable import replacing
-from lvlora.forecast.calibration.widths import NAME, Widths
-from lvlora.forecast.forecast import Forecast
+from lvlora.forecast.forecaster import Forecast
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.rivals import default_rivals
 from lvlora.forecast.rivals.naive import LastValue
 from lvlora.forecast.sampling import Sampling
+from lvlora.forecast.widths import NAME, Widths
 from lvlora.model.catalogue import resolve
 from lvlora.model.devices import choose, set_threads
 from lvlora.model.loading import load

@@ -14,7 +14,7 @@ import numpy as np
 from lvlora.data.settings import SimulateSettings
 from lvlora.data.simulate import simulate
 from lvlora.evaluation.comparison import difference
-from lvlora.forecast.open_model import open_model
+from lvlora.forecast.language_model import open_model
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.devices import set_threads
 

@@ -23,7 +23,7 @@ from lvlora.data.metrics.scores import crps_from_samples
 from lvlora.data.settings import SimulateSettings
 from lvlora.data.simulate import System, simulate, simulate_series
 from lvlora.evaluation.comparison import difference
-from lvlora.forecast.open_model import open_model
+from lvlora.forecast.language_model import open_model
 from lvlora.forecast.rivals import default_rivals
 from lvlora.forecast.rivals.naive import as_written
 from lvlora.forecast.sampling import Sampling

@@ -45,8 +45,7 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
     from lvlora.data.known import read_data
     from lvlora.forecast import verb
     from lvlora.forecast.dataset_forecast import named_files
-    from lvlora.forecast.document import forecasts_document
-    from lvlora.forecast.estimate import price_document
+    from lvlora.forecast.document import forecasts_document, price_document
     from lvlora.forecast.panel import is_panel
 
     output = context.output
@@ -75,8 +74,7 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
 
 def _forecast_panel(settings: ForecastSettings, context: CommandContext) -> None:
     from lvlora.forecast import panel
-    from lvlora.forecast.document import panel_document
-    from lvlora.forecast.estimate import price_document
+    from lvlora.forecast.document import panel_document, price_document
 
     output = context.output
     if context.dry_run:

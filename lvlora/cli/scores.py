@@ -24,7 +24,7 @@ def run(settings: EvaluateSettings, context: CommandContext) -> None:
     """One of the two commands."""
     from lvlora.data.known import read_data
     from lvlora.evaluation.evaluate import evaluate, price
-    from lvlora.forecast.estimate import price_document
+    from lvlora.forecast.document import price_document
     from lvlora.forecast.panel import is_panel
 
     output = context.output
@@ -49,8 +49,7 @@ def run(settings: EvaluateSettings, context: CommandContext) -> None:
 def _run_panel(settings: EvaluateSettings, context: CommandContext) -> None:
     from lvlora.evaluation.document import panel_table
     from lvlora.evaluation.panel import evaluate_panel, scores_panel
-    from lvlora.forecast.document import panel_document
-    from lvlora.forecast.estimate import price_document
+    from lvlora.forecast.document import panel_document, price_document
 
     output = context.output
     if context.dry_run:

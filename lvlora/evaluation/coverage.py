@@ -13,10 +13,10 @@ from lvlora.data.metrics.scores import central_levels, inside_interval
 from lvlora.evaluation.job import Candidate, Job
 from lvlora.evaluation.protocol import Task
 from lvlora.evaluation.scores import Entry
-from lvlora.forecast.calibration import own
-from lvlora.forecast.calibration.widths import Widths
-from lvlora.forecast.forecast import Forecast
+from lvlora.forecast import widths
+from lvlora.forecast.forecaster import Forecast
 from lvlora.forecast.language_model import LanguageModel
+from lvlora.forecast.widths import Widths
 from lvlora.narrator import Narrator
 
 
@@ -30,7 +30,7 @@ def calibration_for(
     """
     if not job.settings.calibrated:
         return None
-    calibration, facts = own.load(
+    calibration, facts = widths.calibration_of(
         forecaster, candidate.choice.info, job.settings.runs, job.task.variables
     )
     facts.note_to(narrator, job.sampling, job.task.protocol.horizon)
@@ -51,7 +51,7 @@ def keep_calibration(
     samples = entry.point[:, None] if entry.samples is None else entry.samples
     n_windows = len(task.histories)
     several: dict[str, Any] = {} if n_windows == task.n_series else {"windows": n_windows}
-    facts = own.Facts(
+    facts = widths.Facts(
         data=job.data.source,
         data_sha256=job.data_sha256,
         split=task.protocol.part,
@@ -61,11 +61,11 @@ def keep_calibration(
         variables=list(task.variables),
         coverage_before=entry.row.coverage,
         **several,
-        **own.drawn_by(job.sampling),
-        **own.form_of(forecaster),
+        **widths.drawn_by(job.sampling),
+        **widths.form_of(forecaster),
     )
-    calibration = own.calibrate(task.truth, samples, job.settings.quantiles, facts)
-    path = own.keep(calibration, forecaster, info, job.settings.runs)
+    calibration = widths.calibrate(task.truth, samples, job.settings.quantiles, facts)
+    path = widths.keep(calibration, forecaster, info, job.settings.runs)
     covered = ", ".join(
         f"{100 * float(level):g} % intervals covered {numbers.share(share)}"
         for level, share in entry.row.coverage.items()

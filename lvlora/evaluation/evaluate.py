@@ -6,6 +6,7 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -32,15 +33,12 @@ from lvlora.evaluation.settings import EvaluateSettings
 from lvlora.flops import ledger
 from lvlora.forecast.answers import ForecastPrice
 from lvlora.forecast.estimate import (
-    FORECASTING,
     Benchmark,
     benchmark_forecasts,
-    ledger_rate,
     price_answer,
 )
 from lvlora.forecast.forecaster import Forecaster
-from lvlora.forecast.language_model import LanguageModel
-from lvlora.forecast.open_model import warn_of_reading
+from lvlora.forecast.language_model import LanguageModel, warn_of_reading
 from lvlora.forecast.plan import DEFAULT_DECIMALS
 from lvlora.forecast.pricing import reserved
 from lvlora.forecast.rivals.parts.futures import N_HINDCASTS
@@ -148,7 +146,7 @@ def price(
             task.histories,
             task.protocol.horizon,
             sampling,
-            rate=ledger_rate(rows, FORECASTING, forecaster.base),
+            entries=rows,
         )
     if settings.rivals:
         # a rival's futures take hindcasts from three origins, so that two more parts are as much
@@ -232,12 +230,14 @@ def _score_models(
         scoring = _scoring(job, forecaster, name, identity, [forecaster] * N_HINDCASTS)
         warn_of_reading(
             forecaster,
-            [task.histories[i] for i in scoring.unfinished],
+            replace(
+                job.data,
+                series=tuple(task.histories[i] for i in scoring.unfinished),
+                variables=task.variables,
+            ),
             scoring.planned.readings,
             task.protocol.horizon,
             narrator,
-            variables=task.variables,
-            known=job.data.known,
             shown=notes,
         )
         if len(scoring.unfinished) < len(task.ids):

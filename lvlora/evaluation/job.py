@@ -19,14 +19,13 @@ from lvlora.evaluation.folder import EvaluationFolder
 from lvlora.evaluation.protocol import Protocol, Task, task, with_steps_that_fit
 from lvlora.evaluation.settings import EvaluateSettings
 from lvlora.forecast.ensemble import NAME
-from lvlora.forecast.language_model import LanguageModel
-from lvlora.forecast.open_model import open_forecaster, warn_of_seen
+from lvlora.forecast.language_model import LanguageModel, open_forecaster, warn_of_seen
 from lvlora.forecast.plan import DEFAULT_DECIMALS
 from lvlora.forecast.rivals import default_rivals
 from lvlora.forecast.rivals.naive import ROUNDING_FLOOR
 from lvlora.forecast.sampling import Sampling
+from lvlora.model import devices
 from lvlora.model.choice import Choice, choose
-from lvlora.model.devices import set_threads
 from lvlora.narrator import Narrator
 
 _FEW = 20
@@ -72,13 +71,9 @@ class Candidate:
 
     def open(self, settings: EvaluateSettings) -> LanguageModel:
         """Load it as ``lvlora forecast`` does, so that the same histories have its forecasts."""
-        return open_forecaster(
-            self.choice,
-            settings,
-            self.decimals,
-            max_memory=settings.max_memory,
-            as_drawn=settings.as_drawn,
-        )
+        settings = settings.model_copy(update={"decimals": self.decimals})
+        placement = devices.choose(settings.device, settings.dtype)
+        return open_forecaster(self.choice, placement, settings)
 
     def identity(self, forecaster: LanguageModel, sampling: Sampling) -> dict[str, Any]:
         """Return what decides its forecasts of a history, as JSON."""
@@ -172,7 +167,7 @@ def begin(
     warn_of_seen(
         [c.choice.info for c in chosen], job.data_sha256, job.split, job.task.of_series, narrator
     )
-    set_threads(settings.threads)
+    devices.set_threads(settings.threads)
     return job, chosen
 
 

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lvlora import numbers
+from lvlora.answers import Estimate
 from lvlora.data.dates import text_of, written
 from lvlora.data.metrics import METRICS
 from lvlora.forecast.answers import (
     EnsembleMember,
+    ForecastPrice,
     HindcastScores,
     HoldoutScores,
     ModelFacts,
@@ -191,3 +193,26 @@ def panel_document(record: PartsFacts, title: str, verb: str, *blocks: Block) ->
         f"Results: {record.folder}",
     ]
     return Document(title=title, sections=(Section("Parts", sentences),))
+
+
+def price_document(answer: ForecastPrice) -> Document:
+    """Return the price of forecasts, and the time and memory that they take, as a document."""
+    lines = [
+        f"{name}, {answer.n_series} series: at most {numbers.flops(price.executed)} FLOPs "
+        f"executed, {numbers.flops(price.coursework)} by the coursework's rules."
+        for name, price in answer.forecasters.items()
+    ] or ["No model: no FLOPs."]
+    cost = answer.estimate
+    if cost is not None:
+        lines += [
+            f"Time on this machine: about {numbers.duration(cost.seconds)}.",
+            f"Memory at most: about {numbers.size(cost.peak_bytes)}.",
+        ]
+    return Document("These forecasts", [Section("", [Points(lines), nothing_spent(cost)])])
+
+
+def nothing_spent(cost: Estimate | None) -> str:
+    """Return the last line of a dry run."""
+    probe = 0 if cost is None else cost.probe_flops.executed
+    measured = f" The probe's {numbers.flops(probe)} FLOPs belong to no run." if probe else ""
+    return f"Nothing was charged.{measured}"

@@ -15,8 +15,7 @@ import numpy as np
 from lvlora.answers import NOTHING
 from lvlora.data.dataset import Dataset, FloatArray, Series
 from lvlora.forecast.answers import EnsembleMember
-from lvlora.forecast.forecast import Forecast
-from lvlora.forecast.forecaster import Forecaster, Part, PlannedForecasts, Progress
+from lvlora.forecast.forecaster import Forecast, Forecaster, Part, PlannedForecasts, Progress
 from lvlora.forecast.rivals import default_rivals
 from lvlora.forecast.rivals.contract import Prediction, Rival
 from lvlora.forecast.rivals.parts.futures import N_HINDCASTS, recent_origins

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from lvlora import numbers
 from lvlora.answers import NOTHING, Estimate, Price
 from lvlora.data.dataset import Series
 from lvlora.flops.rows import Row
@@ -23,7 +22,6 @@ from lvlora.forecast.plan import row_bytes
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.devices import peak_bytes
 from lvlora.model.loading import Outline
-from lvlora.report.document import Document, Points, Section
 from lvlora.text.codec import VALUE_SEPARATOR
 
 START_SECONDS = 0.8
@@ -46,20 +44,16 @@ _COMPLETE = 0.25
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Speed and memory of some work on this machine.
-
-    Attributes:
-        rate: planned FLOPs a second, executed.
-        peak_bytes: the most memory of the process so far: on a CPU all of it, on a GPU what PyTorch
-            holds there.
-        probe: FLOPs of the benchmark; they are charged to no run.
-        first_seconds: time of the first piece of work, in which memory is allocated.
-    """
+    """Speed and memory of some work on this machine."""
 
     rate: float
+    """Planned FLOPs a second, executed."""
     peak_bytes: int
+    """The most memory of the process so far: on a CPU all of it, on a GPU what PyTorch holds."""
     probe: Price
+    """FLOPs of the benchmark; they are charged to no run."""
     first_seconds: float = 0.0
+    """Time of the first piece of work, in which memory is allocated."""
 
     def seconds(self, price: Price) -> float:
         """Return how long work of this price takes."""
@@ -116,12 +110,12 @@ def benchmark_forecasts(
     sampling: Sampling,
     *,
     context: int | None = None,
-    rate: float | None = None,
+    entries: Iterable[Row] = (),
 ) -> Benchmark:
     """Time the first steps of a few forecasts; memory is that of all of them.
 
     Args:
-        rate: planned FLOPs a second, from the ledger.
+        entries: of a ledger, which may know the rate.
     """
     before = model.usage.price
     n = min(len(histories), max(1, _BENCHMARK_ROWS // sampling.n_futures))
@@ -135,6 +129,7 @@ def benchmark_forecasts(
             model.predict(chosen, n_steps, sampling, context=context)
             yield bound
 
+    rate = ledger_rate(entries, FORECASTING, model.base)
     result = benchmark(forecasts(), model.base.placement.device, rate)
     # caches of the futures that are decoded together
     alphabet = model.base.alphabet
@@ -151,7 +146,7 @@ def benchmark_forecasts(
 
 
 def estimate(
-    work: Iterable[tuple[Price, Benchmark]],
+    work: Sequence[tuple[Price, Benchmark]],
     seconds: float,
     *,
     draws: bool = False,
@@ -163,9 +158,8 @@ def estimate(
         work: planned FLOPs, and how fast such work is done here.
         seconds: all that is no model's work.
         draws: a report is written, or a picture.
-        more_bytes: memory beside that of the benchmarks.
+        more_bytes: memory besides that of the benchmarks.
     """
-    work = list(work)
     peak = max([peak_bytes(torch.device("cpu")), *(b.peak_bytes for _, b in work)]) + more_bytes
     seconds += sum(speed.seconds(price) for price, speed in work) + START_SECONDS
     return Estimate(
@@ -200,26 +194,3 @@ def price_answer(
         estimate=cost,
         n_series=n_series,
     )
-
-
-def price_document(answer: ForecastPrice) -> Document:
-    """Return the price of forecasts, and the time and memory that they take, as a document."""
-    lines = [
-        f"{name}, {answer.n_series} series: at most {numbers.flops(price.executed)} FLOPs "
-        f"executed, {numbers.flops(price.coursework)} by the coursework's rules."
-        for name, price in answer.forecasters.items()
-    ] or ["No model: no FLOPs."]
-    cost = answer.estimate
-    if cost is not None:
-        lines += [
-            f"Time on this machine: about {numbers.duration(cost.seconds)}.",
-            f"Memory at most: about {numbers.size(cost.peak_bytes)}.",
-        ]
-    return Document("These forecasts", [Section("", [Points(lines), nothing_spent(cost)])])
-
-
-def nothing_spent(cost: Estimate | None) -> str:
-    """Return the last line of a dry run."""
-    probe = 0 if cost is None else cost.probe_flops.executed
-    measured = f" The probe's {numbers.flops(probe)} FLOPs belong to no run." if probe else ""
-    return f"Nothing was charged.{measured}"

@@ -22,7 +22,7 @@ from lvlora.forecast.continuation import PREFILL_TOKENS
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.plan import OutlinedModel
 from lvlora.forecast.pricing import Call, Trace
-from lvlora.forecast.reading import Reading, last_steps
+from lvlora.forecast.reading import Reading, last_steps, least_values
 from lvlora.forecast.sampling import NotFinite, legal_logits
 from lvlora.text.codec import MISSING, STEP_SEPARATOR, VALUE_SEPARATOR
 from lvlora.text.grammar import ILLEGAL, START
@@ -130,7 +130,9 @@ def negative_log_likelihood(
                 np.add.at(sums, passage.owners, -tokens)
                 sums[passage.impossible] = np.inf
                 nll = sums.reshape(truth.shape) + np.log(widths)
-                nll[truth + 0.5 * widths < reading.least] = np.inf  # below an offset are signs
+                nll[truth + 0.5 * widths < least_values(reading.steps.history.values)] = (
+                    np.inf
+                )  # below an offset are signs
                 nll[np.isnan(truth)] = np.nan
                 results[passage.series][passage.steps, reading.columns] = nll
     return results

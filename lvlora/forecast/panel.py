@@ -253,7 +253,7 @@ def forecasts_panel(settings: ForecastSettings, narrator: Narrator) -> Panel:
 
     def price_bound(source: Path) -> tuple[Price, int]:
         of_part = settings.model_copy(update={"data": source, "output": None})
-        plan = verb.plan_forecasts(
+        plan = verb.ForecastPlan(
             of_part, lambda: read_data(of_part, Silent()), Silent(), weights=False
         )
         return plan.price_bound, len(plan.data)

@@ -1,6 +1,6 @@
 """Readings and price of forecasts, from settings and a model's outline.
 
-Each history is read by itself: what else is forecast beside it changes nothing.
+Each history is read by itself: what else is forecast with it changes nothing.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ from lvlora.answers import NOTHING, Price
 from lvlora.data.dataset import Series
 from lvlora.errors import DataError, SettingsError
 from lvlora.forecast import pricing, reading
-from lvlora.forecast.even_steps import even_steps
 from lvlora.forecast.forecaster import Forecaster, Part, PlannedForecasts, Progress
 from lvlora.forecast.pricing import Call, Trace, Updates
-from lvlora.forecast.reading import Reading, last_steps, view_factors
+from lvlora.forecast.reading import Reading, even_steps, last_steps, view_factors
 from lvlora.forecast.sampling import STREAM_SEPARATOR, Sampling
 from lvlora.forecast.settings import LONGEST_HORIZON
 from lvlora.model.cache import in_blocks
@@ -48,11 +47,10 @@ _SMALL_CUT = 0.1
 
 @dataclass(frozen=True)
 class Group:
-    """Histories whose forecasts are finished together."""
+    """Histories of one horizon whose forecasts are finished together."""
 
     places: list[int]
     histories: list[Series]
-    horizon: int
     views: list[list[Reading]]
     price_bound: Price
 
@@ -63,25 +61,19 @@ class StepTooLong(DataError):
 
 @dataclass(frozen=True)
 class OutlinedModel(Forecaster):
-    """A language model of which the outline is enough to plan and to price forecasts.
-
-    Attributes:
-        base: the model's outline; adapter: its adapter's name.
-        updates: low-rank ones in it.
-        decimals, number_format: of each number.
-        scale: a data set's scale; without one each history has its own.
-        max_memory: bytes for the caches of futures that are decoded together; None for a default.
-        max_rows: rows that are decoded together, whatever their memory.
-    """
+    """A language model of which the outline is enough to plan and to price forecasts."""
 
     base: Outline
     updates: Updates = ()
+    """Low-rank ones in it."""
     decimals: int = DEFAULT_DECIMALS
     number_format: NumberFormat = "point"
     scale: Scale | None = None
+    """Of a data set; without one each history has its own."""
     max_memory: int | None = None
-    max_rows: int | None = None
+    """Bytes for the caches of futures that are decoded together; None for a default."""
     adapter: str | None = None
+    """Its name."""
 
     kind: ClassVar[str] = "model"  # type: ignore[misc]
 
@@ -102,7 +94,7 @@ class OutlinedModel(Forecaster):
         at_a_time: int | None = None,
     ) -> PlannedForecasts:
         """See `Forecaster.planned`; histories of one horizon are decoded together."""
-        groups = []
+        groups, own_scale, n_futures = [], {}, 0
         for horizon in dict.fromkeys(horizons):
             places = [i for i, of_one in enumerate(horizons) if of_one == horizon]
             size = at_a_time or len(places)
@@ -110,18 +102,16 @@ class OutlinedModel(Forecaster):
                 chosen = places[begin : begin + size]
                 of = [histories[i] for i in chosen]
                 views = self.views(of, horizon, sampling, context)
-                groups.append(Group(chosen, of, horizon, views, self.price_bound(views)))
-        by_place = {
-            place: [reading for reading in views if reading.samples[0] == 0]
-            for group in groups
-            for place, views in zip(group.places, group.views, strict=True)
-        }
+                groups.append(Group(chosen, of, views, self.price_bound(views)))
+                for place, readings in zip(chosen, views, strict=True):
+                    own_scale[place] = at_own_scale(readings)
+                    n_futures += sum(len(reading.samples) for reading in readings)
         return PlannedForecasts(
             lambda progress: self.parts(groups, sampling, progress),
-            sum(len(r.samples) for group in groups for of_one in group.views for r in of_one),
+            n_futures,
             sum((group.price_bound for group in groups), NOTHING),
             [group.places for group in groups],
-            [by_place[place] for place in sorted(by_place)],
+            [own_scale[place] for place in sorted(own_scale)],
         )
 
     def parts(
@@ -209,7 +199,7 @@ class OutlinedModel(Forecaster):
             history = replace(history, values=history.values[:, columns])
             stored = None if stored is None else stored.of_columns(columns, n_all)
         steps = even_steps(history, horizon, context)
-        used, horizon = steps.history, steps.horizon
+        used, horizon = steps.history, len(steps.time)
         n_known, n_variables = steps.known.shape[1], used.values.shape[1]
         codec = Codec(self.decimals, n_known + n_variables, self.number_format)
         scale = scale_with_known(used, steps.known[: len(used)], stored).times(factor)
@@ -280,19 +270,19 @@ class OutlinedModel(Forecaster):
                 )
                 for r, most in zip(group, known, strict=True)
             )
-            n_calls, n_tokens = (
-                steps * n_variables * max(w.most_choices for w in ways),
-                steps * a_step,
-            )
+            n_calls = steps * n_variables * max(w.most_choices for w in ways)
+            n_tokens = steps * a_step
             # later pieces read one history a future
             n_prompts = rows if begin else len(group)
             # a history is read again where its futures go on in the next group of rows
             groups = -(-rows // self.rows_at_a_time(history_tokens + n_tokens))
             n_reads = min(rows, n_prompts + groups - 1)
             read = history_tokens + 1  # the start token
-            capacity = pricing.most_attended(read, n_tokens + widest)
+            # PyTorch multiplies whole blocks of both together, the native decoder pages of each
+            further = n_tokens + widest
+            attended = max(in_blocks(read + further), in_pages(read) + in_pages(further))
             reading = Trace([Call(n_reads, read, in_pages(read), n_reads)])
-            step = Trace([Call(rows, widest, capacity, widest * rows)])
+            step = Trace([Call(rows, widest, attended, widest * rows)])
             price += self.price_of(reading) + n_calls * self.price_of(step)
             price += n_reads * self.price_of(Trace(histories=[read]))
             price += rows * self.price_of(Trace(futures=[(read, n_tokens)]))
@@ -308,10 +298,8 @@ class OutlinedModel(Forecaster):
         Without a limit they fit into `DEFAULT_BYTES`, and a single row may be larger.
 
         Raises:
-            SettingsError: not even one row fits into the limit that was given.
+            SettingsError: not even one row fits into `max_memory`.
         """
-        if self.max_rows is not None:
-            return self.max_rows
         row, limit = row_bytes(self.base, tokens), self.max_memory
         rows = (DEFAULT_BYTES if limit is None else limit) // row
         if rows < 1 and limit is not None:
@@ -329,3 +317,8 @@ def row_bytes(base: Outline, tokens: int) -> int:
     places = in_blocks(tokens + _BESIDES)
     item = base.placement.dtype.itemsize
     return 2 * shape.layers * shape.kv_heads * shape.head_dim * places * item
+
+
+def at_own_scale(views: Sequence[Reading]) -> list[Reading]:
+    """Those of a history's readings that are at its own scale: one, or one a group of variables."""
+    return [reading for reading in views if reading.samples[0] == 0]

@@ -1,54 +1,137 @@
-"""How a history is read: its text, its scale, and how far ahead at a time."""
+"""How a history is read: at even times, gaps bridged; its text, its scale, how far ahead at a time.
+
+The text has no times. So a history at uneven ones is interpolated to even ones, its future forecast
+there, and read off at the wanted times: three to six times as near as taking its steps for
+consecutive or telling their lengths (docs/notes/log/2026-11-results.md).
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from lvlora.data.dataset import FloatArray, Series
-from lvlora.forecast.even_steps import EvenSteps
+from lvlora.data.gaps import are_even, at_times, n_short, note_on_filled, usual_step, without_short
+from lvlora.data.known import known_ahead
+from lvlora.forecast.forecaster import times_ahead
 from lvlora.text.alphabet import TokenAlphabet
 from lvlora.text.codec import VALUE_SEPARATOR, Codec
 from lvlora.text.grammar import Grammar
 from lvlora.text.scaling import Scale, rounding_losses, scale_for
 
+_EVEN = 0.05
+"""Share of a step by which even steps may differ from the usual one."""
+_MOST_STEPS = 4
+"""Even steps for each uneven one, at most."""
 _FARTHEST_VIEW = 1.25
 """How far the outermost scales are away; at a factor of two the bundled model's error doubles."""
 
 
 @dataclass(frozen=True)
-class Reading:
-    """How one history is read.
+class EvenSteps:
+    """A history and the steps to forecast, all at even times."""
 
-    Attributes:
-        codec: of whole steps, K known columns and V variables.
-        scale: of the same.
-        numbers: (T, K + V) its last steps, in text units.
-        known_ahead: (H, K) the known columns ahead.
-        grammar: of the V variables of its future, however far that is rolled.
-        bounds: (V,) least and largest values of the future, in original units.
-        steps_at_once: that are forecast before the history is read again with them.
-        history_tokens: of the longest text that is read then.
-        name: of the random stream; columns: (V,) places of the variables in the series.
-        samples: those of the series' samples that are drawn from this reading.
-        steps: that it is of, and those to forecast.
+    history: Series
+    """Its last steps, (T, V) values."""
+    known: FloatArray
+    """(T + H, K) known columns of these steps and of those to forecast."""
+    time: FloatArray
+    """(H,) times of the steps to forecast."""
+    wanted: FloatArray
+    """(W,) times of the forecast; ``time`` where nothing was resampled."""
+
+    @property
+    def resampled(self) -> bool:
+        """Whether the steps are others than those of the forecast."""
+        return self.time is not self.wanted
+
+    def at_wanted(self, values: FloatArray) -> FloatArray:
+        """(..., H, V) futures at the wanted times, (..., W, V).
+
+        By monotone cubics from the last step of the history on, where that is known.
+        """
+        if not self.resampled:
+            return values
+        from scipy.interpolate import PchipInterpolator
+
+        shape = (*values.shape[:-2], 1, values.shape[-1])
+        last = np.broadcast_to(self.history.values[-1], shape)
+        last = np.where(np.isnan(last), values[..., :1, :], last)
+        path = np.concatenate([last, values], axis=-2)
+        time = np.concatenate([self.history.time[-1:], self.time])
+        inside = np.clip(self.wanted, time[0], time[-1])
+        return np.asarray(PchipInterpolator(time, path, axis=-2)(inside))
+
+
+def even_steps(history: Series, horizon: int, context: int | None = None) -> EvenSteps:
+    """Return a history, or its last steps, and so many steps ahead as a model reads them.
+
+    Raises:
+        DataError: a known column is not known at every step; dates beyond the year 9999.
     """
+    wanted = times_ahead(history, horizon)
+    time = np.concatenate([history.time, wanted])
+    known = known_ahead(history, horizon)
+    past = history.last_steps(context)
+    start = len(history) - len(past)
+    if len(past) > 1 and not are_even(time[start:], _EVEN):
+        return _resampled(past, known[start:], wanted)
+    return EvenSteps(without_short(past), known[start:], wanted, wanted)
+
+
+def _resampled(history: Series, known: FloatArray, wanted: FloatArray) -> EvenSteps:
+    """The history at even steps that end with it, and as many ahead as lead to the wanted times."""
+    last, span = history.time[-1], history.time[-1] - history.time[0]
+    ahead = float(wanted[-1] - last) if len(wanted) else 0.0
+    step = max(
+        usual_step(history.time),
+        span / (_MOST_STEPS * len(history)),
+        ahead / (_MOST_STEPS * max(1, len(wanted))),
+    )
+    past = last - step * np.arange(int(span / step + 1e-9), -1, -1)
+    future = last + step * np.arange(1, max(1, math.ceil(ahead / step - 1e-9)) + 1)
+    values = np.column_stack([at_times(history.time, v, past) for v in history.values.T])
+    all_times = np.concatenate([history.time, wanted])
+    even = np.concatenate([past, future])
+    columns = [at_times(all_times, k, np.minimum(even, all_times[-1])) for k in known.T]
+    return EvenSteps(
+        replace(history, time=past, values=values, absent=None, known=None, ahead=None),
+        np.column_stack(columns) if columns else np.empty((len(even), 0)),
+        future,
+        wanted,
+    )
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How one history is read."""
 
     codec: Codec
+    """Of whole steps: K known columns and V variables."""
     scale: Scale
+    """Of the same."""
     numbers: FloatArray
+    """(T, K + V) its last steps, in text units."""
     known_ahead: FloatArray
+    """(H, K) the known columns ahead."""
     grammar: Grammar
+    """Of the V variables of its future, however far that is rolled."""
     bounds: tuple[FloatArray, FloatArray]
+    """(V,) least and largest values of the future, in original units."""
     steps_at_once: int
+    """Steps that are forecast before the history is read again with them."""
     history_tokens: int
+    """Of the longest text that is read then."""
     name: str
+    """Of the random stream."""
     columns: tuple[int, ...]
+    """(V,) places of the variables in the series."""
     steps: EvenSteps
     samples: tuple[int, ...] = (0,)
+    """Those of the series' samples that are drawn from this reading."""
 
     @property
     def n_known(self) -> int:
@@ -61,18 +144,13 @@ class Reading:
         return len(self.known_ahead)
 
     @property
-    def least(self) -> FloatArray:
-        """(V,) 0 of the variables that were never negative, -inf of the others."""
-        return least_values(self.steps.history.values)
-
-    @property
     def own_scale(self) -> Scale:
-        """Return the scale of the V variables."""
+        """The scale of the V variables."""
         return self.scale.part(self.n_known)
 
     @property
     def alike(self) -> tuple[int, int, int, int]:
-        """Return the properties that readings decoded together share."""
+        """The properties that readings decoded together share."""
         return self.steps_at_once, self.horizon, self.n_known, self.codec.n_variables
 
     def steps_read(self, history: Series) -> int:
@@ -91,7 +169,7 @@ class Reading:
         ]
 
     def known_tokens(self, alphabet: TokenAlphabet) -> int:
-        """Return the most tokens of a step's known columns."""
+        """The most tokens of a step's known columns."""
         return max((alphabet.count(text) for text in self.known_texts()), default=0)
 
     def original(self, numbers: FloatArray) -> FloatArray:
@@ -118,7 +196,6 @@ def view_factors(n: int) -> list[float]:
     The model reads digits, and the same dynamics at another scale are other digits. Its errors at
     one scale are partly of that scale, so the median over several is nearer to the truth than as
     many samples from one (test-time augmentation; figures in docs/notes/log/2026-11-results.md).
-
     Odd numbers are symmetric; an even one has its odd one out among the smaller numbers.
     """
     if n == 1:
@@ -137,6 +214,21 @@ def last_steps(
     return numbers[-max(1, fitting) :]
 
 
+def notes_on_filled(
+    histories: Sequence[Series], horizon: int, context: int | None = None
+) -> Iterator[str]:
+    """Sentences about the values that are read in place of the histories' own, if any."""
+    read = [h.last_steps(context) for h in histories]
+    even = [h for h in read if are_even(np.concatenate([h.time, times_ahead(h, horizon)]), _EVEN)]
+    if len(even) < len(read):
+        yield (
+            "Time steps are uneven: the model reads even ones, between which the data are "
+            "interpolated, and its forecast is read off at the wanted times."
+        )
+    if n_filled := n_short(even):
+        yield note_on_filled(n_filled, "the model reads")
+
+
 def loss_of_text(
     histories: Sequence[Series],
     stored: Scale | None,
@@ -144,7 +236,7 @@ def loss_of_text(
     variables: Sequence[str],
     context: int | None = None,
 ) -> str:
-    """Return a warning where the text loses much of the histories' variables, else nothing.
+    """A warning where the text loses much of the histories' variables, else nothing.
 
     Args:
         stored: a model's scale; context: only this many last steps are read.
@@ -162,36 +254,34 @@ def how_cut(
     planned: Sequence[Sequence[Reading]],
     max_positions: int,
     context: int | None = None,
-) -> list[str]:
-    """Return warnings of variables that are read apart, and of histories that are read in part.
+) -> Iterator[str]:
+    """Warnings of variables that are read apart, and of histories that are read in part.
 
     Args:
         planned: the readings of each history at one scale.
         max_positions: tokens that the model reads; context: the last steps that were chosen.
     """
-    warnings, n = [], len(histories)
+    n = len(histories)
     n_apart = sum(len(readings) > 1 for readings in planned)
     if n_apart:
-        warnings.append(
+        yield (
             f"The model reads {max_positions:,} tokens, too few for all variables of {n_apart:,} "
             f"of {n:,} histories at once. It reads each variable by itself, and learns nothing of "
             "one from another. To read fewer together: --columns."
         )
-    cut = [
-        (read, n_steps)
-        for h, readings in zip(histories, planned, strict=True)
-        for read in [min(reading.steps_read(h) for reading in readings)]
-        for n_steps in [min(len(h), context or len(h))]
-        if read < n_steps
-    ]
+    cut = []
+    for history, readings in zip(histories, planned, strict=True):
+        read = min(reading.steps_read(history) for reading in readings)
+        n_steps = min(len(history), context or len(history))
+        if read < n_steps:
+            cut.append((read, n_steps))
     if cut:
         read, n_steps = min(cut)
-        warnings.append(
+        yield (
             f"The model reads {max_positions:,} tokens: of {len(cut):,} of {n:,} histories it "
             f"reads the last steps only, {read:,} of {n_steps:,} at least. For more of them choose "
             "a shorter --horizon, fewer --decimals or --columns, or a --model that reads more."
         )
-    return warnings
 
 
 def least_values(values: FloatArray) -> FloatArray:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from lvlora.answers import NOTHING, Price
@@ -14,29 +13,34 @@ from lvlora.data.known import known_ahead
 from lvlora.data.splits import split_of
 from lvlora.errors import BudgetError, SettingsError
 from lvlora.flops.ledger import check_limits, entries
-from lvlora.forecast import likelihood
+from lvlora.forecast import likelihood, widths
 from lvlora.forecast.answers import ForecastPrice, Forecasts, ForecastTiming
-from lvlora.forecast.calibration import own
-from lvlora.forecast.calibration.widths import Widths
-from lvlora.forecast.dataset_forecast import DatasetForecast, series_records
-from lvlora.forecast.estimate import (
-    FORECASTING,
-    Benchmark,
-    benchmark_forecasts,
-    ledger_rate,
-    price_answer,
+from lvlora.forecast.dataset_forecast import (
+    CHEAP,
+    DatasetForecast,
+    Hindcast,
+    Truth,
+    hold_out,
+    named_files,
+    scores,
+    series_records,
 )
-from lvlora.forecast.forecaster import Forecaster, PlannedForecasts, in_order
-from lvlora.forecast.holdout import CHEAP, Hindcast, Truth, hold_out, scores
-from lvlora.forecast.language_model import LanguageModel
-from lvlora.forecast.open_model import open_outlined, warn_of_reading, warn_of_seen
-from lvlora.forecast.plan import OutlinedModel
+from lvlora.forecast.estimate import Benchmark, benchmark_forecasts, price_answer
+from lvlora.forecast.forecaster import Forecaster, in_order
+from lvlora.forecast.language_model import (
+    LanguageModel,
+    open_forecaster,
+    warn_of_reading,
+    warn_of_seen,
+)
+from lvlora.forecast.plan import DEFAULT_DECIMALS, OutlinedModel
 from lvlora.forecast.pricing import reserved
 from lvlora.forecast.sampling import Sampling
 from lvlora.forecast.settings import ForecastSettings
 from lvlora.forecast.workers import processes
 from lvlora.model import devices
 from lvlora.model.choice import Choice, choose
+from lvlora.model.loading import has_weights, outline
 from lvlora.narrator import Narrator
 from lvlora.output_files import STANDARD_OUTPUT
 from lvlora.settings.shared import SplitSettings
@@ -57,7 +61,7 @@ def forecast(
         BudgetError: a limit would be passed; nothing was spent.
         NumericalError: the model gives no finite numbers.
     """
-    plan = plan_forecasts(settings, read, narrator)
+    plan = ForecastPlan(settings, read, narrator)
     settings, data, hindcast = plan.settings, plan.data, plan.hindcast
     model = plan.model if isinstance(plan.model, LanguageModel) else None
     n_units = plan.forecasts.n_units + (0 if hindcast is None else hindcast.planned.n_units)
@@ -91,12 +95,12 @@ def forecast(
     if hindcast is not None:
         past = in_order(past_parts)
         more["hindcast"] = hindcast.scored(past, settings.quantiles, settings.season)
-    files = (settings.output, settings.samples_out, settings.plot)
+    files = [path for path in named_files(settings).values() if path not in (None, STANDARD_OUTPUT)]
     record = Forecasts(
         series=series_records(data, forecasts, settings.quantiles, truth),
         model=None if model is None else model.facts(),
         horizon=settings.n_steps,
-        samples=Sampling.of(settings).n_futures,
+        samples=plan.sampling.n_futures,
         **more,
         flops=NOTHING if model is None else model.usage.price,
         timing=ForecastTiming(
@@ -104,7 +108,7 @@ def forecast(
             prefill_seconds=0.0 if model is None else model.usage.trace.prefill_seconds,
             decode_seconds=seconds,
         ),
-        files=[str(path) for path in files if path not in (None, STANDARD_OUTPUT)],
+        files=[str(path) for path in files],
     )
     result = DatasetForecast(record, data, forecasts, settings.quantiles, truth)
     result.write(settings)
@@ -127,14 +131,17 @@ def price(
         As `forecast`, but for a budget.
     """
     began = time.perf_counter() if began is None else began
-    plan = plan_forecasts(settings, read, narrator, weights=False)
+    plan = ForecastPlan(settings, read, narrator, weights=False)
     settings, model, started = plan.settings, plan.model, time.perf_counter() - began
     benchmarks: dict[str, Benchmark] | None = None
     if isinstance(model, LanguageModel):
-        rate = ledger_rate(entries(settings.runs), FORECASTING, model.base)
-        series, sampling, context = plan.data.series, Sampling.of(settings), settings.context
         speed = benchmark_forecasts(
-            model, series, settings.n_steps, sampling, context=context, rate=rate
+            model,
+            plan.data.series,
+            settings.n_steps,
+            plan.sampling,
+            context=settings.context,
+            entries=entries(settings.runs),
         )
         benchmarks = {model.name: speed}
     elif model is not None:
@@ -144,9 +151,11 @@ def price(
     return price_answer(prices, benchmarks, started, n_series=len(plan.data), draws=draws)
 
 
-@dataclass(frozen=True)
 class ForecastPlan:
-    """Histories, who forecasts them, and the price.
+    """Histories, who forecasts them, and the price; what may surprise is warned of.
+
+    Args:
+        weights: a model without them is an error.
 
     Attributes:
         settings: with the steps that the data ask for.
@@ -156,146 +165,138 @@ class ForecastPlan:
         hindcast: of the history's own last steps, where that is cheap.
         price_bound: of all that the model will do.
         calibration: of the intervals, where the settings ask for it.
-        load_seconds: until the model was there.
-    """
-
-    settings: ForecastSettings
-    data: Dataset
-    futures: list[Series]
-    forecaster: Forecaster
-    model: OutlinedModel | None
-    forecasts: PlannedForecasts
-    hindcast: Hindcast | None
-    price_bound: Price
-    calibration: Widths | None
-    load_seconds: float
-
-
-def plan_forecasts(
-    settings: ForecastSettings,
-    read: Callable[[], Dataset],
-    narrator: Narrator,
-    *,
-    weights: bool = True,
-) -> ForecastPlan:
-    """Read the data, open the forecaster, plan its forecasts, and warn of what may surprise.
-
-    Args:
-        weights: a model without them is an error.
 
     Raises:
         As `forecast`, but for a budget.
     """
-    check(settings)
-    all_data = read()
-    data = all_data if settings.series is None else all_data.named(settings.series)
-    futures: list[Series] = []
-    if settings.holdout is not None:
-        data, futures = hold_out(data, settings.holdout, settings.n_steps)
-    elif data.known:
-        n_ahead = min(s.n_ahead for s in data)
-        if settings.horizon is None and n_ahead:  # as far as every known column is known
-            settings = settings.model_copy(update={"horizon": n_ahead})
-        for series in data:
-            known_ahead(series, settings.n_steps, data.known)
-    begin = time.perf_counter()
-    choice: Choice | None = None
-    model: OutlinedModel | None = None
-    if settings.forecaster in ("lm", "auto"):
-        devices.set_threads(settings.threads)
-        choice = choose(settings, settings.runs, all_data, narrator.note)
-        model = open_outlined(choice, settings, weights=weights)
-    load_seconds = time.perf_counter() - begin
-    forecaster = _forecaster(settings, data, model, narrator)
-    sampling, horizons = Sampling.of(settings), [settings.n_steps] * len(data)
-    forecasts = forecaster.planned(data.series, horizons, sampling, context=settings.context)
-    bound, hindcast, calibration = forecasts.price_bound, None, None
-    if choice is not None and model is not None and model is forecaster:
-        if futures:
-            bound += likelihood.price(model, data.series, futures, context=settings.context)
-        # an adapter that was trained on the data knows its last steps already
-        elif choice.info is None or choice.info.facts.get("data_sha256") != all_data.sha256():
-            hindcast = _hindcast(settings, data, model, bound)
-            bound += NOTHING if hindcast is None else hindcast.planned.price_bound
-    if choice is not None and isinstance(model, LanguageModel):
-        warn_of_reading(
-            model,
-            data.series,
-            forecasts.readings,
-            settings.n_steps,
-            narrator,
-            variables=data.variables,
-            known=data.known,
-            context=settings.context,
+
+    def __init__(
+        self,
+        settings: ForecastSettings,
+        read: Callable[[], Dataset],
+        narrator: Narrator,
+        *,
+        weights: bool = True,
+    ) -> None:
+        check(settings)
+        all_data = read()
+        self.data = all_data if settings.series is None else all_data.named(settings.series)
+        self.futures: list[Series] = []
+        self.settings = settings = self._cut(settings)
+        begin = time.perf_counter()
+        choice: Choice | None = None
+        self.model: OutlinedModel | None = None
+        if settings.forecaster in ("lm", "auto"):
+            devices.set_threads(settings.threads)
+            choice = choose(settings, settings.runs, all_data, narrator.note)
+            self.model = _opened(choice, settings, weights=weights)
+        self.load_seconds = time.perf_counter() - begin
+        self.forecaster = self._forecaster(narrator)
+        self.sampling = Sampling.of(settings)
+        data, horizons = self.data, [settings.n_steps] * len(self.data)
+        self.forecasts = self.forecaster.planned(
+            data.series, horizons, self.sampling, context=settings.context
         )
-        if futures and choice.info is not None:
-            ids, split = [s.id for s in data], split_of(all_data, SplitSettings())
-            warn_of_seen([choice.info], all_data.sha256(), split, ids, narrator)
+        self.price_bound: Price = self.forecasts.price_bound
+        self.hindcast: Hindcast | None = None
+        info = None if choice is None else choice.info
+        if self.model is not None and self.model is self.forecaster:
+            if self.futures:
+                self.price_bound += likelihood.price(
+                    self.model, data.series, self.futures, context=settings.context
+                )
+            # an adapter that was trained on the data knows its last steps already
+            elif info is None or info.facts.get("data_sha256") != all_data.sha256():
+                self._plan_hindcast(self.model)
+        self.calibration: widths.Widths | None = None
+        if isinstance(self.model, LanguageModel):
+            self._warn(self.model, narrator)
+            if self.futures and info is not None:
+                ids, split = [s.id for s in data], split_of(all_data, SplitSettings())
+                warn_of_seen([info], all_data.sha256(), split, ids, narrator)
+            if settings.calibrated:
+                self.calibration, facts = widths.calibration_of(
+                    self.model, info, settings.runs, data.variables
+                )
+                facts.note_to(narrator, self.sampling, settings.n_steps)
+
+    def _cut(self, settings: ForecastSettings) -> ForecastSettings:
+        """Hold steps out; return the settings, with a horizon as far as all columns are known."""
+        if settings.holdout is not None:
+            self.data, self.futures = hold_out(self.data, settings.holdout, settings.n_steps)
+        elif self.data.known:
+            n_ahead = min(s.n_ahead for s in self.data)
+            if settings.horizon is None and n_ahead:
+                settings = settings.model_copy(update={"horizon": n_ahead})
+            for series in self.data:
+                known_ahead(series, settings.n_steps, self.data.known)
+        return settings
+
+    def _forecaster(self, narrator: Narrator) -> Forecaster:
+        """Return the forecaster that the settings name."""
+        settings, model, data = self.settings, self.model, self.data
+        if settings.forecaster == "lm" and model is not None:
+            return model
+        # and with them all rivals, which no other forecast waits for
+        from lvlora.forecast import ensemble
+        from lvlora.forecast.rivals import rival_for
+
+        if model is not None:
+            members = ensemble.members_for(data, settings.season)
+            return ensemble.Ensemble([model, *members], settings.patience)
+        rival = rival_for(settings.forecaster, data, settings.season)
+        if data.known and not rival.uses_known:
+            narrator.warning(
+                f"{rival.name} has no use for known columns ({', '.join(data.known)}): they are "
+                "left out."
+            )
+        return rival
+
+    def _plan_hindcast(self, model: OutlinedModel) -> None:
+        """Plan the hindcast, unless it is not possible, dearer than the forecasts or `CHEAP`, or
+        beyond a limit that the forecasts alone are within.
+        """
+        settings, bound = self.settings, self.price_bound
+        if settings.no_hindcast:
+            return
+        hindcast = Hindcast.plan(
+            model, self.data, settings.n_steps, self.sampling, settings.context
+        )
+        if hindcast is None:
+            return
+        price = hindcast.planned.price_bound
+        if price.executed > min(CHEAP, bound.executed):
+            return
+        with contextlib.suppress(BudgetError):
+            check_limits(settings, bound + price, max_flops=settings.max_flops)
+            self.hindcast, self.price_bound = hindcast, bound + price
+
+    def _warn(self, model: LanguageModel, narrator: Narrator) -> None:
+        settings, sampling = self.settings, self.sampling
+        readings = self.forecasts.readings
+        warn_of_reading(
+            model, self.data, readings, settings.n_steps, narrator, context=settings.context
+        )
         if model.widths is not None and sampling.n_futures > 1:
             if not model.widths.serves(sampling):
                 narrator.note(
                     "The widths that the model's folder brings are for temperature 1 and top-p 1: "
                     "futures stay as drawn."
                 )
-        if settings.calibrated:
-            calibration, facts = own.load(model, choice.info, settings.runs, data.variables)
-            facts.note_to(narrator, sampling, settings.n_steps)
-    return ForecastPlan(
-        settings,
-        data,
-        futures,
-        forecaster,
-        model,
-        forecasts,
-        hindcast,
-        bound,
-        calibration,
-        load_seconds,
+
+
+def _opened(choice: Choice, settings: ForecastSettings, *, weights: bool) -> OutlinedModel:
+    """Return the chosen model; its outline where its weights are not here, and need not be."""
+    placement = devices.choose(settings.device, settings.dtype)
+    if weights or choice.info is not None or has_weights(choice.source):
+        return open_forecaster(choice, placement, settings)
+    base = outline(choice.source, placement)
+    return OutlinedModel(
+        base,
+        decimals=DEFAULT_DECIMALS if settings.decimals is None else settings.decimals,
+        number_format=base.number_format,
+        max_memory=settings.max_memory,
     )
-
-
-def _hindcast(
-    settings: ForecastSettings, data: Dataset, model: Forecaster, bound: Price
-) -> Hindcast | None:
-    """Plan the hindcast; None where it is not possible, dearer than the forecasts or `CHEAP`, or
-    beyond a limit that the forecasts alone are within.
-    """
-    if settings.no_hindcast:
-        return None
-    sampling, context = Sampling.of(settings), settings.context
-    hindcast = Hindcast.plan(model, data, settings.n_steps, sampling, context=context)
-    if hindcast is None:
-        return None
-    price = hindcast.planned.price_bound
-    if price.executed > min(CHEAP, bound.executed):
-        return None
-    try:
-        check_limits(settings, bound + price, max_flops=settings.max_flops)
-    except BudgetError:
-        return None
-    return hindcast
-
-
-def _forecaster(
-    settings: ForecastSettings, data: Dataset, model: OutlinedModel | None, narrator: Narrator
-) -> Forecaster:
-    """Return the forecaster that the settings name."""
-    if settings.forecaster == "lm" and model is not None:
-        return model
-    # and with them all rivals, which no other forecast waits for
-    from lvlora.forecast import ensemble
-    from lvlora.forecast.rivals import rival_for
-
-    if model is not None:
-        members = ensemble.members_for(data, settings.season)
-        return ensemble.Ensemble([model, *members], settings.patience)
-    rival = rival_for(settings.forecaster, data, settings.season)
-    if data.known and not rival.uses_known:
-        narrator.warning(
-            f"{rival.name} has no use for known columns ({', '.join(data.known)}): they are "
-            "left out."
-        )
-    return rival
 
 
 def check(settings: ForecastSettings) -> None:

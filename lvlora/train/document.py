@@ -21,7 +21,7 @@ from lvlora import durable, numbers
 from lvlora.answers import NOTHING
 from lvlora.data.dates import Calendar
 from lvlora.errors import DataError
-from lvlora.forecast.estimate import nothing_spent
+from lvlora.forecast.document import nothing_spent
 from lvlora.report.document import Block, Cell, Document, Facts, Picture, Points, Section
 from lvlora.report.drawing import style
 from lvlora.report.drawing.course import Course, course_figure

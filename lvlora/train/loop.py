@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from lvlora import __version__
 from lvlora.errors import NumericalError, SettingsError, reason
-from lvlora.forecast.calibration import widths
-from lvlora.forecast.calibration.widths import Widths
+from lvlora.forecast import widths
 from lvlora.forecast.language_model import LanguageModel
+from lvlora.forecast.widths import Widths
 from lvlora.model import lora
 from lvlora.model.adapters import config as adapter_config
 from lvlora.model.adapters import files as adapter_files

@@ -1,4 +1,4 @@
-"""The rules of `lvlora.forecast.calibration.widths`, fitted to forecasts whose truth is known."""
+"""The rules of `lvlora.forecast.widths`, fitted to forecasts whose truth is known."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from scipy.optimize import minimize
 
 from lvlora.data.dataset import FloatArray
 from lvlora.data.metrics.scores import of_samples
-from lvlora.forecast.calibration.widths import FEATURES, Rule, Widths, features, last_cycle, shares
-from lvlora.forecast.forecast import Forecast
+from lvlora.forecast.forecaster import Forecast
 from lvlora.forecast.rivals.naive import LastValue
+from lvlora.forecast.widths import FEATURES, Rule, Widths, features, last_cycle, shares
 
 LEVELS = (0.5, 0.8, 0.9)
 """Of the intervals that the one factor should make right."""

@@ -35,7 +35,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_rival_needs_no_model_and_spends_nothing(run_lvlora, data, monkeypatch) -> None:
     from lvlora.forecast import verb
 
-    monkeypatch.setattr(verb, "open_outlined", None)  # not callable: nobody may try
+    monkeypatch.setattr(verb, "open_forecaster", None)  # not callable: nobody may try
     options = ["--forecaster", "seasonal-naive", "--horizon", "4", "--samples", "9"]
     ran = run_lvlora(["forecast", data, *options, "--json", "--output", "out.csv"], code=0)
     answer = ran.json

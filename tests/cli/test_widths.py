@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tiny_runs
 
-from lvlora.forecast.calibration.widths import FEATURES, NAME, Rule, Widths
+from lvlora.forecast.widths import FEATURES, NAME, Rule, Widths
 
 
 def constant(number: float) -> Rule:

@@ -14,7 +14,7 @@ from lvlora.data.files.csv import open_csv, table_text
 from lvlora.data.files.tables import read_table
 from lvlora.data.frames import from_frame
 from lvlora.errors import DataError
-from lvlora.forecast.forecast import continue_time
+from lvlora.forecast.forecaster import continue_time
 from lvlora.settings.shared import InputSettings
 
 

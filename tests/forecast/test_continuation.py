@@ -9,7 +9,7 @@ import torch
 from decoding_oracle import decoder_for, prompts_of
 
 from lvlora.errors import NumericalError
-from lvlora.forecast import pricing
+from lvlora.forecast import plan, pricing
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.pricing import Call, PackedCall, Trace
 from lvlora.forecast.sampling import Sampling
@@ -128,7 +128,8 @@ def test_the_price_is_what_the_engine_was_given(tiny_base, monkeypatch, updates)
         return pairs
 
     monkeypatch.setattr(Engine, "prepare", prepare)
-    forecaster = LanguageModel(base, decimals=2, max_rows=4)
+    monkeypatch.setattr(plan, "MOST_ROWS", 4)
+    forecaster = LanguageModel(base, decimals=2)
     histories = [
         *tiny_runs.dataset(n_series=2, n_steps=1),
         *tiny_runs.dataset(n_series=2, n_steps=10, seed=2),

@@ -14,8 +14,7 @@ from lvlora.forecast.ensemble import (
     pooled,
     weights,
 )
-from lvlora.forecast.forecast import continue_time
-from lvlora.forecast.forecaster import in_order
+from lvlora.forecast.forecaster import continue_time, in_order
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.rivals import LastValue, SeasonalNaive, default_rivals, option_name, rival_for
 from lvlora.forecast.rivals.contract import GREEDY, Prediction

@@ -5,9 +5,9 @@ import pytest
 
 from lvlora.data.dataset import Series
 from lvlora.errors import DataError
-from lvlora.forecast.even_steps import even_steps, interpolated, times_ahead
+from lvlora.forecast.forecaster import times_ahead
 from lvlora.forecast.language_model import LanguageModel
-from lvlora.forecast.reading import how_cut
+from lvlora.forecast.reading import even_steps, how_cut, notes_on_filled
 from lvlora.forecast.sampling import Sampling
 
 UNEVEN = np.array([0.0, 1, 2, 4, 5, 6, 9, 10])
@@ -26,7 +26,7 @@ def test_times_go_on_where_they_are_not_known():
 
 def test_even_steps_are_read_as_they_are():
     even = _series(np.arange(8.0), np.arange(8.0, 11))
-    assert interpolated([even], 3) == []
+    assert list(notes_on_filled([even], 3)) == []
     steps = even_steps(even, 3)
     assert np.array_equal(steps.history.values, even.values)
     assert not steps.resampled
@@ -60,7 +60,7 @@ def _gappy():
 def test_short_gaps_are_filled():
     values = even_steps(_gappy(), 3).history.values[:, 0]
     assert np.isnan(values).tolist() == [False, False, False, *[True] * 9, False, True]
-    assert len(interpolated([_gappy()], 3)) == 1
+    assert len(list(notes_on_filled([_gappy()], 3))) == 1
 
 
 def test_futures_after_a_missing_last_value_are_read_off_at_the_wanted_times():
@@ -72,10 +72,10 @@ def test_futures_after_a_missing_last_value_are_read_off_at_the_wanted_times():
 
 def test_what_is_noted_is_of_the_steps_that_are_read():
     gappy = _gappy()
-    assert interpolated([gappy], 3, context=11) == []
+    assert list(notes_on_filled([gappy], 3, context=11)) == []
     gappy.time[:3] -= 0.5
-    assert len(interpolated([gappy], 3)) == 1  # its gaps are filled by the resampling
-    assert interpolated([gappy], 3, context=11) == []
+    assert len(list(notes_on_filled([gappy], 3))) == 1  # its gaps are filled by the resampling
+    assert list(notes_on_filled([gappy], 3, context=11)) == []
 
 
 def test_the_model_reads_the_filled_value(tiny_base):
@@ -95,7 +95,7 @@ def test_very_uneven_steps_do_not_make_very_many_even_ones():
     time = np.array([0.0, 1e-6, 2e-6, 3e-6, 1e3])
     steps = even_steps(_series(time, np.array([1e3 + 1, 2e6])), 2)
     assert len(steps.history) <= 4 * 5 + 1
-    assert steps.horizon <= 4 * 2 + 1
+    assert len(steps.time) <= 4 * 2 + 1
 
 
 def test_known_columns_must_be_known_at_each_step():
@@ -113,7 +113,7 @@ def test_forecasts_are_at_the_wanted_times_and_within_their_price(tiny_base):
     assert first.samples.shape == second.samples.shape == (3, 3, 2)
     assert np.isfinite(first.samples).all()
     assert forecaster.usage.price.executed <= most.executed
-    assert how_cut(histories, forecaster.readings(histories, 3), 4096) == []
+    assert list(how_cut(histories, forecaster.readings(histories, 3), 4096)) == []
     # no series changes how another is read
     (alone,) = forecaster.predict(histories[:1], 3, sampling)
     assert np.allclose(alone.samples, first.samples)

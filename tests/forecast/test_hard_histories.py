@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 from lvlora.data.dataset import Series
 from lvlora.errors import NumericalError
+from lvlora.forecast import plan
 from lvlora.forecast.decoding import Decoder, Prompt
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.sampling import Sampling
@@ -54,7 +55,7 @@ def _series(name):
         *((n, 1.0) for n in ("beyond the scale", "signs")),
     ],
 )
-def test_futures_are_valid_and_their_own(tiny_base, name, stored):
+def test_futures_are_valid_and_their_own(tiny_base, monkeypatch, name, stored):
     history = _series(name)
     scale = None if stored is None else Scale((stored,), "dataset")
     made = LanguageModel(tiny_base(), decimals=1, scale=scale)
@@ -62,25 +63,25 @@ def test_futures_are_valid_and_their_own(tiny_base, name, stored):
     n_variables = history.values.shape[1]
     assert found.samples.shape == (3, 2, n_variables)
     assert np.isfinite(found.samples).all()
-    ((plan,),) = made.readings([history], 2)
-    if not plan.grammar.signed:
+    ((reading,),) = made.readings([history], 2)
+    if not reading.grammar.signed:
         assert (found.samples >= 0).all()
-    limits = 10.0**plan.grammar.max_integer_digits * np.array(found.scale.divisors)
+    limits = 10.0**reading.grammar.max_integer_digits * np.array(found.scale.divisors)
     assert (np.abs(found.samples) < limits).all()
     # beside others, in another order, one row at a time
     others = [_series(other) for other in HISTORIES if other != name]
     like = [s for s in others if s.values.shape[1] == n_variables]
-    (alone,), among = (
-        LanguageModel(made.base, decimals=1, scale=scale, max_rows=n).predict(histories, 2, DRAWN)
-        for n, histories in ((1, [history]), (5, [*like, history]))
-    )
+    monkeypatch.setattr(plan, "MOST_ROWS", 1)
+    (alone,) = made.predict([history], 2, DRAWN)
+    monkeypatch.setattr(plan, "MOST_ROWS", 5)
+    among = made.predict([*like, history], 2, DRAWN)
     for other in (alone, among[-1]):
         assert np.array_equal(other.samples, found.samples)
     # one series, its whole text anew for every symbol, no cache
-    prompt = Prompt(name, plan.codec.encode(plan.numbers), plan.grammar)
+    prompt = Prompt(name, reading.codec.encode(reading.numbers), reading.grammar)
     for sample in range(3):
-        expected = plan.codec.decode(oracle(made.base, prompt, 2, DRAWN, sample))
-        assert np.array_equal(plan.original(expected), found.samples[sample])
+        expected = reading.codec.decode(oracle(made.base, prompt, 2, DRAWN, sample))
+        assert np.array_equal(reading.original(expected), found.samples[sample])
 
 
 class Adversary(torch.nn.Module):

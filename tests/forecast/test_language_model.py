@@ -7,7 +7,8 @@ import torch
 
 from lvlora.data.dataset import Series
 from lvlora.errors import DataError
-from lvlora.forecast.forecast import continue_time, rows_of
+from lvlora.forecast import plan
+from lvlora.forecast.forecaster import continue_time, rows_of
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.reading import how_cut
 from lvlora.forecast.sampling import Sampling
@@ -47,14 +48,15 @@ def test_samples_have_exactly_the_shape_that_was_asked_for(forecaster):
 
 
 @pytest.mark.parametrize("horizon", [2, 8])
-def test_a_series_is_forecast_as_if_it_were_alone(forecaster, horizon):
+def test_a_series_is_forecast_as_if_it_were_alone(forecaster, monkeypatch, horizon):
     """Short ones beside long ones that must be read in pieces, in any order and batching."""
     _short_sighted(forecaster.base)
     histories = [*_histories(n_steps=3), *_histories(n_steps=15, seed=1)]
     histories = [Series(f"x{i}", h.time, h.values) for i, h in enumerate(histories)]
     together = forecaster.predict(histories, horizon, DRAWN)
-    few = LanguageModel(forecaster.base, decimals=1, max_rows=2)
-    backwards = few.predict(histories[::-1], horizon, DRAWN)[::-1]
+    with monkeypatch.context() as few:
+        few.setattr(plan, "MOST_ROWS", 2)
+        backwards = forecaster.predict(histories[::-1], horizon, DRAWN)[::-1]
     for history, one, other in zip(histories, together, backwards, strict=True):
         (alone,) = forecaster.predict([history], horizon, DRAWN)
         assert np.array_equal(alone.samples, one.samples)
@@ -91,7 +93,7 @@ def test_a_long_history_is_cut_and_said_and_the_context_is_kept(forecaster):
     assert np.array_equal(again[0].samples, found[0].samples)
     asked = forecaster.predict(histories, 5, GREEDY, context=7)
     assert asked[0].context == 7
-    assert how_cut(histories, forecaster.readings(histories, 5, 7), positions, 7) == []
+    assert list(how_cut(histories, forecaster.readings(histories, 5, 7), positions, 7)) == []
 
 
 def test_variables_of_other_magnitudes_are_scaled_by_themselves(forecaster):
@@ -151,11 +153,14 @@ def test_time_goes_on_without_the_noise_of_binary_fractions():
         pytest.param("gemma2", True, marks=pytest.mark.slow),
     ],
 )
-def test_the_price_is_what_the_counter_finds(tiny_base, through_torch, family, updated):
+def test_the_price_is_what_the_counter_finds(
+    tiny_base, monkeypatch, through_torch, family, updated
+):
     base = _short_sighted(tiny_base(family))
     if updated:
         lora.inject(base.module, lora.LoraPlan(rank=3, targets=("q_proj", "down_proj")))
-    forecaster = LanguageModel(base, decimals=2, max_rows=4)
+    monkeypatch.setattr(plan, "MOST_ROWS", 4)
+    forecaster = LanguageModel(base, decimals=2)
     histories = [*_histories(n_series=2, n_steps=3), *_histories(n_series=2, seed=2)]
     for sampling in (DRAWN, GREEDY):
         before = forecaster.usage.price
@@ -170,20 +175,19 @@ def test_the_price_is_what_the_counter_finds(tiny_base, through_torch, family, u
 @pytest.mark.parametrize(
     ("family", "decimals", "max_rows", "number_format"),
     [
-        ("qwen2", 0, None, "point"),
+        ("qwen2", 0, 1024, "point"),
         ("qwen2", 2, 3, "digits"),
         ("native qwen2", 1, 2, "point"),
         ("native qwen2", 3, 3, "point"),
     ],
 )
 def test_no_forecast_costs_more_than_was_said_before(
-    tiny_base, family, decimals, max_rows, number_format
+    tiny_base, monkeypatch, family, decimals, max_rows, number_format
 ):
     """Random weights write numbers as long as the grammar allows."""
     base = _short_sighted(tiny_base(family))
-    forecaster = LanguageModel(
-        base, decimals=decimals, max_rows=max_rows, number_format=number_format
-    )
+    monkeypatch.setattr(plan, "MOST_ROWS", max_rows)
+    forecaster = LanguageModel(base, decimals=decimals, number_format=number_format)
     time = np.arange(20.0)
     signed = Series("signed", time, np.stack([np.sin(time), 30 * np.cos(time)], 1))
     few = _histories(n_series=2)
@@ -197,9 +201,10 @@ def test_no_forecast_costs_more_than_was_said_before(
             assert spent.coursework <= most.coursework
 
 
-def test_progress_counts_every_unit_once(tiny_base):
+def test_progress_counts_every_unit_once(tiny_base, monkeypatch):
     told = []
-    forecaster = LanguageModel(_short_sighted(tiny_base()), decimals=1, max_rows=2)
+    monkeypatch.setattr(plan, "MOST_ROWS", 2)
+    forecaster = LanguageModel(_short_sighted(tiny_base()), decimals=1)
     histories = [*_histories(n_steps=3), *_histories(n_steps=10, seed=2)]
     forecaster.predict(histories, 8, DRAWN, progress=told.append)
     n = len(histories)

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from lvlora.data.dataset import Series
 from lvlora.errors import DataError, SettingsError
-from lvlora.forecast.calibration.own import calibrate, order_statistic
-from lvlora.forecast.forecast import Forecast
+from lvlora.forecast.forecaster import Forecast
+from lvlora.forecast.widths import calibrate, order_statistic
 
 
 def test_the_order_statistic_is_that_of_the_definition():

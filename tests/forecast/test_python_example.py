@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lvlora.errors import ModelError
-from lvlora.forecast.open_model import open_model
+from lvlora.forecast.language_model import open_model
 
 ROOT = Path(__file__).parents[2]
 

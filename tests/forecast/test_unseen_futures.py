@@ -12,7 +12,7 @@ from scored import score_model, score_rival
 from lvlora.data.splits import learnable
 from lvlora.evaluation.protocol import Protocol, task
 from lvlora.evaluation.scores import rivals_of
-from lvlora.forecast.holdout import hold_out
+from lvlora.forecast.dataset_forecast import hold_out
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.rivals import (
     ContextParroting,

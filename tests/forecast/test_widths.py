@@ -10,7 +10,10 @@ import pytest
 from lvlora import durable
 from lvlora.data.dataset import FloatArray, Series
 from lvlora.errors import ModelError
-from lvlora.forecast.calibration.widths import (
+from lvlora.forecast.forecaster import Forecast
+from lvlora.forecast.language_model import LanguageModel
+from lvlora.forecast.sampling import Sampling
+from lvlora.forecast.widths import (
     FEATURES,
     LARGEST,
     NAME,
@@ -21,9 +24,6 @@ from lvlora.forecast.calibration.widths import (
     last_cycle,
     of_model,
 )
-from lvlora.forecast.forecast import Forecast
-from lvlora.forecast.language_model import LanguageModel
-from lvlora.forecast.sampling import Sampling
 from lvlora.model.catalogue import ModelSource
 
 ANY = dict.fromkeys(FEATURES, (-100.0, 100.0))
@@ -203,7 +203,7 @@ def test_a_forecaster_moves_what_it_draws(tiny_base, unbounded) -> None:
     assert not np.allclose(moved.samples, drawn.samples)
     assert widened.facts().widths == made.sha256
     (greedy,) = widened.predict([history], 3, Sampling(greedy=True))
-    assert greedy.calibrated == {}
+    assert not greedy.is_moved
 
 
 def test_the_file_comes_back_and_vouches_for_itself(tiny_base, tmp_path) -> None:

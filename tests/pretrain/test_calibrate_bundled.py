@@ -9,7 +9,7 @@ import pytest
 from calibration_series import MEASURED, Known
 
 from lvlora.data.dataset import Series
-from lvlora.forecast.calibration.widths import NAME, Widths
+from lvlora.forecast.widths import NAME, Widths
 
 
 def known(group: str, i: int, half: int | None = None) -> Known:

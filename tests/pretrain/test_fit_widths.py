@@ -9,7 +9,7 @@ from fit_widths import Example, fit
 
 from lvlora.data.dataset import Series
 from lvlora.data.metrics.scores import crps_from_samples, inside_interval
-from lvlora.forecast.forecast import Forecast
+from lvlora.forecast.forecaster import Forecast
 
 
 def examples(seed: int, n: int) -> list[Example]:

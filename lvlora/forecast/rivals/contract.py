@@ -20,9 +20,14 @@ from lvlora.data.gaps import complete
 from lvlora.data.known import known_so_far
 from lvlora.data.seasons import seasons, seasons_of, seasons_used, whole_season
 from lvlora.forecast import workers
-from lvlora.forecast.even_steps import times_ahead
-from lvlora.forecast.forecast import Forecast
-from lvlora.forecast.forecaster import Forecaster, Part, PlannedForecasts, Progress
+from lvlora.forecast.forecaster import (
+    Forecast,
+    Forecaster,
+    Part,
+    PlannedForecasts,
+    Progress,
+    times_ahead,
+)
 from lvlora.forecast.rivals.parts.algebra import counting
 from lvlora.forecast.rivals.parts.futures import (
     astray,
