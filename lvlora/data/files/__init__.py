@@ -117,7 +117,7 @@ def check_suffix(path: Path) -> None:
 def write_dataset(dataset: Dataset, path: Path, overwrite: bool = False) -> None:
     """Write a data set in the format of the path's suffix (`WRITERS`), atomically.
 
-    `readers.read_dataset` reads it back equal (`Dataset.sha256`): ids, variables, times, values.
+    `read_dataset` reads it back equal (`Dataset.sha256`): ids, variables, times, values.
     Rows that a reader put in are left out again. HDF5 is the layout of `hdf5`; CSV is wide
     for one series with the id "0", long for others; Parquet is long.
 
