@@ -181,7 +181,7 @@ def lvlora_step(
     """Our engine, by the functions that `lvlora train` calls."""
     import torch
 
-    from lvlora.flops import executed, item
+    from lvlora.flops import answers, executed
     from lvlora.flops.shape import Lora
     from lvlora.model import devices, lora
     from lvlora.model.catalogue import resolve
@@ -224,7 +224,7 @@ def lvlora_step(
     def facts() -> dict[str, Any]:
         head = executed.Head(len(base.alphabet.ids))
         priced = Lora.of(plan.rank, plan.targets, None)
-        flops = item.total(
+        flops = answers.total(
             executed.training_step(
                 base.shape, options.batch, options.seq_len, lora=priced, head=head
             )

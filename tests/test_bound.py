@@ -10,7 +10,7 @@ import pytest
 from decoding_oracle import decoder_for, prompts_of
 
 from lvlora.flops import executed
-from lvlora.flops.item import total
+from lvlora.flops.answers import total
 from lvlora.flops.shape import ModelShape
 from lvlora.forecast.pricing import Call as MadeCall
 from lvlora.forecast.pricing import PackedCall, Trace

@@ -52,7 +52,7 @@ def flops(settings: FlopsSettings, context: CommandContext) -> None:
     if settings.architecture:
         answer = architecture(shape)
     elif settings.vary is not None:
-        answer = vary(settings, shape, shape_of=shape_of)
+        answer = vary(settings, shape, shape_of)
     elif settings.measure:
         from lvlora.train.measurement import measure
 

@@ -17,8 +17,8 @@ from lvlora.evaluation.settings import EvaluateSettings
 from lvlora.experiment.prices import ZERO_SHOT, price_stages
 from lvlora.experiment.record import Experiment, Result, StageRecord, document
 from lvlora.experiment.settings import ExperimentSettings, Stage, read_stages
-from lvlora.flops.ledger import entries, recorded_budget
-from lvlora.flops.rows import Budget
+from lvlora.flops import ledger
+from lvlora.flops.rows import Budget, charged
 from lvlora.narrator import Narrator
 from lvlora.report.page import PAGE, write_page
 from lvlora.settings.base import differences
@@ -76,7 +76,9 @@ def run_experiment(
     dataset = read()
     data_sha256 = dataset.sha256()
     finished = read_finished(folder, stages, data_sha256)
-    planned = price_stages(stages, dataset, [*entries(folder.parent), *entries(folder)])
+    planned = price_stages(
+        stages, dataset, [*ledger.entries(folder.parent), *ledger.entries(folder)]
+    )
     record = _record(settings, folder, planned, finished)
     if dry_run:
         return record
@@ -214,10 +216,10 @@ def _record(
     finished: Mapping[str, Finished],
 ) -> Experiment:
     """Return the experiment as it is by now, with the FLOPs and seconds of its ledger."""
-    rows, stages, waiting = entries(folder), [], NOTHING
+    (rows, recorded), stages, waiting = ledger.read(folder), [], NOTHING
     for stage in planned:  # its run, its trials or its evaluation
         of_stage = [r for r in rows if r.run == stage.name or r.run.startswith(f"{stage.name}/")]
-        flops = sum((row.charged for row in of_stage), NOTHING)
+        flops = charged(of_stage)
         now: dict[str, Any] = {"flops": flops, "result": None}
         if stage.name in finished:
             now["seconds"] = sum(row.seconds for row in of_stage)
@@ -225,17 +227,17 @@ def _record(
         else:
             waiting += stage.flops_at_most - flops
         stages.append(stage.model_copy(update=now))
-    charged = sum((row.charged for row in rows), NOTHING)
+    spent = charged(rows)
     budget = Budget.after(settings.budget, settings.convention)
     if settings.budget is None:
-        budget = recorded_budget(folder)
+        budget = recorded
     return Experiment(
         folder=str(folder),
         model=settings.model,
         scale=settings.scale,
         stages=stages,
-        flops=charged,
-        flops_at_most=charged + waiting,
+        flops=spent,
+        flops_at_most=spent + waiting,
         budget=None if budget is None else budget.flops,
         convention=settings.convention if budget is None else budget.convention,
         files=[],

@@ -1,14 +1,46 @@
-"""The answers about cost: every form of `lvlora flops --json`."""
+"""The answers about cost, every form of `lvlora flops --json`, and the priced items in them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field
 
 from lvlora.answers import Answer, Count, Price, Shape
-from lvlora.flops.item import Item
 from lvlora.settings.base import Convention
+
+Phase = Literal["forward", "backward", "backward_input", "backward_weight"]
+
+
+@dataclass(frozen=True)
+class Item:
+    """Cost of one kind of operation in one phase, over all layers."""
+
+    name: str
+    """The operation: a linear layer's name, scores, softmax, lora.q_proj…"""
+    phase: Phase
+    flops: int
+
+
+def total(items: Iterable[Item], *phases: Phase) -> int:
+    """Sum of the items' FLOPs, of these phases only if any are named."""
+    return sum(item.flops for item in items if not phases or item.phase in phases)
+
+
+def calls_in_a_row(call: Callable[[int], list[Item]], first: int, n_calls: int) -> list[Item]:
+    """Sum calls that attend to ``first``, ``first + 1``, … positions.
+
+    Every cost is linear in the positions attended to, so the sum needs two of the calls only.
+    """
+    if n_calls <= 0:
+        return []
+    further = n_calls * (n_calls - 1) // 2
+    return [
+        Item(one.name, one.phase, n_calls * one.flops + further * (two.flops - one.flops))
+        for one, two in zip(call(first), call(first + 1), strict=True)
+    ]
 
 
 class StepOnly(Shape):

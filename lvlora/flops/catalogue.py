@@ -11,10 +11,9 @@ from lvlora.flops.shape import ModelShape
 
 _SIZES = (
     *("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"),
-    *("num_key_value_heads", "vocab_size"),
+    *("num_key_value_heads", "vocab_size", "tie_word_embeddings"),
 )
 _QWEN2 = {
-    "tie_word_embeddings": True,
     "max_position_embeddings": 32_768,
     "rope_theta": 1e6,
     "bos_token_id": 151_643,
@@ -23,14 +22,9 @@ _QWEN2 = {
 _QWEN3 = {**_QWEN2, "max_position_embeddings": 40_960}
 _LLAMA = {"rms_norm_eps": 1e-5, "bos_token_id": 1, "eos_token_id": 2}
 _TINYLLAMA = {**_LLAMA, "max_position_embeddings": 2048}
-_SMOLLM = {
-    **_LLAMA,
-    "tie_word_embeddings": True,
-    "max_position_embeddings": 8192,
-    "rope_theta": 1e5,
-}
+_SMOLLM = {**_LLAMA, "max_position_embeddings": 8192, "rope_theta": 1e5}
+_SMOLLM_LARGE = {**_SMOLLM, "rope_theta": 1.3e5}
 _LLAMA_3 = {
-    "tie_word_embeddings": True,
     "rms_norm_eps": 1e-5,
     "max_position_embeddings": 131_072,
     "rope_theta": 5e5,
@@ -42,26 +36,22 @@ _GEMMA = {"max_position_embeddings": 8192, "bos_token_id": 2, "eos_token_id": 1}
 _GEMMA_3 = {**_GEMMA, "max_position_embeddings": 32_768}
 
 _MODELS: dict[str, tuple[str, tuple[int, ...], dict[str, Any]]] = {
-    "qwen2.5-0.5b": ("qwen2", (896, 4864, 24, 14, 2, 151_936), _QWEN2),
-    "qwen2.5-1.5b": ("qwen2", (1536, 8960, 28, 12, 2, 151_936), _QWEN2),
-    "qwen2.5-3b": ("qwen2", (2048, 11_008, 36, 16, 2, 151_936), _QWEN2),
-    "qwen2.5-7b": (
-        "qwen2",
-        (3584, 18_944, 28, 28, 4, 152_064),
-        {**_QWEN2, "tie_word_embeddings": False},
-    ),
-    "qwen3-0.6b": ("qwen3", (1024, 3072, 28, 16, 8, 151_936), _QWEN3),
-    "qwen3-1.7b": ("qwen3", (2048, 6144, 28, 16, 8, 151_936), _QWEN3),
-    "qwen3-4b": ("qwen3", (2560, 9728, 36, 32, 8, 151_936), _QWEN3),
-    "smollm2-135m": ("llama", (576, 1536, 30, 9, 3, 49_152), _SMOLLM),
-    "smollm2-360m": ("llama", (960, 2560, 32, 15, 5, 49_152), _SMOLLM),
-    "smollm2-1.7b": ("llama", (2048, 8192, 24, 32, 32, 49_152), {**_SMOLLM, "rope_theta": 1.3e5}),
-    "tinyllama-1.1b": ("llama", (2048, 5632, 22, 32, 4, 32_000), _TINYLLAMA),
-    "llama-3.2-1b": ("llama", (2048, 8192, 16, 32, 8, 128_256), _LLAMA_3),
-    "gemma-2b": ("gemma", (2048, 16_384, 18, 8, 1, 256_000), _GEMMA),
-    "gemma-2-2b": ("gemma2", (2304, 9216, 26, 8, 4, 256_000), _GEMMA),
-    "gemma-3-270m": ("gemma3_text", (640, 2048, 18, 4, 1, 262_144), _GEMMA_3),
-    "gemma-3-1b": ("gemma3_text", (1152, 6912, 26, 4, 1, 262_144), _GEMMA_3),
+    "qwen2.5-0.5b": ("qwen2", (896, 4864, 24, 14, 2, 151_936, True), _QWEN2),
+    "qwen2.5-1.5b": ("qwen2", (1536, 8960, 28, 12, 2, 151_936, True), _QWEN2),
+    "qwen2.5-3b": ("qwen2", (2048, 11_008, 36, 16, 2, 151_936, True), _QWEN2),
+    "qwen2.5-7b": ("qwen2", (3584, 18_944, 28, 28, 4, 152_064, False), _QWEN2),
+    "qwen3-0.6b": ("qwen3", (1024, 3072, 28, 16, 8, 151_936, True), _QWEN3),
+    "qwen3-1.7b": ("qwen3", (2048, 6144, 28, 16, 8, 151_936, True), _QWEN3),
+    "qwen3-4b": ("qwen3", (2560, 9728, 36, 32, 8, 151_936, True), _QWEN3),
+    "smollm2-135m": ("llama", (576, 1536, 30, 9, 3, 49_152, True), _SMOLLM),
+    "smollm2-360m": ("llama", (960, 2560, 32, 15, 5, 49_152, True), _SMOLLM),
+    "smollm2-1.7b": ("llama", (2048, 8192, 24, 32, 32, 49_152, True), _SMOLLM_LARGE),
+    "tinyllama-1.1b": ("llama", (2048, 5632, 22, 32, 4, 32_000, False), _TINYLLAMA),
+    "llama-3.2-1b": ("llama", (2048, 8192, 16, 32, 8, 128_256, True), _LLAMA_3),
+    "gemma-2b": ("gemma", (2048, 16_384, 18, 8, 1, 256_000, True), _GEMMA),
+    "gemma-2-2b": ("gemma2", (2304, 9216, 26, 8, 4, 256_000, True), _GEMMA),
+    "gemma-3-270m": ("gemma3_text", (640, 2048, 18, 4, 1, 262_144, True), _GEMMA_3),
+    "gemma-3-1b": ("gemma3_text", (1152, 6912, 26, 4, 1, 262_144, True), _GEMMA_3),
 }
 """Short name to family, sizes and further keys of its config.json."""
 
@@ -108,43 +98,43 @@ def architecture(shape: ModelShape) -> FlopsArchitecture:
         else "multi-head attention"
     )
     bias = " (with bias)" if shape.qkv_bias else ""
-    sizes = [
-        ("Model type", f"decoder-only transformer ({shape.model_type})"),
-        ("Parameters", f"{total:,}"),
-        ("Parameters without embeddings", f"{total - parameters['embeddings']:,}"),
-        ("Hidden size", f"{shape.hidden:,}"),
-        ("Attention heads", f"{shape.heads}"),
-        ("Key/value heads", f"{shape.kv_heads}"),
-        ("Head dimension", f"{shape.head_dim}"),
-        ("Number of layers", f"{shape.layers}"),
-        ("Intermediate size (MLP)", f"{shape.intermediate:,}"),
-        ("Vocabulary size", f"{shape.vocab:,}"),
-        ("Context window", f"{shape.max_positions:,} tokens" if shape.max_positions else "unknown"),
-        ("RoPE base", f"{shape.rope_theta:,.0f}"),
-    ]
-    layer = [
-        ("Pre-attention", norm),
-        ("Attention", grouped),
-        ("Projections", f"q, k, v{bias} and o"),
-        ("Positions", "rotary embeddings of queries and keys"),
-        ("Post-attention", f"{norm}, residual" if shape.sandwich_norms else "residual"),
-        ("Pre-MLP", norm),
-        ("MLP", f"{gated}: down(act(gate) * up)"),
-        ("Post-MLP", f"{norm}, residual" if shape.sandwich_norms else "residual"),
-        ("After the last layer", f"{norm}, linear head"),
-    ]
-    if shape.qk_norm:
-        layer.insert(3, ("Query/key norm", f"{norm} per head"))
-    vocabulary = [
-        ("Vocabulary size", f"{shape.vocab:,} tokens"),
-        ("BOS token id", "none" if shape.bos_id is None else f"{shape.bos_id:,}"),
-        ("EOS token id", "none" if shape.eos_id is None else f"{shape.eos_id:,}"),
-        ("Word embeddings", "tied with the head" if shape.tied else "separate from the head"),
-    ]
+    sizes = {
+        "Model type": f"decoder-only transformer ({shape.model_type})",
+        "Parameters": f"{total:,}",
+        "Parameters without embeddings": f"{total - parameters['embeddings']:,}",
+        "Hidden size": f"{shape.hidden:,}",
+        "Attention heads": f"{shape.heads}",
+        "Key/value heads": f"{shape.kv_heads}",
+        "Head dimension": f"{shape.head_dim}",
+        "Number of layers": f"{shape.layers}",
+        "Intermediate size (MLP)": f"{shape.intermediate:,}",
+        "Vocabulary size": f"{shape.vocab:,}",
+        "Context window": f"{shape.max_positions:,} tokens" if shape.max_positions else "unknown",
+        "RoPE base": f"{shape.rope_theta:,.0f}",
+    }
+    after = f"{norm}, residual" if shape.sandwich_norms else "residual"
+    layer = {
+        "Pre-attention": norm,
+        "Attention": grouped,
+        "Projections": f"q, k, v{bias} and o",
+        **({"Query/key norm": f"{norm} per head"} if shape.qk_norm else {}),
+        "Positions": "rotary embeddings of queries and keys",
+        "Post-attention": after,
+        "Pre-MLP": norm,
+        "MLP": f"{gated}: down(act(gate) * up)",
+        "Post-MLP": after,
+        "After the last layer": f"{norm}, linear head",
+    }
+    vocabulary = {
+        "Vocabulary size": f"{shape.vocab:,} tokens",
+        "BOS token id": "none" if shape.bos_id is None else f"{shape.bos_id:,}",
+        "EOS token id": "none" if shape.eos_id is None else f"{shape.eos_id:,}",
+        "Word embeddings": "tied with the head" if shape.tied else "separate from the head",
+    }
     return FlopsArchitecture(
         model=shape.name,
-        architecture=dict(sizes),
-        layer=dict(layer),
-        vocabulary=dict(vocabulary),
+        architecture=sizes,
+        layer=layer,
+        vocabulary=vocabulary,
         parameters=parameters,
     )

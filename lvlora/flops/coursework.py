@@ -5,7 +5,7 @@ What this program really runs is in `executed`. Each formula is derived in docs/
 
 from __future__ import annotations
 
-from lvlora.flops.item import Item, Phase, calls_in_a_row
+from lvlora.flops.answers import Item, calls_in_a_row
 from lvlora.flops.shape import Lora, ModelShape
 
 # prices of one elementary operation; add, subtract, negate, multiply, divide, invert cost 1
@@ -54,7 +54,6 @@ def model_call(
     attended: int | None = None,
     logit_rows: int | None = None,
     lora: Lora | None = None,
-    phase: Phase = "forward",
 ) -> list[Item]:
     """One run of the model over new tokens, itemised.
 
@@ -63,9 +62,8 @@ def model_call(
         new_tokens: S tokens of each sequence that are fed in.
         attended: positions each of them attends to, cached ones included; default S. The full
             S x attended rectangle is paid, with no saving for causality.
-        logit_rows: positions of each sequence that get logits; default S.
+        logit_rows: positions of each sequence that get logits; default S, after a prefill 1.
         lora: the updates that are applied.
-        phase: what to call it.
 
     Returns:
         One item per operation, summed over the layers.
@@ -111,7 +109,7 @@ def model_call(
         "lm_head": matrix_product(rows, h, shape.vocab),
         "final_softcap": shape.final_softcap * _SOFTCAP * rows * shape.vocab,
     }
-    return [Item(name, phase, flops) for name, flops in costs.items() if flops]
+    return [Item(name, "forward", flops) for name, flops in costs.items() if flops]
 
 
 def training_step(
@@ -125,17 +123,12 @@ def training_step(
     return ahead + [Item(item.name, "backward", _BACKWARD * item.flops) for item in ahead]
 
 
-def prefill(shape: ModelShape, batch: int, n_tokens: int, lora: Lora | None = None) -> list[Item]:
-    """Reading a context of n tokens into the cache, with one row of logits a sequence."""
-    return model_call(shape, batch, n_tokens, logit_rows=1, lora=lora, phase="prefill")
-
-
 def decode(
     shape: ModelShape, batch: int, context: int, new_tokens: int, lora: Lora | None = None
 ) -> list[Item]:
     """m new tokens after a context of n: token i runs alone and attends to n + i positions."""
 
     def step(attended: int) -> list[Item]:
-        return model_call(shape, batch, 1, attended=attended, lora=lora, phase="decode")
+        return model_call(shape, batch, 1, attended=attended, lora=lora)
 
     return calls_in_a_row(step, context + 1, new_tokens)

@@ -39,32 +39,23 @@ def _account(answer: FlopsAccount, settings: FlopsSettings) -> Document:
     for column, convention in enumerate((rules, executed)):
         for item in convention.items:
             operations[item.name][column] += item.flops
-    steps = [rules.training_step, executed.training_step]
+    steps = operations["all"] = [rules.training_step, executed.training_step]
     rows = [
-        [name, *(c for pair in zip(flops, steps, strict=True) for c in _with_share(*pair))]
-        for name, flops in [*operations.items(), ("all", steps)]
+        [name, *_with_share(flops[0], steps[0]), *_with_share(flops[1], steps[1])]
+        for name, flops in operations.items()
     ]
-    sums: list[tuple[str, int, int]] = [
-        ("forward", rules.forward, executed.forward),
-        ("training step", rules.training_step, executed.training_step),
-        (
-            "same, all weights trained",
-            full.coursework.training_step,
-            full.executed.training_step,
-        ),
-        (f"read {settings.context} tokens", rules.prefill, executed.prefill),
-        (f"write {settings.new_tokens} tokens", rules.decode, executed.decode),
-    ]
+    sums = {
+        "forward": (rules.forward, executed.forward),
+        "training step": (rules.training_step, executed.training_step),
+        "same, all weights trained": (full.coursework.training_step, full.executed.training_step),
+        f"read {settings.context} tokens": (rules.prefill, executed.prefill),
+        f"write {settings.new_tokens} tokens": (rules.decode, executed.decode),
+    }
+    head = ["a training step", "coursework", "share", "executed", "share"]
+    sum_rows: list[list[Cell]] = [[name, f"{a:,}", f"{b:,}"] for name, (a, b) in sums.items()]
     blocks: list[Table | str] = [
-        Table(
-            "",
-            ["a training step", "coursework", "share", "executed", "share"],
-            rows,
-            marked=[len(rows) - 1],
-        ),
-        Table(
-            "", ["FLOPs", "coursework", "executed"], [[n, f"{a:,}", f"{b:,}"] for n, a, b in sums]
-        ),
+        Table("", head, rows, marked=[len(rows) - 1]),
+        Table("", ["FLOPs", "coursework", "executed"], sum_rows),
     ]
     fits = answer.fits
     if fits is not None:

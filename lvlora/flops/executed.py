@@ -8,18 +8,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Literal
 
-from lvlora.flops.item import Item, Phase, calls_in_a_row
+from lvlora.flops.answers import Item, Phase, calls_in_a_row
 from lvlora.flops.shape import LINEARS, Lora, ModelShape
 
 KEPT_LINEARS = ("k_proj", "v_proj")
 """Linear layers whose results are kept for later tokens, in the last layer, too."""
-
-Attention = Literal["products", "fused"]
-"""How attention is differentiated: ``products`` keeps the weights and runs only the gradients that
-are needed (eager, SDPA's math kernel, grouped products); ``fused`` (flash kernels) computes the
-scores again and always all three gradients: five products where ``products`` needs at most four."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +29,14 @@ class Head:
     trained_rows: int = 0
 
     @classmethod
-    def of(cls, shape: ModelShape, loss: str, train_head: str, alphabet_rows: int) -> Head:
+    def of(cls, shape: ModelShape, loss: str, train_head: str) -> Head:
         """The head of the settings ``loss`` (numeric, full) and ``train_head`` (none, …).
 
         Training all of the head needs all of its logits, whatever the loss.
         """
         restricted = loss == "numeric" and train_head != "full"
-        trained = {"none": 0, "numeric": alphabet_rows, "full": shape.vocab}[train_head]
-        return cls(alphabet_rows if restricted else shape.vocab, trained)
+        trained = {"none": 0, "numeric": shape.alphabet_rows, "full": shape.vocab}[train_head]
+        return cls(shape.alphabet_rows if restricted else shape.vocab, trained)
 
 
 def forward_call(
@@ -54,7 +48,6 @@ def forward_call(
     head_rows: int,
     attended: int | None = None,
     lora: Lora | None = None,
-    phase: Phase = "forward",
 ) -> list[Item]:
     """One call of the model without gradients: a validation batch, a prefill, a decoding step.
 
@@ -66,34 +59,22 @@ def forward_call(
         head_rows: rows of the output matrix that each is multiplied with.
         attended: positions that each new token is multiplied with: the length of the cache's
             buffer, its unused tail included; default S.
-        phase: what to call it.
     """
     tokens = batch * new_tokens
     lora = lora or Lora()
-    flops = {
-        name: shape.layers * _product(tokens, n_in, n_out)
-        for name, (n_in, n_out) in shape.linear_layers().items()
-    }
-    attention = _attention_product(
-        shape, batch, new_tokens, new_tokens if attended is None else attended
-    )
+    linears = shape.linear_layers()
+    flops = {name: shape.layers * _product(tokens, *sizes) for name, sizes in linears.items()}
+    attention = _attention_product(shape, batch, new_tokens, attended or new_tokens)
     flops["scores"] = flops["attention_values"] = shape.layers * attention
     for name in lora.targets:
-        n_in, n_out = shape.linear_layers()[name]
-        flops[f"lora.{name}"] = lora.n_layers(shape) * _product(tokens, lora.rank, n_in + n_out)
+        updated = _product(tokens, lora.rank, sum(linears[name]))
+        flops[f"lora.{name}"] = lora.n_layers(shape) * updated
     flops["lm_head"] = _product(head_positions, shape.hidden, head_rows)
-    return [Item(name, phase, count) for name, count in flops.items() if count]
+    return _items(flops, "forward")
 
 
 def packed_call(
-    shape: ModelShape,
-    tokens: int,
-    wanted: int,
-    *,
-    pairs: int,
-    last_pairs: int,
-    head_rows: int,
-    phase: Phase = "decode",
+    shape: ModelShape, tokens: int, wanted: int, *, pairs: int, last_pairs: int
 ) -> list[Item]:
     """One call of the native decoder, which pads nothing.
 
@@ -103,27 +84,20 @@ def packed_call(
         tokens: new tokens of all rows; wanted: of them those that go through the head.
         pairs, last_pairs: products of a head's query with a position, in each layer but the last,
             and in the last.
-        head_rows: rows of the output matrix that each is multiplied with.
     """
+    before = shape.layers - 1
     flops = {}
-    for name, (n_in, n_out) in shape.linear_layers().items():
+    for name, sizes in shape.linear_layers().items():
         in_last = tokens if name in KEPT_LINEARS else wanted
-        flops[name] = _product((shape.layers - 1) * tokens + in_last, n_in, n_out)
-    flops["scores"] = flops["attention_values"] = _product(
-        (shape.layers - 1) * pairs + last_pairs, shape.head_dim, 1
-    )
-    flops["lm_head"] = _product(wanted, shape.hidden, head_rows)
-    return [Item(name, phase, count) for name, count in flops.items() if count]
+        flops[name] = _product(before * tokens + in_last, *sizes)
+    attention = _product(before * pairs + last_pairs, shape.head_dim, 1)
+    flops["scores"] = flops["attention_values"] = attention
+    flops["lm_head"] = _product(wanted, shape.hidden, shape.alphabet_rows)
+    return _items(flops, "forward")
 
 
 def training_step(
-    shape: ModelShape,
-    batch: int,
-    seq_len: int,
-    *,
-    lora: Lora | None = None,
-    head: Head,
-    attention: Attention = "products",
+    shape: ModelShape, batch: int, seq_len: int, *, lora: Lora | None = None, head: Head
 ) -> list[Item]:
     """Forward and backward of one step, the base weights frozen.
 
@@ -138,61 +112,44 @@ def training_step(
         Items of the phases forward, backward_input and backward_weight.
     """
     lora = lora or Lora()
+    tokens = batch * seq_len
     ahead = forward_call(
-        shape, batch, seq_len, head_positions=batch * seq_len, head_rows=head.rows, lora=lora
+        shape, batch, seq_len, head_positions=tokens, head_rows=head.rows, lora=lora
     )
-    back = _Backward(shape, batch, seq_len, lora, attention)
+    back = _Backward(shape, lora, tokens, _attention_product(shape, batch, seq_len, seq_len))
     needs_gradient = False
     for layer in range(shape.layers):
         needs_gradient = back.layer(layer, needs_gradient)
-    back.head(head, needs_gradient)
-    return [*ahead, *back.items()]
+    if needs_gradient:
+        back.inputs["lm_head"] = _product(tokens, shape.hidden, head.rows)
+    back.weights["lm_head"] = _product(tokens, shape.hidden, head.trained_rows)
+    return [
+        *ahead,
+        *_items(back.inputs, "backward_input"),
+        *_items(back.weights, "backward_weight"),
+    ]
 
 
-def full_fine_tuning_step(
-    shape: ModelShape, batch: int, seq_len: int, *, attention: Attention = "products"
-) -> list[Item]:
+def full_fine_tuning_step(shape: ModelShape, batch: int, seq_len: int) -> list[Item]:
     """The same step with every weight trained and no LoRA: each product is differentiated twice.
 
     The embedding's gradient is a sum over rows, not a product.
     """
-    head = Head(shape.vocab)
-    ahead = forward_call(shape, batch, seq_len, head_positions=batch * seq_len, head_rows=head.rows)
-    score_products = {"products": (2, 2), "fused": (3, 2)}[attention]
+    ahead = forward_call(
+        shape, batch, seq_len, head_positions=batch * seq_len, head_rows=shape.vocab
+    )
     items = list(ahead)
     for item in ahead:
         if item.name in ("scores", "attention_values"):
-            times = score_products[item.name == "attention_values"]
-            items.append(Item(item.name, "backward_input", times * item.flops))
+            items.append(Item(item.name, "backward_input", 2 * item.flops))
         else:
             items.append(Item(item.name, "backward_input", item.flops))
             items.append(Item(item.name, "backward_weight", item.flops))
     return items
 
 
-def prefill(
-    shape: ModelShape, batch: int, n_tokens: int, *, head_rows: int, lora: Lora | None = None
-) -> list[Item]:
-    """Reading B histories of n tokens (the longest; padding is paid) with one logit row each."""
-    return forward_call(
-        shape,
-        batch,
-        n_tokens,
-        head_positions=batch,
-        head_rows=head_rows,
-        lora=lora,
-        phase="prefill",
-    )
-
-
 def decode(
-    shape: ModelShape,
-    batch: int,
-    context: int,
-    new_tokens: int,
-    *,
-    head_rows: int,
-    lora: Lora | None = None,
+    shape: ModelShape, batch: int, context: int, new_tokens: int, lora: Lora | None = None
 ) -> list[Item]:
     """m tokens after a prefill of n, one a call, with a cache that is exactly full.
 
@@ -200,17 +157,11 @@ def decode(
     which attend to n+1 … n+m-1 positions. What a forecast really ran is the sum of `forward_call`
     over its calls: blocks of cache, forced tokens and finished rows are in their shapes.
     """
+    rows = shape.alphabet_rows
 
     def call(attended: int) -> list[Item]:
         return forward_call(
-            shape,
-            batch,
-            1,
-            head_positions=batch,
-            head_rows=head_rows,
-            attended=attended,
-            lora=lora,
-            phase="decode",
+            shape, batch, 1, head_positions=batch, head_rows=rows, attended=attended, lora=lora
         )
 
     return calls_in_a_row(call, context + 1, new_tokens - 1)
@@ -225,70 +176,39 @@ def _attention_product(shape: ModelShape, batch: int, queries: int, keys: int) -
     return _product(batch * shape.heads * queries, shape.head_dim, keys)
 
 
+def _items(flops: dict[str, int], phase: Phase) -> list[Item]:
+    """Items in the order of the forward pass, without those that cost nothing."""
+    names = [*LINEARS, "scores", "attention_values", *(f"lora.{n}" for n in LINEARS), "lm_head"]
+    return [Item(name, phase, flops[name]) for name in names if flops.get(name)]
+
+
 class _Backward:
     """Follows which tensors need a gradient, as autograd does, and sums the products it runs."""
 
-    def __init__(
-        self, shape: ModelShape, batch: int, seq_len: int, lora: Lora, attention: Attention
-    ) -> None:
-        self.shape = shape
-        self.tokens = batch * seq_len
-        self.lora = lora
-        self.attention = attention
-        self.square = _attention_product(shape, batch, seq_len, seq_len)
+    def __init__(self, shape: ModelShape, lora: Lora, tokens: int, square: int) -> None:
+        self.lora, self.tokens, self.square = lora, tokens, square
         self.linears = shape.linear_layers()
-        self.flops: defaultdict[tuple[str, Phase], int] = defaultdict(int)
-
-    def items(self) -> list[Item]:
-        """Return the sums in the order of the forward pass, input gradients first."""
-        names = dict.fromkeys([*LINEARS, "scores", "attention_values"])
-        names |= dict.fromkeys(f"lora.{name}" for name in LINEARS) | {"lm_head": None}
-        phases: tuple[Phase, ...] = ("backward_input", "backward_weight")
-        return [
-            Item(name, phase, self.flops[name, phase])
-            for phase in phases
-            for name in names
-            if self.flops[name, phase]
-        ]
+        self.inputs: dict[str, int] = defaultdict(int)
+        self.weights: dict[str, int] = defaultdict(int)
 
     def layer(self, layer: int, x: bool) -> bool:
         """One transformer layer; x: its input needs a gradient. Returns whether its output does."""
         q, k, v = (self._linear(name, layer, x) for name in ("q_proj", "k_proj", "v_proj"))
-        mixed = self._attention(q, k, v)
-        x = self._linear("o_proj", layer, mixed) or x
+        self.inputs["scores"] += (q + k) * self.square
+        self.inputs["attention_values"] += ((q or k) + v) * self.square
+        x = self._linear("o_proj", layer, q or k or v) or x
         gate, up = (self._linear(name, layer, x) for name in ("gate_proj", "up_proj"))
         return self._linear("down_proj", layer, gate or up) or x
-
-    def head(self, head: Head, x: bool) -> None:
-        """The output head; every position is multiplied."""
-        if x:
-            self.flops["lm_head", "backward_input"] += self._pair(self.shape.hidden, head.rows)
-        if head.trained_rows:
-            self.flops["lm_head", "backward_weight"] += self._pair(
-                self.shape.hidden, head.trained_rows
-            )
 
     def _linear(self, name: str, layer: int, x: bool) -> bool:
         n_in, n_out = self.linears[name]
         if x:
-            self.flops[name, "backward_input"] += self._pair(n_in, n_out)
+            self.inputs[name] += _product(self.tokens, n_in, n_out)
         if not self.lora.on(name, layer):
             return x
-        into_a, into_b = self._pair(n_in, self.lora.rank), self._pair(self.lora.rank, n_out)
-        self.flops[f"lora.{name}", "backward_weight"] += into_a + into_b
+        into_a = _product(self.tokens, n_in, self.lora.rank)
+        into_b = _product(self.tokens, self.lora.rank, n_out)
+        self.weights[f"lora.{name}"] += into_a + into_b
         # the gradient of x A^T is needed for A's; that of x only if something below is trained
-        self.flops[f"lora.{name}", "backward_input"] += into_b + (into_a if x else 0)
+        self.inputs[f"lora.{name}"] += into_b + (into_a if x else 0)
         return True
-
-    def _attention(self, q: bool, k: bool, v: bool) -> bool:
-        needed = q or k or v
-        if self.attention == "fused":
-            scores, values = (3 * needed, 2 * needed)
-        else:
-            scores, values = q + k, (q or k) + v
-        self.flops["scores", "backward_input"] += scores * self.square
-        self.flops["attention_values", "backward_input"] += values * self.square
-        return needed
-
-    def _pair(self, n_in: int, n_out: int) -> int:
-        return _product(self.tokens, n_in, n_out)

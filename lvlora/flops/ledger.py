@@ -12,15 +12,17 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from os.path import lexists
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, NamedTuple, Self, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from lvlora.answers import NOTHING, Price
-from lvlora.errors import BudgetError, DataError, LvloraError, SettingsError, reason
+from lvlora.errors import DataError, LvloraError, SettingsError, reason
 from lvlora.flops.answers import FlopsLedger, LedgerRow
-from lvlora.flops.rows import Budget, Row, Spender, now, other_living_process, parsed, this_process
+from lvlora.flops.rows import Budget, Row, Spender, charged, other_living_process, this_process
 from lvlora.settings.base import Convention
 from lvlora.settings.shared import BudgetSettings
 
@@ -42,19 +44,16 @@ _TABLES = f"""
 """
 """Records are JSON: a count of FLOPs may pass 2^63, SQLite's largest integer."""
 
+R = TypeVar("R", bound=BaseModel)
 
-@dataclass(frozen=True)
-class Wanted:
-    """FLOPs that a phase of a run wants to spend.
 
-    Attributes:
-        at_most: the bound that is promised.
-        unit: the most that is spent between two calls of `Ledger.record`. Known, a killed run is
-            charged its recorded progress and one unit; not known, in full.
-    """
+class Wanted(NamedTuple):
+    """FLOPs that a phase of a run wants to spend."""
 
     at_most: Price
     unit: Price | None = None
+    """The most that is spent between two calls of `Ledger.record`. Known, a killed run is charged
+    its recorded progress and one unit; not known, in full."""
 
 
 @dataclass(frozen=True)
@@ -77,31 +76,23 @@ class Limits:
     first_entry: int = 0
 
     def check(self, price: Price, rows: Sequence[Row], run: str, recorded: Budget | None) -> None:
-        """Refuse a price that would pass a limit.
+        """Refuse a price that would pass a limit: BudgetError.
 
         Args:
             rows: everything charged so far, to all runs.
             recorded: the project's budget in the ledger.
-
-        Raises:
-            BudgetError: with the numbers and what to do.
         """
         if self.max_flops is not None:
-            owner = f"study {self.study}" if self.study else f"run {run}"
-            of_run = (
-                entries_of_study(rows, self.study, self.first_entry)
-                if self.study
-                else [row for row in rows if row.run == run]
-            )
-            limit = Budget(flops=self.max_flops, convention=self.convention)
-            _check_sum(owner, price, of_run, limit, "by --max-flops", "raise --max-flops")
+            owner, of_owner = f"run {run}", [row for row in rows if row.run == run]
+            if self.study:
+                owner = f"study {self.study}"
+                of_owner = entries_of_study(rows, self.study, self.first_entry)
+            limit = Budget(flops=self.max_flops, convention=self.convention, set_by="--max-flops")
+            limit.check(owner, price, of_owner, "raise --max-flops")
         budget = recorded if self.budget is None else Budget.after(self.budget, self.convention)
         if budget is not None:
             remedy = "give a larger --budget; --budget none lifts it"
-            _check_sum("project", price, rows, budget, budget.origin, remedy)
-
-
-NO_LIMITS = Limits()
+            budget.check("project", price, rows, remedy)
 
 
 def entries_of_study(rows: Sequence[Row], study: str, first_entry: int) -> list[Row]:
@@ -142,14 +133,7 @@ class Ledger:
 
     @classmethod
     def for_runs(cls, runs_dir: Path, *, create: bool = True) -> Ledger:
-        """Open the ledger of a folder of runs.
-
-        Args:
-            create: make one where there is none.
-
-        Raises:
-            DataError: there is none and ``create`` is false.
-        """
+        """Open the ledger of a folder of runs; DataError where there is none and none is made."""
         path = Path(runs_dir) / FILE_NAME
         if not create and not lexists(path):
             raise DataError(
@@ -176,16 +160,28 @@ class Ledger:
         Args:
             by: the command that does.
         """
-        with self._transaction() as db:
-            _write_budget(db, Budget.after(budget, convention), by)
+        with self._transaction():
+            self._write_budget(Budget.after(budget, convention), by)
+
+    def read(self) -> tuple[list[Row], Budget | None]:
+        """Return every entry, oldest first, and the project's budget, of one moment."""
+        with self._transaction("DEFERRED"):
+            return self._read_rows(), self._read_budget()
+
+    def rows(self) -> list[Row]:
+        """Return every entry, oldest first."""
+        return self.read()[0]
 
     def budget(self) -> Budget | None:
         """Return the project's budget, if there is one."""
-        with self._errors():
-            return _read_budget(self._db)
+        return self.read()[1]
+
+    def charged(self) -> Price:
+        """Return spent and promised FLOPs of all runs together."""
+        return charged(self.rows())
 
     def reserve(
-        self, run: str, wanted: Mapping[str, Wanted], spender: Spender, limits: Limits = NO_LIMITS
+        self, run: str, wanted: Mapping[str, Wanted], spender: Spender, limits: Limits | None = None
     ) -> dict[str, Row]:
         """Promise FLOPs to the phases of a run, or refuse: one step that none can come between.
 
@@ -198,27 +194,27 @@ class Ledger:
         Raises:
             BudgetError: it would pass a limit; the message has the numbers. Nothing is promised.
         """
-        holder, moment = this_process(), now()
+        holder, moment, limits = this_process(), datetime.now(UTC), limits or Limits()
         rows = {
             phase: Row(
                 **dict(spender),
                 run=run,
                 phase=phase,
-                reserved=_checked(one.at_most),
-                unit=None if one.unit is None else _checked(one.unit),
+                reserved=_checked(at_most),
+                unit=None if unit is None else _checked(unit),
                 holder=holder,
                 created_at=moment,
                 updated_at=moment,
             )
-            for phase, one in wanted.items()
+            for phase, (at_most, unit) in wanted.items()
         }
         price = sum((row.reserved for row in rows.values()), NOTHING)
-        with self._transaction() as db:
-            limits.check(price, _read_rows(db), run, _read_budget(db))
+        with self._transaction():
+            limits.check(price, self._read_rows(), run, self._read_budget())
             if limits.budget is not None:
                 new = Budget.after(limits.budget, limits.convention)
-                _write_budget(db, new, spender.command)
-            return {phase: _write_row(db, row) for phase, row in rows.items()}
+                self._write_budget(new, spender.command)
+            return {phase: self._write_row(row) for phase, row in rows.items()}
 
     def record(
         self,
@@ -242,8 +238,9 @@ class Ledger:
             LvloraError: another process took the entry over; what this one spent is charged still.
         """
         spent = _checked(spent)
-        with self._transaction() as db:
-            row = next(iter(_read_rows(db, "WHERE id = ?", held.id)), held.changed(status="closed"))
+        with self._transaction():
+            stored = self._read_rows("WHERE id = ?", held.id)
+            row = stored[0] if stored else held.changed(status="closed")
             is_lost = row.status != "open" or row.holder != held.holder
             beyond = (spent - row.spent) | NOTHING
             if not is_lost:
@@ -254,10 +251,10 @@ class Ledger:
                     tokens_useful=max(tokens_useful, row.tokens_useful),
                     tokens_padded=max(tokens_padded, row.tokens_padded),
                 )
-                _write_row(db, changed)
+                self._write_row(changed)
             elif beyond != NOTHING:  # spent after the entry was taken over: an entry of its own
                 extra = {"id": 0, "status": "settled", "reserved": beyond, "spent": beyond}
-                _write_row(db, held.changed(**extra, unit=None))
+                self._write_row(held.changed(**extra, unit=None))
         if is_lost:
             raise LvloraError(
                 f"the reservation of run {held.run} ({held.phase}) is no longer held by this "
@@ -275,8 +272,8 @@ class Ledger:
             SettingsError: the run has no open entry.
             LvloraError: the process that holds it is still alive.
         """
-        with self._transaction() as db:
-            rows = [row for row in _read_rows(db) if row.status == "open"]
+        with self._transaction():
+            rows = [row for row in self._read_rows() if row.status == "open"]
             of_run = [row for row in rows if row.run == run]
             if not of_run:
                 others = ", ".join(sorted({row.run for row in rows}))
@@ -291,37 +288,33 @@ class Ledger:
                         f"run {run} is still running (process {pid})",
                         "Wait for it, or stop it first.",
                     )
-                _write_row(db, row.changed(status="closed", spent=row.spent_if_killed))
+                self._write_row(row.changed(status="closed", spent=row.spent_if_killed))
         return sum((row.spent_if_killed for row in of_run), NOTHING)
-
-    def rows(self) -> list[Row]:
-        """Return every entry, oldest first."""
-        with self._errors():
-            return _read_rows(self._db)
-
-    def charged(self) -> Price:
-        """Return spent and promised FLOPs of all runs together."""
-        return sum((row.charged for row in self.rows()), NOTHING)
 
     def table(self) -> FlopsLedger:
         """Return what every run cost, its share of the budget, and the sums."""
-        with self._transaction("DEFERRED") as db:  # rows and budget of one moment
-            rows, budget = _read_rows(db), _read_budget(db)
-        total = sum((row.charged for row in rows), NOTHING)
-        unsettled = sum((row.charged for row in rows if row.status == "open"), NOTHING)
-        convention: Convention = "executed" if budget is None else budget.convention
+        rows, budget = self.read()
+        total, unsettled = charged(rows), charged(row for row in rows if row.status == "open")
+        convention: Convention = "executed"
+        of_budget: dict[str, Any] = dict.fromkeys(
+            ("budget", "left", "budget_set_at", "budget_set_by")
+        )
+        if budget is not None:
+            convention = budget.convention
+            of_budget = {
+                "budget": budget.flops,
+                "left": budget.flops - total.of(convention),
+                "budget_set_at": None if budget.set_at is None else _text(budget.set_at),
+                "budget_set_by": budget.set_by,
+            }
         shared = LedgerRow.model_fields.keys() & Row.model_fields.keys()
         return FlopsLedger(
             runs=[
                 LedgerRow(
-                    **row.model_dump(include=shared)
-                    | row.charged.to_dict()
-                    | {
-                        "recorded_at": _text(row.updated_at),
-                        "share_of_budget": None
-                        if budget is None
-                        else row.charged.of(convention) / budget.flops,
-                    }
+                    **row.model_dump(include=shared),
+                    **row.charged.to_dict(),
+                    recorded_at=_text(row.updated_at),
+                    share_of_budget=row.charged.of(convention) / budget.flops if budget else None,
                 )
                 for row in rows
             ],
@@ -330,23 +323,16 @@ class Ledger:
             open=unsettled,
             planned=sum((row.reserved | row.spent for row in rows), NOTHING),
             convention=convention,
-            budget=None if budget is None else budget.flops,
-            left=None if budget is None else budget.flops - total.of(convention),
-            budget_set_at=None if budget is None else _text(budget.set_at),
-            budget_set_by=None if budget is None else budget.set_by,
+            **of_budget,
         )
 
     def _is_ledger(self) -> bool:
         """Whether the file is a ledger; False for a new one."""
-        with self._transaction("DEFERRED") as db:  # another process may make it one right now
-            application, version, n_tables = (
-                db.execute(question).fetchone()[0]
-                for question in (
-                    "PRAGMA application_id",
-                    "PRAGMA user_version",
-                    "SELECT count(*) FROM sqlite_master",
-                )
-            )
+        with self._transaction("DEFERRED"):  # another process may make it one right now
+            application, version, n_tables = self._db.execute(
+                "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_master) "
+                "FROM pragma_application_id, pragma_user_version"
+            ).fetchone()
         if application == _APPLICATION_ID and version == _VERSION:
             return True
         if application == _APPLICATION_ID or n_tables:
@@ -357,12 +343,12 @@ class Ledger:
         return False
 
     @contextmanager
-    def _transaction(self, mode: str = "IMMEDIATE") -> Iterator[sqlite3.Connection]:
+    def _transaction(self, mode: str = "IMMEDIATE") -> Iterator[None]:
         """Do all of a block or nothing; IMMEDIATE waits for other writers first."""
         with self._errors():
             self._db.execute(f"BEGIN {mode}")
             try:
-                yield self._db
+                yield
             except BaseException:
                 # a full disk may have ended the transaction already
                 if self._db.in_transaction:
@@ -389,6 +375,30 @@ class Ledger:
                 "--runs names another folder.",
             ) from None
 
+    def _read_rows(self, where: str = "", *values: object) -> list[Row]:
+        # all at once: a cursor that an error leaves half-read would keep the file locked
+        stored = self._db.execute(f"SELECT id, record FROM entry {where} ORDER BY id", values)
+        return [
+            _parsed(Row, record).model_copy(update={"id": number})
+            for number, record in stored.fetchall()
+        ]
+
+    def _write_row(self, row: Row) -> Row:
+        """Store an entry in place of the one with its id, or as a new one."""
+        stored = (row.id or None, row.model_dump_json())
+        cursor = self._db.execute("REPLACE INTO entry (id, record) VALUES (?, ?)", stored)
+        return row.model_copy(update={"id": cursor.lastrowid})
+
+    def _read_budget(self) -> Budget | None:
+        stored = self._db.execute("SELECT record FROM budget").fetchall()
+        return _parsed(Budget, stored[0][0]) if stored else None
+
+    def _write_budget(self, budget: Budget | None, by: str) -> None:
+        self._db.execute("DELETE FROM budget")
+        if budget is not None:
+            new = budget.model_copy(update={"set_at": datetime.now(UTC), "set_by": by})
+            self._db.execute("INSERT INTO budget VALUES (1, ?)", (new.model_dump_json(),))
+
 
 def check_limits(
     settings: BudgetSettings, at_most: Price, *, max_flops: int | None, run: str = ""
@@ -404,89 +414,49 @@ def check_limits(
         BudgetError: a limit would be passed.
     """
     limits = Limits(max_flops, settings.budget, settings.convention)
-    limits.check(at_most, entries(settings.runs), run, recorded_budget(settings.runs))
+    rows, recorded = read(settings.runs)
+    limits.check(at_most, rows, run, recorded)
+
+
+def read(runs: Path) -> tuple[list[Row], Budget | None]:
+    """Return entries, oldest first, and budget of a folder of runs; none where it has no ledger."""
+    if not lexists(runs / FILE_NAME):
+        return [], None
+    with Ledger.for_runs(runs) as ledger:
+        return ledger.read()
 
 
 def entries(runs: Path) -> list[Row]:
     """Return the entries of the ledger of a folder of runs, oldest first; none without a ledger."""
-    if not lexists(runs / FILE_NAME):
-        return []
-    with Ledger.for_runs(runs) as ledger:
-        return ledger.rows()
-
-
-def recorded_budget(runs: Path) -> Budget | None:
-    """Return the budget in the ledger of a folder of runs, if there is one."""
-    if not lexists(runs / FILE_NAME):
-        return None
-    with Ledger.for_runs(runs) as ledger:
-        return ledger.budget()
+    return read(runs)[0]
 
 
 def spent(runs: str | Path = "runs") -> Price:
     """Return the FLOPs that the ledger among the runs has charged so far, in both conventions."""
-    return sum((row.charged for row in entries(Path(runs))), NOTHING)
-
-
-def _check_sum(
-    owner: str, price: Price, rows: Sequence[Row], limit: Budget, origin: str, remedy: str
-) -> None:
-    convention = limit.convention
-    request = price.of(convention)
-    spent = sum(row.charged.of(convention) for row in rows if row.status != "open")
-    promised = sum(row.charged.of(convention) for row in rows if row.status == "open")
-    if request == 0 or spent + promised + request <= limit.flops:
-        return
-    remaining = max(0, limit.flops - spent - promised)
-    hint = f"Do less (about {remaining / request:.0%} of it fits), or {remedy}."
-    if promised:
-        hint += " lvlora flops --ledger shows the open runs; --close RUN settles a killed one."
-    raise BudgetError(
-        f"{owner}: {request:,} FLOPs wanted, {spent:,} spent, {promised:,} reserved, "
-        f"limit {limit.flops:,} ({convention}), {origin}",
-        hint,
-    )
+    return charged(entries(Path(runs)))
 
 
 def _checked(price: Price) -> Price:
     """Return the price in Python's own whole numbers; numpy's would be stored otherwise."""
+    hint = "Round them up, with int(…), to 0 or more in both conventions."
     try:
         exact = Price(operator.index(price.executed), operator.index(price.coursework))
     except TypeError:
-        raise SettingsError(
-            f"FLOPs are counted in whole numbers, not as {price}", "Round them up, with int(…)."
-        ) from None
+        raise SettingsError(f"FLOPs are counted in whole numbers, not as {price}", hint) from None
     if NOTHING | exact != exact:
-        raise SettingsError(
-            f"FLOPs cannot be negative: {exact}", "A price is 0 or more in both conventions."
-        )
+        raise SettingsError(f"FLOPs cannot be negative: {exact}", hint)
     return exact
 
 
-def _read_rows(db: sqlite3.Connection, where: str = "", *values: object) -> list[Row]:
-    # all at once: a cursor that an error leaves half-read would keep the file locked
-    stored = db.execute(f"SELECT id, record FROM entry {where} ORDER BY id", values).fetchall()
-    return [parsed(Row, record).model_copy(update={"id": number}) for number, record in stored]
+def _parsed(model: type[R], record: str) -> R:
+    """Return a stored record; ValueError if it is not what was written."""
+    try:
+        return model.model_validate_json(record)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = first["loc"][0] if first["loc"] else "text"
+        raise ValueError(f"{place} of an entry is {str(first['input'])[:40]!r}") from None
 
 
-def _write_row(db: sqlite3.Connection, row: Row) -> Row:
-    """Store an entry in place of the one with its id, or as a new one."""
-    stored = (row.id or None, row.model_dump_json())
-    cursor = db.execute("REPLACE INTO entry (id, record) VALUES (?, ?)", stored)
-    return row.model_copy(update={"id": cursor.lastrowid})
-
-
-def _read_budget(db: sqlite3.Connection) -> Budget | None:
-    stored = db.execute("SELECT record FROM budget").fetchall()
-    return parsed(Budget, stored[0][0]) if stored else None
-
-
-def _write_budget(db: sqlite3.Connection, budget: Budget | None, by: str) -> None:
-    db.execute("DELETE FROM budget")
-    if budget is not None:
-        new = budget.model_copy(update={"set_at": now(), "set_by": by})
-        db.execute("INSERT INTO budget VALUES (1, ?)", (new.model_dump_json(),))
-
-
-def _text(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat(timespec="milliseconds")
+def _text(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lvlora.errors import ModelError
-from lvlora.flops.families import FAMILIES
+from lvlora.flops.shape import FAMILIES
 
 M = TypeVar("M", bound=BaseModel)
-_CONFIG = "Take the model's own config.json, whole."
+CONFIG_HINT = "Take the model's own config.json, whole."
 
 Count = Annotated[int, Field(ge=1, le=2**40)]
 """A number of rows, columns or layers; the weights must have as many (`model.weight_files`)."""
@@ -128,18 +127,6 @@ class ModelConfig(BaseModel):
                         f"{key} {token:,} is not in a vocabulary of {self.vocab_size:,}"
                     )
         return self
-
-    @classmethod
-    def read(cls, config: Mapping[str, Any], name: str) -> Self:
-        """Check a parsed file.
-
-        Args:
-            name: of the model, for messages.
-
-        Raises:
-            ModelError: a key is missing, or its value is no such thing.
-        """
-        return validated(cls, dict(config), name, _CONFIG)
 
 
 def validated(model: type[M], content: object, name: object, hint: str) -> M:

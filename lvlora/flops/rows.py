@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from lvlora.answers import NOTHING, Count, Price
+from lvlora.errors import BudgetError
 from lvlora.flops.answers import Status
 from lvlora.settings.base import Convention
-
-R = TypeVar("R", bound=BaseModel)
 
 
 class _Record(BaseModel):
@@ -71,7 +71,7 @@ class Row(Spender):
 
     def changed(self, **values: Any) -> Row:
         """Return the entry as it is from now on."""
-        return self.model_copy(update={**values, "updated_at": now()})
+        return self.model_copy(update={**values, "updated_at": datetime.now(UTC)})
 
 
 class Budget(_Record):
@@ -91,27 +91,35 @@ class Budget(_Record):
             return None
         return cls(flops=change, convention=convention)
 
-    @property
-    def origin(self) -> str:
-        """Say by whom and when it was set, to follow the number in a message."""
-        if self.set_at is None:
-            return "by --budget"
-        by = f" by lvlora {self.set_by}" if self.set_by else ""
-        return f"set{by} on {self.set_at:%Y-%m-%d at %H:%M} UTC"
+    def check(self, owner: str, price: Price, rows: Sequence[Row], remedy: str) -> None:
+        """Refuse a price that would bring these entries beyond the budget.
+
+        Raises:
+            BudgetError: with the numbers and the remedy.
+        """
+        wanted = price.of(self.convention)
+        spent = sum(row.charged.of(self.convention) for row in rows if row.status != "open")
+        promised = sum(row.charged.of(self.convention) for row in rows if row.status == "open")
+        if wanted == 0 or spent + promised + wanted <= self.flops:
+            return
+        origin = f"by {self.set_by or '--budget'}"
+        if self.set_at is not None:
+            by = f" by lvlora {self.set_by}" if self.set_by else ""
+            origin = f"set{by} on {self.set_at:%Y-%m-%d at %H:%M} UTC"
+        remaining = max(0, self.flops - spent - promised)
+        hint = f"Do less (about {remaining / wanted:.0%} of it fits), or {remedy}."
+        if promised:
+            hint += " lvlora flops --ledger shows the open runs; --close RUN settles a killed one."
+        raise BudgetError(
+            f"{owner}: {wanted:,} FLOPs wanted, {spent:,} spent, {promised:,} reserved, "
+            f"limit {self.flops:,} ({self.convention}), {origin}",
+            hint,
+        )
 
 
-def parsed(model: type[R], record: str) -> R:
-    """Return a stored record; ValueError if it is not what was written."""
-    try:
-        return model.model_validate_json(record)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = first["loc"][0] if first["loc"] else "text"
-        raise ValueError(f"{place} of an entry is {str(first['input'])[:40]!r}") from None
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
+def charged(rows: Iterable[Row]) -> Price:
+    """Return what counts of these entries against the limits."""
+    return sum((row.charged for row in rows), NOTHING)
 
 
 def this_process() -> str:
@@ -126,8 +134,7 @@ def other_living_process(holder: str) -> int | None:
     A process on another machine counts as dead, because nothing here can tell. A lock file for
     each process would have to be cleaned up after it, and a fork would go on holding it.
     """
-    host, _, rest = holder.partition(":")
-    number, _, rest = rest.partition(":")
+    host, number, started, *_ = [*holder.split(":"), "", ""]
     if host != socket.gethostname() or not number.isdigit() or int(number) == os.getpid():
         return None
     try:
@@ -137,7 +144,7 @@ def other_living_process(holder: str) -> int | None:
     except PermissionError:
         pass
     # the id may have been taken by another process since
-    return int(number) if _start_time(int(number)) == rest.partition(":")[0] else None
+    return int(number) if _start_time(int(number)) == started else None
 
 
 def _start_time(pid: int) -> str:

@@ -12,17 +12,8 @@ class FlopsSettings(Settings):
     """`lvlora flops`: what a step costs, what a budget buys, what was spent."""
 
     common: ClassVar[tuple[str, ...]] = (
-        "model",
-        "batch_size",
-        "seq_len",
-        "rank",
-        "targets",
-        "train_head",
-        "context",
-        "new_tokens",
-        "vary",
-        "budget",
-        "ledger",
+        *("model", "batch_size", "seq_len", "rank", "targets", "train_head", "context"),
+        *("new_tokens", "vary", "budget", "ledger"),
     )
 
     model: str = option(
@@ -33,10 +24,7 @@ class FlopsSettings(Settings):
         affects="model",
     )
     architecture: bool = option(
-        False,
-        "Show the architecture and vocabulary tables instead.",
-        "Model",
-        affects="result",
+        False, "Show the architecture and vocabulary tables instead.", "Model", affects="result"
     )
     batch_size: int = option(4, "Sequences in a step.", "Training", affects="result", ge=1)
     seq_len: int = option(512, "Tokens in a sequence.", "Training", affects="result", ge=1)
@@ -83,10 +71,7 @@ class FlopsSettings(Settings):
         affects="result",
     )
     ledger: bool = option(
-        False,
-        "Show the accounting table of all runs instead.",
-        "Budget",
-        affects="result",
+        False, "Show the accounting table of all runs instead.", "Budget", affects="result"
     )
     runs: Path = option(
         Path("runs"), "Folder of the runs and their ledger.", "Budget", affects="project"

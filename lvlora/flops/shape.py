@@ -1,18 +1,17 @@
-"""The shape of a Llama-like decoder, read from a `config.json` alone, and where it has LoRA."""
+"""The shape of a Llama-like decoder, read from a `config.json` alone, and where it has LoRA.
+
+`FAMILIES` are the models that can be priced and opened, by transformers' names for them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lvlora import durable
 from lvlora.errors import ModelError, SettingsError, meant
-from lvlora.flops.families import FAMILIES
-
-if TYPE_CHECKING:
-    from lvlora.flops.model_config import ModelConfig
 
 ATTENTION_LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj")
 MLP_LINEARS = ("gate_proj", "up_proj", "down_proj")
@@ -27,7 +26,75 @@ _ACTIVATIONS = {
 }
 ALPHABET_ROWS = 15
 """Symbols of the numeric alphabet: ten digits and ``.,;-?``."""
-_CONFIG = "Take the model's own config.json, whole."
+
+
+@dataclass(frozen=True)
+class Family:
+    """Differences of a family from Llama, and what its configurations leave unsaid.
+
+    A family that is added to `FAMILIES` is loaded through transformers.
+
+    Attributes:
+        architecture: transformers' class of its language model.
+        own_modules: `model.llama` covers it, and gives transformers' numbers.
+        qkv_bias: queries, keys and values always have a bias, and no other linear layer of the
+            attention has one; elsewhere ``attention_bias`` decides for all four.
+        mlp_bias: ``mlp_bias`` may ask for biases in the MLP.
+        may_omit_kv_heads: without ``num_key_value_heads`` each head has its own.
+        head_dim, tied, activation, rope_theta: where a configuration gives none; the size of a head
+            is then the hidden size over the heads.
+        soft_caps: scores and logits are capped, unless a configuration says null.
+        windowed: layers with a sliding window, unless a configuration lists its layers.
+        qk_norm, sandwich_norms, unit_offset_norms: as of `ModelShape`.
+    """
+
+    architecture: str
+    own_modules: bool = False
+    qkv_bias: bool = False
+    mlp_bias: bool = False
+    may_omit_kv_heads: bool = False
+    head_dim: int | None = None
+    tied: bool = False
+    activation: str = "silu"
+    rope_theta: float = 1e4
+    soft_caps: bool = False
+    windowed: bool = False
+    qk_norm: bool = False
+    sandwich_norms: bool = False
+    unit_offset_norms: bool = False
+
+
+_GELU = "gelu_pytorch_tanh"
+
+FAMILIES = {
+    "qwen2": Family("Qwen2ForCausalLM", own_modules=True, qkv_bias=True),
+    "qwen3": Family("Qwen3ForCausalLM", head_dim=128, qk_norm=True),
+    "llama": Family("LlamaForCausalLM", own_modules=True, mlp_bias=True, may_omit_kv_heads=True),
+    "gemma": Family(
+        "GemmaForCausalLM", head_dim=256, tied=True, activation=_GELU, unit_offset_norms=True
+    ),
+    "gemma2": Family(
+        "Gemma2ForCausalLM",
+        head_dim=256,
+        tied=True,
+        activation=_GELU,
+        soft_caps=True,
+        windowed=True,
+        sandwich_norms=True,
+        unit_offset_norms=True,
+    ),
+    "gemma3_text": Family(
+        "Gemma3ForCausalLM",
+        head_dim=256,
+        tied=True,
+        activation=_GELU,
+        rope_theta=1e6,
+        windowed=True,
+        qk_norm=True,
+        sandwich_norms=True,
+        unit_offset_norms=True,
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -35,18 +102,16 @@ class ModelShape:
     """Sizes of a decoder-only transformer with RMSNorm, rotary positions and a gated MLP.
 
     Attributes:
-        model_type: one of `FAMILIES`, transformers' own word.
-        hidden, intermediate, layers, vocab: sizes H, I, L, V.
-        heads, kv_heads, head_dim: query heads, key/value heads, size of one head.
+        vocab: V rows of the embedding; hidden, intermediate: sizes H and I.
+        head_dim: size of one head, of which there are heads for queries, kv_heads for the others.
         tied: the output head is the embedding matrix.
-        qkv_bias, o_bias, mlp_bias: linear layers with a bias.
         qk_norm: queries and keys are normalised per head (Qwen3, Gemma 3).
         sandwich_norms: a norm after attention and MLP as well (Gemma 2 and 3).
         unit_offset_norms: norms multiply by (1 + weight), embeddings by sqrt(H) (Gemma).
-        alphabet_rows: tokens that numbers are written with, the rows of a restricted head; 15 with
-            one for each symbol.
         activation: "silu" or "gelu_tanh".
         attention_softcap, final_softcap: tanh soft-capping of scores and logits (Gemma 2).
+        alphabet_rows: tokens that numbers are written with, the rows of a restricted head; 15 with
+            one for each symbol.
     """
 
     model_type: str
@@ -76,7 +141,7 @@ class ModelShape:
     alphabet_rows: int = ALPHABET_ROWS
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any], name: str = "") -> ModelShape:
+    def from_config(cls, config: Mapping[str, Any], name: str = "config") -> ModelShape:
         """The shape a transformers configuration describes.
 
         Args:
@@ -89,26 +154,37 @@ class ModelShape:
         model_type = config.get("model_type")
         if model_type not in FAMILIES:
             raise ModelError(
-                f"{name or 'config'}: model_type {model_type!r} is not supported",
+                f"{name}: model_type {model_type!r} is not supported",
                 f"Supported: {', '.join(FAMILIES)}.",
             )
-        from lvlora.flops.model_config import ModelConfig  # pydantic
+        from lvlora.flops.model_config import CONFIG_HINT, ModelConfig, validated  # pydantic
 
         family = FAMILIES[model_type]
-        fields = ModelConfig.read(config, name or "config")
+        fields = validated(ModelConfig, dict(config), name, CONFIG_HINT)
         hidden, heads = fields.hidden_size, fields.num_attention_heads
         kv_heads = fields.num_key_value_heads
         if kv_heads is None and not family.may_omit_kv_heads:
-            raise ModelError(f"{name or 'config'}: num_key_value_heads is missing", _CONFIG)
+            raise ModelError(f"{name}: num_key_value_heads is missing", CONFIG_HINT)
         kv_heads = kv_heads or heads
         if heads % kv_heads:
             raise ModelError(
-                f"{name or 'config'}: {heads} attention heads cannot share {kv_heads} "
-                "key/value heads",
+                f"{name}: {heads} attention heads cannot share {kv_heads} key/value heads",
                 "num_attention_heads must be a multiple of num_key_value_heads.",
             )
+        activation = fields.hidden_activation or fields.hidden_act or family.activation
+        if activation not in _ACTIVATIONS:
+            raise ModelError(
+                f"{name}: activation {activation!r} is not supported",
+                f"Supported: {', '.join(_ACTIVATIONS)}.",
+            )
+        # transformers 5 nests it, and Gemma 3 once more by kind of layer
+        rope = fields.rope_parameters
+        rope = rope and (rope.full_attention or rope)
         attention_bias = bool(fields.attention_bias)
-        eps = fields.rms_norm_eps
+
+        def has_cap(key: str) -> bool:
+            return config.get(key, family.soft_caps or None) is not None
+
         return cls(
             model_type=model_type,
             hidden=hidden,
@@ -125,15 +201,15 @@ class ModelShape:
             qk_norm=family.qk_norm,
             sandwich_norms=family.sandwich_norms,
             unit_offset_norms=family.unit_offset_norms,
-            activation=_activation(fields, name or "config", family.activation),
-            attention_softcap=_caps(config, "attn_logit_softcapping", family.soft_caps),
-            final_softcap=_caps(config, "final_logit_softcapping", family.soft_caps),
+            activation=_ACTIVATIONS[activation],
+            attention_softcap=has_cap("attn_logit_softcapping"),
+            final_softcap=has_cap("final_logit_softcapping"),
             max_positions=fields.max_position_embeddings or 0,
-            rope_theta=_rope_theta(fields, family.rope_theta),
-            norm_eps=1e-6 if eps is None else eps,
+            rope_theta=(rope and rope.rope_theta) or fields.rope_theta or family.rope_theta,
+            norm_eps=1e-6 if fields.rms_norm_eps is None else fields.rms_norm_eps,
             bos_id=_token(fields.bos_token_id),
             eos_id=_token(fields.eos_token_id),
-            name=name or str(config.get("_name_or_path") or model_type),
+            name=name,
             alphabet_rows=fields.alphabet_rows or ALPHABET_ROWS,
         )
 
@@ -201,34 +277,11 @@ class ModelShape:
         return {**parts, "total": sum(parts.values())}
 
 
-def _caps(config: Mapping[str, Any], key: str, usual: bool) -> bool:
-    """Whether a soft cap is on; null says no."""
-    return config.get(key, usual or None) is not None
-
-
 def _token(value: int | list[int] | None) -> int | None:
     """The first of several."""
     if isinstance(value, list):
         value = value[0] if value else None
     return None if value is None or value < 0 else value
-
-
-def _activation(fields: ModelConfig, name: str, usual: str) -> str:
-    value = fields.hidden_activation or fields.hidden_act or usual
-    if value not in _ACTIVATIONS:
-        raise ModelError(
-            f"{name}: activation {value!r} is not supported",
-            f"Supported: {', '.join(_ACTIVATIONS)}.",
-        )
-    return _ACTIVATIONS[value]
-
-
-def _rope_theta(fields: ModelConfig, usual: float) -> float:
-    # transformers 5 nests it, and Gemma 3 once more by kind of layer
-    rope = fields.rope_parameters
-    rope = rope.full_attention or rope if rope is not None else None
-    theta = fields.rope_theta if rope is None or rope.rope_theta is None else rope.rope_theta
-    return theta or usual
 
 
 ALL_LINEAR = "all-linear"

@@ -17,7 +17,7 @@ from lvlora import durable
 from lvlora.answers import NOTHING, Price
 from lvlora.errors import BudgetError, SettingsError
 from lvlora.flops import coursework, executed
-from lvlora.flops.item import total
+from lvlora.flops.answers import total
 from lvlora.flops.ledger import Ledger, Limits, Wanted, check_limits
 from lvlora.flops.rows import Row, Spender
 from lvlora.flops.shape import Lora, ModelShape
@@ -133,7 +133,6 @@ def executed_flops(shape: ModelShape, updates: Updates, calls: Iterable[Call | P
                 call.wanted,
                 pairs=call.pairs,
                 last_pairs=call.last_pairs,
-                head_rows=shape.alphabet_rows,
             )
             flops -= 2 * (call.tokens - call.wanted) * skipped
         else:
@@ -161,7 +160,7 @@ def price_of(shape: ModelShape, updates: Updates, trace: Trace) -> Price:
 
     flops = 0
     for n in trace.histories:
-        flops += total(coursework.prefill(shape, 1, n)) + updated(n)
+        flops += total(coursework.model_call(shape, 1, n, logit_rows=1)) + updated(n)
     for n, m in trace.futures:
         flops += total(coursework.decode(shape, 1, n, m)) + updated(m)
     return Price(executed_flops(shape, updates, trace.calls), flops)

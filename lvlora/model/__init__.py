@@ -7,7 +7,7 @@ which adapter belong together, `shapes` knows sizes without weights. The verbs a
 - `files/` checks and reads model folders, `adapters/` those in PEFT's layout; `gguf` makes a folder
   of a .gguf file
 - `llama` has our own modules, with `attention`, `elementwise` and `cache`; what they don't cover is
-  transformers' (`transformers_cache`). The families are listed in `flops.families`
+  transformers' (`transformers_cache`). The families are listed in `flops.shape`
 - `native/` is the same decoder in C, for forecasts on a processor
 - `parts` names the parts that all families have; `head` restricts the output to the alphabet
 - `lora` has the low-rank layers, and finds what is broken in a model

@@ -6,9 +6,9 @@ import shlex
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from lvlora.answers import NOTHING, Answer, Estimate, Number, Price, Shape
-from lvlora.flops.ledger import entries as ledger_entries
-from lvlora.flops.ledger import entries_of_study
+from lvlora.answers import Answer, Estimate, Number, Price, Shape
+from lvlora.flops import ledger
+from lvlora.flops.rows import charged
 from lvlora.settings.base import Convention
 from lvlora.settings.fields import read_fields
 from lvlora.sweep.plan import SearchPlan
@@ -108,8 +108,8 @@ def record_of(
             # a longer run may well be validated more thoroughly than its trial was
             command = command_of(with_params(shared_settings(settings, None), attempt.params))
     states = Counter(trial.state for trial in table)
-    entries = entries_of_study(
-        ledger_entries(settings.runs), settings.study, study.facts.first_entry
+    entries = ledger.entries_of_study(
+        ledger.entries(settings.runs), settings.study, study.facts.first_entry
     )
     return Sweep(
         study=settings.study,
@@ -122,7 +122,7 @@ def record_of(
             waiting=study.plan.trials - len(table),
         ),
         best=best,
-        flops=sum((entry.charged for entry in entries), NOTHING),  # with those of lost attempts
+        flops=charged(entries),  # with those of lost attempts
         limit=limit_of(study, settings),
         convention=settings.convention,
         plan=study.plan,

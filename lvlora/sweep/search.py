@@ -21,8 +21,9 @@ from lvlora.errors import (
     is_out_of_memory,
     meant,
 )
-from lvlora.flops.ledger import Limits, entries, recorded_budget
-from lvlora.flops.rows import Budget
+from lvlora.flops import ledger
+from lvlora.flops.ledger import Limits
+from lvlora.flops.rows import Budget, charged
 from lvlora.forecast.estimate import REPORT_SECONDS
 from lvlora.model.catalogue import resolve
 from lvlora.model.loading import has_weights
@@ -225,12 +226,11 @@ def _limits(settings: SweepSettings) -> tuple[dict[str, int], int]:
     limits: dict[str, int] = {}
     if settings.max_flops is not None:
         limits[settings.convention] = settings.max_flops
-    rows, budget = entries(settings.runs), recorded_budget(settings.runs)
+    rows, budget = ledger.read(settings.runs)
     if settings.budget is not None:
         budget = Budget.after(settings.budget, settings.convention)
     if budget is not None:
-        charged = sum(row.charged.of(budget.convention) for row in rows)
-        remaining = max(0, budget.flops - charged)
+        remaining = max(0, budget.flops - charged(rows).of(budget.convention))
         limits[budget.convention] = min(remaining, limits.get(budget.convention, remaining))
     return limits, 1 + max((row.id for row in rows), default=0)
 

@@ -14,11 +14,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from lvlora.flops import executed
-from lvlora.flops.answers import FlopsMeasure, Measurement
-from lvlora.flops.families import FAMILIES
-from lvlora.flops.item import total
+from lvlora.flops.answers import FlopsMeasure, Measurement, total
 from lvlora.flops.settings import FlopsSettings
-from lvlora.flops.shape import ALPHABET_ROWS, Lora, ModelShape
+from lvlora.flops.shape import ALPHABET_ROWS, FAMILIES, Lora, ModelShape
 from lvlora.model import attention
 from lvlora.model.cache import RowCache
 from lvlora.model.head import NumericHead
@@ -174,7 +172,7 @@ def measure(settings: FlopsSettings, shape: ModelShape) -> FlopsMeasure:
     """
     batch, seq_len, context = settings.batch_size, settings.seq_len, settings.context
     lora, rows = Lora.of(settings.rank, settings.targets), shape.alphabet_rows
-    head = executed.Head.of(shape, settings.loss, settings.train_head, rows)
+    head = executed.Head.of(shape, settings.loss, settings.train_head)
     step = executed.training_step(shape, batch, seq_len, lora=lora, head=head)
     forward, backward = train_step(
         build_model(shape),
@@ -189,7 +187,9 @@ def measure(settings: FlopsSettings, shape: ModelShape) -> FlopsMeasure:
     model = build_model(shape)
     put_lora(model, lora)
     counts, attended = generation(model, batch, context, widths, alphabet_rows=rows)
-    reading = executed.prefill(shape, batch, context, head_rows=rows, lora=lora)
+    reading = executed.forward_call(
+        shape, batch, context, head_positions=batch, head_rows=rows, lora=lora
+    )
     pairs = {
         "forward": (total(step, "forward"), forward),
         "backward": (total(step, "backward_input", "backward_weight"), backward),

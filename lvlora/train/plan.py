@@ -369,12 +369,8 @@ def plan_run(settings: TrainSettings, dataset: Dataset) -> Plan:
     train = validation.trained_on(learning, n_held_out)
     model = outline(source, devices.choose(settings.device, settings.dtype))
     layers = parse_layers(settings.layers, model.shape.layers)
-    head = Head.of(
-        model.shape,
-        "full" if settings.full_loss else "numeric",
-        settings.train_head,
-        model.shape.alphabet_rows,
-    )
+    loss = "full" if settings.full_loss else "numeric"
+    head = Head.of(model.shape, loss, settings.train_head)
     trained = Trained(model.shape, Lora.of(settings.rank, settings.targets, layers), head)
     if settings.mix and dataset.known:
         raise SettingsError(
@@ -400,7 +396,7 @@ def plan_run(settings: TrainSettings, dataset: Dataset) -> Plan:
             f"Use --seq-len {model.max_positions}.",
         )
     _check_memory(settings, model, windows.width)
-    per_step = settings.accumulation * trained.step([(settings.batch_size, windows.width)])
+    per_step = settings.accumulation * trained.step(settings.batch_size, windows.width)
     validating = learning if n_held_out else dataset.select(split.validation)
     series = validation.scorable(validating, n_held_out)
 

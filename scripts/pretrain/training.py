@@ -22,7 +22,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from lvlora.answers import NOTHING, Price
 from lvlora.flops import coursework, executed
-from lvlora.flops.item import total
+from lvlora.flops.answers import total
 from lvlora.flops.ledger import Ledger, Wanted
 from lvlora.flops.rows import Row, Spender
 from lvlora.flops.shape import ModelShape

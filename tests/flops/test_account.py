@@ -75,11 +75,10 @@ def test_prices_agree_with_the_account():
     settings = FlopsSettings(context=100, new_tokens=20)
     answer = account(settings, QWEN)
     lora = Lora.of(8, ("q_proj", "v_proj"))
-    trained = Trained(QWEN, lora, Head.of(QWEN, "numeric", "none", 15))
-    step = trained.step([(4, 512)])
+    trained = Trained(QWEN, lora, Head.of(QWEN, "numeric", "none"))
+    step = trained.step(4, 512)
     assert step.executed == answer.executed.training_step
     assert step.coursework == answer.coursework.training_step
-    assert trained.step([(4, 512), (4, 512)]) == 2 * step
     validation = trained.validation_batch(4, 512)
     assert validation.executed == answer.executed.forward
     assert validation.coursework == answer.coursework.forward
@@ -96,7 +95,7 @@ def test_prices_agree_with_the_account():
     ],
 )
 def test_other_settings_vary_too(text, values):
-    rows = vary(FlopsSettings(vary=text), QWEN).vary
+    rows = vary(FlopsSettings(vary=text), QWEN, find_shape).vary
     assert [row.value for row in rows] == values
     assert rows[0].executed.training_step != rows[1].executed.training_step
 
@@ -106,7 +105,7 @@ def test_other_settings_vary_too(text, values):
 )
 def test_nonsense_cannot_be_varied(text):
     with pytest.raises(SettingsError):
-        vary(FlopsSettings(vary=text or "="), QWEN)
+        vary(FlopsSettings(vary=text or "="), QWEN, find_shape)
 
 
 def test_the_pure_part_imports_nothing_heavy():

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvlora.flops import coursework
+from lvlora.flops.answers import total
 from lvlora.flops.catalogue import find_shape
-from lvlora.flops.item import total
 from lvlora.flops.shape import LINEARS, Lora, ModelShape
 
 QWEN = find_shape("qwen2.5-0.5b")
@@ -34,7 +34,8 @@ def test_golden_numbers(batch, rank, forward, step):
 
 def test_generation_with_a_cache_is_433_times_cheaper():
     n = m = 500
-    cached = total(coursework.prefill(QWEN, 1, n)) + total(coursework.decode(QWEN, 1, n, m))
+    read = coursework.model_call(QWEN, 1, n, logit_rows=1)
+    cached = total(read) + total(coursework.decode(QWEN, 1, n, m))
     recomputed = sum(total(coursework.model_call(QWEN, 1, n + i)) for i in range(1, m + 1))
     assert round(recomputed / cached) == 433
     assert round(150 * cached / 1e17 * 100, 3) == 0.146
@@ -150,7 +151,7 @@ def test_forward_equals_a_count_by_hand(shape, batch, seq, lora):
 @given(small_shapes(), st.integers(1, 3), st.integers(1, 6), st.integers(0, 5), loras())
 def test_generation_equals_a_count_by_hand(shape, batch, context, new, lora):
     read = by_hand(shape, batch, context, context, 1, lora)
-    assert total(coursework.prefill(shape, batch, context, lora)) == read
+    assert total(coursework.model_call(shape, batch, context, logit_rows=1, lora=lora)) == read
     written = sum(by_hand(shape, batch, 1, context + i, 1, lora) for i in range(1, new + 1))
     assert total(coursework.decode(shape, batch, context, new, lora)) == written
 

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvlora.flops import executed
+from lvlora.flops.answers import total
 from lvlora.flops.catalogue import find_shape
 from lvlora.flops.executed import Head
-from lvlora.flops.item import total
 from lvlora.flops.shape import LINEARS, Lora, ModelShape
 from lvlora.model.catalogue import BUNDLED
 from lvlora.text.alphabet import SYMBOLS
@@ -29,7 +29,9 @@ SHAPES = {
     "qwen2.5-0.5b": cut("qwen2.5-0.5b"),
     "qwen2.5-1.5b": cut("qwen2.5-1.5b"),
     "smollm2-135m": cut("smollm2-135m"),
-    "bundled": dataclasses.replace(ModelShape.from_file(BUNDLED / "config.json"), layers=2),
+    "bundled": dataclasses.replace(
+        ModelShape.from_file(BUNDLED / "config.json"), layers=2, alphabet_rows=ROWS
+    ),
     "qwen3-0.6b": cut("qwen3-0.6b"),
     "gemma-2b": cut("gemma-2b"),
     "gemma-2-2b": cut("gemma-2-2b"),
@@ -47,11 +49,17 @@ FEWER_HEADS = [HEADS[0], HEADS[3]]
 """Where the model is not tiny: what a head costs depends on its shape and on nothing behind it."""
 
 
-def price(shape, batch, seq, lora, loss="numeric", train_head="none", **more):
-    head = Head.of(shape, loss, train_head, ROWS)
-    items = executed.training_step(shape, batch, seq, lora=lora, head=head, **more)
+def price(shape, batch, seq, lora, loss="numeric", train_head="none"):
+    head = Head.of(shape, loss, train_head)
+    items = executed.training_step(shape, batch, seq, lora=lora, head=head)
     backward = total(items, "backward_input", "backward_weight")
     return total(items, "forward"), backward
+
+
+def read(shape, n_tokens, lora=None, head_rows=ROWS):
+    return total(
+        executed.forward_call(shape, 2, n_tokens, head_positions=2, head_rows=head_rows, lora=lora)
+    )
 
 
 # transformers has no SDPA for Gemma 2's soft-capped scores
@@ -119,7 +127,7 @@ def test_prefill_decoding_and_jump_forward_equal_the_counter(name):
         put_lora(model, lora)
         widths = (1, 2, 3, 100, 1)
         counts, attended = generation(model, 2, 40, widths)
-        assert counts[0] == total(executed.prefill(shape, 2, 40, head_rows=ROWS, lora=lora))
+        assert counts[0] == read(shape, 40, lora)
         for width, keys, counted in zip(widths, attended, counts[1:], strict=True):
             items = executed.forward_call(
                 shape, 2, width, head_positions=2 * width, head_rows=ROWS, attended=keys, lora=lora
@@ -129,16 +137,17 @@ def test_prefill_decoding_and_jump_forward_equal_the_counter(name):
 
 def test_a_restricted_and_a_full_head_in_generation():
     counts, _ = generation(build_model(TINY), 2, 40, (), restricted=False)
-    assert counts[0] == total(executed.prefill(TINY, 2, 40, head_rows=TINY.vocab))
+    assert counts[0] == read(TINY, 40, head_rows=TINY.vocab)
 
 
-@pytest.mark.parametrize("lora", [Lora.of(2, QV), Lora.of(2, ("v_proj",)), Lora.of(2, ("o_proj",))])
+@pytest.mark.parametrize(("targets", "layers"), [(QV, 3), (("v_proj",), 3), (("o_proj",), 2)])
 @pytest.mark.parametrize("name", ["tiny", "untied"])
-def test_the_fused_cpu_kernel_is_counted_and_priced(name, lora):
+def test_the_fused_cpu_kernel_runs_five_products_backward(name, targets, layers):
+    """In each layer whose attention is differentiated; the definition has those needed."""
     # fake tensors choose kernels as real ones on the CPU do, without data
     from torch._subclasses.fake_tensor import FakeTensorMode
 
-    shape = SHAPES[name]
+    shape, lora = SHAPES[name], Lora.of(2, targets)
     with FakeTensorMode():
         model = build_model(shape, torch.device("cpu"), "sdpa")
         put_lora(model.train().requires_grad_(False), lora)
@@ -146,8 +155,12 @@ def test_the_fused_cpu_kernel_is_counted_and_priced(name, lora):
         out = []
         forward = count(lambda: out.append(model(input_ids=ids, use_cache=False).logits))
         backward = count(lambda: out[0].sum().backward())
-    assert (forward, backward) == price(shape, 2, 9, lora, "full", attention="fused")
-    assert backward > price(shape, 2, 9, lora, "full")[1]
+    items = executed.training_step(shape, 2, 9, lora=lora, head=Head(shape.vocab))
+    assert forward == total(items, "forward")
+    attention = [i for i in items if i.name in ("scores", "attention_values")]
+    needed = total(attention, "backward_input")
+    one = total(attention, "forward") // (2 * shape.layers)
+    assert backward - (total(items) - forward - needed) == 5 * layers * one > needed
 
 
 def test_the_fused_kernel_on_real_tensors():
@@ -214,7 +227,7 @@ def test_nothing_below_the_lowest_trained_layer_is_differentiated(shape, seq, ra
 
 @given(small_shapes(), st.integers(1, 9), st.integers(1, 9), loras)
 def test_decoding_is_its_calls_and_reading_further(shape, context, new, lora):
-    items = executed.decode(shape, 2, context, new, head_rows=ROWS, lora=lora)
+    items = executed.decode(shape, 2, context, new, lora)
     calls = [
         executed.forward_call(
             shape, 2, 1, head_positions=2, head_rows=ROWS, attended=context + i, lora=lora
@@ -223,7 +236,10 @@ def test_decoding_is_its_calls_and_reading_further(shape, context, new, lora):
     ]
     assert total(items) == sum(map(total, calls))
     longer, shorter = (
-        {i.name: i.flops for i in executed.prefill(shape, 2, n, head_rows=ROWS, lora=lora)}
+        {
+            i.name: i.flops
+            for i in executed.forward_call(shape, 2, n, head_positions=2, head_rows=ROWS, lora=lora)
+        }
         for n in (context + new - 1, context)
     )
     for item in items:

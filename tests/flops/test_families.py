@@ -3,7 +3,7 @@
 import tiny_models
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from lvlora.flops.families import FAMILIES
+from lvlora.flops.shape import FAMILIES
 
 
 def test_architectures_are_transformers_language_models():

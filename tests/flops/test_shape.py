@@ -155,7 +155,7 @@ def test_lora_parameters_of_the_design():
     shape = find_shape("qwen2.5-0.5b")
 
     def count(lora, train_head="none"):
-        return Trained(shape, lora, Head.of(shape, "numeric", train_head, 15)).n_parameters
+        return Trained(shape, lora, Head.of(shape, "numeric", train_head)).n_parameters
 
     targets = ("q_proj", "v_proj")
     assert [count(Lora.of(r, targets)) for r in (8, 4, 2, 0)] == [540_672, 270_336, 135_168, 0]

@@ -14,8 +14,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from lvlora.flops.families import FAMILIES
-from lvlora.flops.shape import ModelShape
+from lvlora.flops.shape import FAMILIES, ModelShape
 from lvlora.model.files.folder import weight_files
 from lvlora.model.llama import Llama
 
