@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterable
 EXIT_DONE = 0
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
-EXIT_BUDGET = 3
-EXIT_NUMBERS = 3
-"""The same as for a budget: the files are in order, and yet there is no result to be had."""
+EXIT_NO_RESULT = 3
+"""The files are in order, and yet there is no result to be had."""
 EXIT_DATA = 4
 EXIT_STOPPED = 75
 EXIT_INTERRUPTED = 130
@@ -69,7 +68,7 @@ class SettingsError(LvloraError):
 class BudgetError(LvloraError):
     """The work would cost more FLOPs than are left."""
 
-    exit_code = EXIT_BUDGET
+    exit_code = EXIT_NO_RESULT
 
 
 class DataError(LvloraError):
@@ -91,7 +90,7 @@ class RunStopped(LvloraError):
 class NumericalError(LvloraError):
     """A loss, a gradient or a logit is not finite; nothing was written."""
 
-    exit_code = EXIT_NUMBERS
+    exit_code = EXIT_NO_RESULT
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -103,44 +102,32 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-# what other programs of this field call the same thing
 _SYNONYMS = {
-    "r": "rank",
-    "lora_r": "rank",
-    "lora_rank": "rank",
-    "lora_alpha": "alpha",
-    "lora_dropout": "dropout",
-    "target_modules": "targets",
-    "lr": "learning_rate",
-    "steps": "max_steps",
-    "max_iters": "max_steps",
-    "iters": "max_steps",
-    "num_samples": "samples",
-    "prediction_length": "horizon",
-    "base_model": "model",
-    "output_dir": "out",
-    "out": "study",
-    "study_name": "study",
-    "gradient_accumulation_steps": "accumulation",
-    "per_device_train_batch_size": "batch_size",
-    "max_seq_length": "seq_len",
-    "file": "data",
-    # commands
-    "fit": "train",
-    "finetune": "train",
-    "fine-tune": "train",
-    "tune": "sweep",
-    "search": "sweep",
-    "predict": "forecast",
-    "generate": "forecast",
-    "eval": "evaluate",
-    "score": "evaluate",
-    "merge": "export",
-    "fuse": "export",
-    "cost": "flops",
-    "check": "doctor",
-    "describe": "analyze",
+    "rank": "r lora_r lora_rank",
+    "alpha": "lora_alpha",
+    "dropout": "lora_dropout",
+    "targets": "target_modules",
+    "learning_rate": "lr",
+    "max_steps": "steps max_iters iters",
+    "samples": "num_samples",
+    "horizon": "prediction_length",
+    "model": "base_model",
+    "out": "output_dir",
+    "study": "out study_name",
+    "accumulation": "gradient_accumulation_steps",
+    "batch_size": "per_device_train_batch_size",
+    "seq_len": "max_seq_length",
+    "data": "file",
+    "train": "fit finetune fine-tune",
+    "sweep": "tune search",
+    "forecast": "predict generate",
+    "evaluate": "eval score",
+    "export": "merge fuse",
+    "flops": "cost",
+    "doctor": "check",
+    "analyze": "describe",
 }
+"""Options and commands of ours, and what other programs of this field call the same thing."""
 
 
 def closest(word: str, candidates: Iterable[str], cutoff: float = 0.6) -> str | None:
@@ -148,8 +135,9 @@ def closest(word: str, candidates: Iterable[str], cutoff: float = 0.6) -> str | 
     import difflib
 
     candidates = list(candidates)
-    if _SYNONYMS.get(word) in candidates:
-        return _SYNONYMS[word]
+    for ours, theirs in _SYNONYMS.items():
+        if ours in candidates and word in theirs.split():
+            return ours
     lowered = {candidate.lower(): candidate for candidate in candidates}
     near = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=cutoff)
     return lowered[near[0]] if near else None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lvlora.answers import Price
+from lvlora.answers import NOTHING, Price
 from lvlora.errors import SettingsError, meant
 from lvlora.flops import coursework, executed
 from lvlora.flops.answers import (
@@ -16,6 +16,7 @@ from lvlora.flops.answers import (
     FlopsAccount,
     FlopsVary,
     FullFineTuning,
+    Phase,
     Rules,
     Step,
     StepOnly,
@@ -28,7 +29,7 @@ from lvlora.flops.shape import Lora, ModelShape
 if TYPE_CHECKING:
     from lvlora.flops.settings import FlopsSettings
 
-_BACKWARD = ("backward_input", "backward_weight")
+_BACKWARD: tuple[Phase, Phase] = ("backward_input", "backward_weight")
 VARIABLE = (
     *("rank", "targets", "batch-size", "seq-len", "loss", "train-head", "context", "new-tokens"),
     "model",
@@ -160,11 +161,18 @@ class Trained:
         head = self.head.trained_rows * self.shape.hidden
         return self.lora.n_layers(self.shape) * in_a_layer + head
 
-    def step(self, batch: int, seq_len: int) -> Price:
-        """Forward and backward of one micro-batch, padding paid."""
-        shape, lora = self.shape, self.lora
-        runs = executed.training_step(shape, batch, seq_len, lora=lora, head=self.head)
-        return Price(total(runs), total(coursework.training_step(shape, batch, seq_len, lora)))
+    def step(self, shapes: Iterable[tuple[int, int]]) -> Price:
+        """One optimiser step: forward and backward of its micro-batches, padding paid.
+
+        Args:
+            shapes: (B, S) of each micro-batch as it runs.
+        """
+        price, lora = NOTHING, self.lora
+        for b, s in shapes:
+            runs = executed.training_step(self.shape, b, s, lora=lora, head=self.head)
+            rules = coursework.training_step(self.shape, b, s, lora)
+            price += Price(total(runs), total(rules))
+        return price
 
     def validation_batch(self, batch: int, seq_len: int) -> Price:
         """The loss of one batch without gradients: a forward pass with logits everywhere."""

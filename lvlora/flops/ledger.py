@@ -311,8 +311,7 @@ class Ledger:
         return FlopsLedger(
             runs=[
                 LedgerRow(
-                    **row.model_dump(include=shared),
-                    **row.charged.to_dict(),
+                    **row.model_dump(include=shared) | row.charged.to_dict(),
                     recorded_at=_text(row.updated_at),
                     share_of_budget=row.charged.of(convention) / budget.flops if budget else None,
                 )

@@ -15,7 +15,8 @@ from lvlora.model.loading import alphabet_of, load_tokenizer, number_format_of
 from lvlora.model.settings import TokenizeSettings
 from lvlora.text import scaling
 from lvlora.text.alphabet import SYMBOLS, TokenAlphabet
-from lvlora.text.answers import (
+from lvlora.text.codec import Codec
+from lvlora.text.document import (
     RoundTrip,
     ScaleUsed,
     Token,
@@ -23,7 +24,6 @@ from lvlora.text.answers import (
     TokenizedSeries,
     TokenizerOf,
 )
-from lvlora.text.codec import Codec
 
 _RULES = {
     "dataset": "of the data set: the {percentile:g}th percentile of the training part becomes "

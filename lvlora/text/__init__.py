@@ -2,6 +2,6 @@
 
 `scaling` brings values into a range that a model reads well, `codec` writes them as text and reads
 them back, `alphabet` finds tokens for it in a vocabulary, `grammar` says which symbol may come next
-and `spelling` which token, `windows` cuts token windows for training, `losses` says what rounding
-takes away, and `document` shows all of it for `lvlora tokenize`.
+and `spelling` which token, `windows` cuts token windows for training, and `document` shows all of
+it for `lvlora tokenize`.
 """

@@ -1,12 +1,82 @@
-"""The document of `lvlora tokenize`: series step by step, and what their text loses."""
+"""The answer of `lvlora tokenize` and its document: series step by step, what their text loses."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
 from lvlora import numbers
-from lvlora.report.document import Block, Document, Section, Table
-from lvlora.text.answers import ScaleUsed, Tokenize, TokenizedSeries
+from lvlora.answers import Answer, Number, Shape
+from lvlora.report.document import Block, Cell, Document, Section, Table
+
+
+class TokenizerOf(Shape):
+    """The model whose tokenizer it is."""
+
+    name: str
+    kind: str
+
+
+class Token(Shape):
+    """An entry of the vocabulary."""
+
+    id: int
+    token: str
+
+
+class ScaleUsed(Shape):
+    """Numbers of the text are (value - offset) / divisor."""
+
+    divisors: list[float]
+    """One for each variable."""
+    rule: str
+    offsets: list[float]
+    """One for each variable; 0 but where a level is far from its spread."""
+    explanation: str
+    lost: list[float]
+    """Share of each variable's spread that the text of the series shown loses."""
+
+
+class RoundTrip(Shape):
+    """The rounding error of the text."""
+
+    max_error: Number
+    """In the data's units."""
+    max_error_half_units: Number
+    """In halves of the last decimal."""
+
+
+class TokenizedSeries(Shape):
+    """A series as text."""
+
+    id: str
+    text: str
+    """Text of the steps shown."""
+    ids: list[int]
+    tokens: list[str]
+    steps_shown: int
+    steps: int
+    n_tokens: int
+    """Tokens of the whole series."""
+    tokens_per_step: float
+    round_trip: RoundTrip
+
+
+class Tokenize(Answer):
+    """`lvlora tokenize --json`"""
+
+    source: str
+    model: TokenizerOf
+    vocabulary_size: int
+    start_token: Token | None
+    alphabet: dict[str, int]
+    """Symbol → id, for the fifteen symbols of numbers."""
+    merged_tokens: int
+    """Further tokens that texts are written with, of several symbols each."""
+    variables: list[str]
+    decimals: int
+    number_format: str
+    scale: ScaleUsed
+    series: list[TokenizedSeries]
 
 
 def document(answer: Tokenize) -> Document:
@@ -21,21 +91,12 @@ def document(answer: Tokenize) -> Document:
             f"\nBesides the {len(answer.alphabet)} symbols {answer.merged_tokens:,} tokens of "
             "several are used: from the left, the longest first."
         )
-    losses = Table(
-        "",
-        ["series", "steps", "tokens", "tokens a step", "largest error", "in half units"],
-        [
-            [
-                one.id,
-                one.steps,
-                one.n_tokens,
-                f"{one.tokens_per_step:.2f}",
-                one.round_trip.max_error,
-                f"{one.round_trip.max_error_half_units:.3f}",
-            ]
-            for one in answer.series
-        ],
-    )
+    head = ["series", "steps", "tokens", "tokens a step", "largest error", "in half units"]
+    rows: list[list[Cell]] = []
+    for one in answer.series:
+        error, in_half_units = one.round_trip.max_error, one.round_trip.max_error_half_units
+        per_step = f"{one.tokens_per_step:.2f}"
+        rows.append([one.id, one.steps, one.n_tokens, per_step, error, f"{in_half_units:.3f}"])
     half_unit = 0.5 * 10.0**-answer.decimals
     in_units = dict.fromkeys(numbers.plain(half_unit * d, 3) for d in answer.scale.divisors)
     explanation = (
@@ -45,7 +106,7 @@ def document(answer: Tokenize) -> Document:
     steps = [block for one in answer.series for block in _steps(one, answer.alphabet[";"])]
     return Document(
         f"{answer.source}: {', '.join(answer.variables)}; {answer.model.name}",
-        [Section("Steps", steps), Section("Losses", [losses, explanation])],
+        [Section("Steps", steps), Section("Losses", [Table("", head, rows), explanation])],
         lead,
     )
 
@@ -63,7 +124,7 @@ def _steps(one: TokenizedSeries, separator: int) -> Iterable[Block]:
     begin, texts = 0, iter(one.text.split(";"))
     for end, (i, token) in enumerate(zip(one.ids, one.tokens, strict=True), 1):
         if i == separator or token.endswith(";"):  # it may end a longer token
-            ids, tokens = _joined(one.ids[begin:end]), " ".join(one.tokens[begin:end])
+            ids, tokens = " ".join(map(str, one.ids[begin:end])), " ".join(one.tokens[begin:end])
             rows.append([len(rows) + 1, f"{next(texts)};", ids, tokens])
             begin = end
     yield Table("", ["step", "text", "ids", "tokens"], rows)
@@ -81,7 +142,3 @@ def _formula(scale: ScaleUsed, variables: Sequence[str]) -> str:
         for name, (divisor, offset) in zip(variables, pairs, strict=True)
     ]
     return ", ".join(of_each)
-
-
-def _joined(ids: Sequence[int]) -> str:
-    return " ".join(map(str, ids))

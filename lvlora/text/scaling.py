@@ -147,25 +147,18 @@ def of_dataset(train: Dataset) -> Scale:
     Raises:
         DataError: there is no value in it.
     """
-    scale = _of_values([s.values for s in train])
+    parts = [s.known for s in train if s.known is not None]
+    columns = [[part[:, [k]] for part in parts] for k in range(parts[0].shape[1] if parts else 0)]
+    of_each = [_sizes(v, DATASET_PERCENTILE) for v in (*columns, [s.values for s in train])]
+    *known, scale = (
+        None if s is None else _shared_where_possible(s, DATASET_TARGET, "dataset") for s in of_each
+    )
     if scale is None:
         raise DataError(
             f"{train.source or 'the data'}: every value is missing",
             "At least one value must be known.",
         )
-    parts = [s.known for s in train if s.known is not None]
-    if not parts:
-        return scale
-    known = [_of_values([part[:, [k]] for part in parts]) for k in range(parts[0].shape[1])]
     return joined([one or Scale((1.0,), "dataset") for one in known], scale)
-
-
-def _of_values(values: Sequence[FloatArray]) -> Scale | None:
-    """The scale of a data set with these values; None without any."""
-    sizes = _sizes(values, DATASET_PERCENTILE)
-    if sizes is None:
-        return None
-    return _shared_where_possible(sizes, DATASET_TARGET, "dataset", "dataset")
 
 
 def sizes_of(dataset: Dataset) -> tuple[float, ...]:
@@ -186,7 +179,7 @@ def of_history(history: Series) -> Scale:
             f"series {history.id!r}: every value is missing",
             "Leave the series out; --series names those to take.",
         )
-    return _shared_where_possible(sizes, HISTORY_TARGET, "history", "variable")
+    return _shared_where_possible(sizes, HISTORY_TARGET, "history")
 
 
 def scale_for(history: Series, stored: Scale | None) -> Scale:
@@ -201,7 +194,7 @@ def scale_for(history: Series, stored: Scale | None) -> Scale:
     top = float(np.max(numbers[np.isfinite(numbers)], initial=0.0))
     if not _FITTING[0] <= top <= _FITTING[1]:
         return of_history(history)
-    return with_own(stored, history, _MOST_LOST_STORED)
+    return _with_own(stored, history)
 
 
 def scale_with_known(history: Series, known: FloatArray, stored: Scale | None) -> Scale:
@@ -234,15 +227,13 @@ def of_beginning(series: Series, n_steps: int) -> Scale:
     return Scale((1.0,) * (known.shape[1] + series.values.shape[1]), "history")
 
 
-def with_own(scale: Scale, history: Series, most_lost: float) -> Scale:
-    """A scale with those variables exchanged for the history's own of which it loses more."""
-    kept = lost([history.values], [scale], _DECIMALS) <= most_lost
-    if kept.all():
-        return scale
+def _with_own(stored: Scale, history: Series) -> Scale:
+    """A stored scale with those variables exchanged for the history's own that it would erase."""
+    fits = lost([history.values], [stored], _DECIMALS) <= _MOST_LOST_STORED
+    if fits.all():
+        return stored
     own = of_history(history)
-    pairs = [
-        (scale if keep else own).pairs[variable] for variable, keep in enumerate(kept.tolist())
-    ]
+    pairs = [a if fit else b for fit, a, b in zip(fits, stored.pairs, own.pairs, strict=True)]
     divisors, offsets = zip(*pairs, strict=True)
     return Scale(divisors, "variable", offsets)
 
@@ -275,7 +266,7 @@ def lost(values: Sequence[FloatArray], scales: Sequence[Scale], decimals: int) -
 
 @dataclass(frozen=True)
 class _Sizes:
-    """Sizes of each variable (V,): largest |value|, lowest and highest value, spread."""
+    """Sizes of each variable, (V,)."""
 
     top: FloatArray
     low: FloatArray
@@ -316,12 +307,8 @@ def _percentile(magnitudes: FloatArray, percentile: float) -> float:
     return float(np.percentile(magnitudes, percentile)) or float(magnitudes.max())
 
 
-def _shared_where_possible(sizes: _Sizes, target: float, one: Rule, several: Rule) -> Scale:
-    """One divisor for all variables of like size, from the largest down.
-
-    Args:
-        one, several: names of the rule where all share one, and where they don't.
-    """
+def _shared_where_possible(sizes: _Sizes, target: float, rule: Rule) -> Scale:
+    """One divisor for all variables of like size, from the largest down."""
     n = len(sizes.top)
     divisors, offsets = np.ones(n), np.zeros(n)
     left = list(range(n))
@@ -336,8 +323,9 @@ def _shared_where_possible(sizes: _Sizes, target: float, one: Rule, several: Rul
             group = [largest]
             divisors[largest], offsets[largest] = _alone(sizes, largest, target)
         left = [v for v in left if v not in group]
-    apart = len(set(divisors.tolist())) > 1 or offsets.any()
-    return Scale(tuple(divisors.tolist()), several if apart else one, tuple(offsets.tolist()))
+    if rule == "history" and (len(set(divisors.tolist())) > 1 or offsets.any()):
+        rule = "variable"
+    return Scale(tuple(divisors.tolist()), rule, tuple(offsets.tolist()))
 
 
 def _alone(sizes: _Sizes, variable: int, target: float) -> tuple[float, float]:

@@ -396,7 +396,7 @@ def plan_run(settings: TrainSettings, dataset: Dataset) -> Plan:
             f"Use --seq-len {model.max_positions}.",
         )
     _check_memory(settings, model, windows.width)
-    per_step = settings.accumulation * trained.step(settings.batch_size, windows.width)
+    per_step = settings.accumulation * trained.step([(settings.batch_size, windows.width)])
     validating = learning if n_held_out else dataset.select(split.validation)
     series = validation.scorable(validating, n_held_out)
 

@@ -76,7 +76,8 @@ def test_prices_agree_with_the_account():
     answer = account(settings, QWEN)
     lora = Lora.of(8, ("q_proj", "v_proj"))
     trained = Trained(QWEN, lora, Head.of(QWEN, "numeric", "none"))
-    step = trained.step(4, 512)
+    step = trained.step([(4, 512)])
+    assert trained.step([(4, 512), (4, 512)]) == 2 * step
     assert step.executed == answer.executed.training_step
     assert step.coursework == answer.coursework.training_step
     validation = trained.validation_batch(4, 512)

@@ -157,11 +157,11 @@ def test_a_stored_scale_gives_way_for_a_variable_that_it_would_erase():
     time = np.arange(40.0)
     values = np.column_stack([5e4 * (2 + np.sin(time)), 3 + np.cos(time)])
     stored = Scale((5e4, 5e4), "dataset")
-    found = scaling.with_own(stored, series(values), 0.1)
+    found = scaling.scale_for(series(values), stored)
     assert found.divisors == (5e4, 0.8)
     assert found.rule == "variable"
     fits = series(values * [1, 1e4])
-    assert scaling.with_own(stored, fits, 0.1) is stored
+    assert scaling.scale_for(fits, stored) is stored
 
 
 anything = st.floats(-1e300, 1e300) | st.just(math.nan)
