@@ -11,7 +11,7 @@ import re
 import stat
 import tempfile
 from collections.abc import Iterator
-from io import BufferedReader, FileIO
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,8 @@ def replacing(path: Path, *, over: bool = True, name: str | None = None) -> Iter
             part = Path(folder) / (name or path.name)
             part.touch()  # some libraries open what is there
             yield part
-            sync_file(part)
+            with part.open("rb") as stream:
+                os.fsync(stream.fileno())  # its content is to outlast a power cut
             _be_as_open_as(path, part)
             if over:
                 part.replace(path)
@@ -103,12 +104,6 @@ def not_written(path: Path, error: Exception) -> Exception:
     return LvloraError(f"{path}: cannot be written: {error.strerror or error}", hint)
 
 
-def sync_file(path: Path) -> None:
-    """Make a file's content outlast a power cut."""
-    with path.open("rb") as stream:
-        os.fsync(stream.fileno())
-
-
 def sync_folder(folder: Path) -> None:
     """Make a rename in this folder outlast a power cut (where the system can)."""
     with contextlib.suppress(OSError):
@@ -153,21 +148,6 @@ def open_regular(path: Path, *, pipes: bool = False) -> BufferedReader:
     except BaseException:
         os.close(handle)
         raise
-
-
-def open_lock(path: Path) -> FileIO:
-    """A file to lock, made where there is none; what is in it stays.
-
-    Raises:
-        OSError: it cannot be opened, or is no file: a link, which could lead to anything, too.
-    """
-    wanted = ("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK")  # not to wait for a pipe's other end
-    flags = os.O_RDWR | os.O_CREAT | sum(getattr(os, name, 0) for name in wanted)
-    handle = os.open(path, flags, 0o666)
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
-    return FileIO(handle, "r+")
 
 
 def read_bounded(path: Path, largest: int, *, pipes: bool = False) -> bytes:

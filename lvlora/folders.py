@@ -14,6 +14,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -60,8 +61,14 @@ def held(folder: Path, busy: LvloraError) -> Iterator[None]:
         DataError: the lock is no file, or cannot be opened.
     """
     lock = folder / LOCK
+    # no link, which could lead to anything, and no waiting for a pipe's other end
+    wanted = ("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK")
+    flags = os.O_RDWR | os.O_CREAT | sum(getattr(os, name, 0) for name in wanted)
     try:
-        stream = durable.open_lock(lock)
+        stream = os.fdopen(os.open(lock, flags, 0o666), "r+b", buffering=0)
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            stream.close()
+            raise OSError(errno.EINVAL, "it is not a regular file")
     except FileNotFoundError:  # taken back by a process whose work was refused
         raise busy from None
     except OSError as error:

@@ -32,13 +32,10 @@ if TYPE_CHECKING:
 
 
 def simulate(**options: Any) -> Dataset:
-    """Simulate a data set of predator-prey trajectories, as ``lvlora simulate`` writes one.
+    """Simulate a data set of predator-prey trajectories, by the options of ``lvlora simulate``.
 
     >>> len(simulate(n_series=2, n_steps=10, duration=20))
     2
-
-    Args:
-        options: those of ``lvlora simulate``, fields of `SimulateSettings`.
     """
     from lvlora.data.simulate import simulate as simulated
 
@@ -72,17 +69,14 @@ def write(dataset: Dataset, file: str | Path, *, overwrite: bool = False) -> Non
 
 
 def count_flops(model: str = "bundled", **options: Any) -> FlopsAccount:
-    """Count what a training step and a forecast of a model cost, itemised in both conventions.
+    """Count what a training step and a forecast cost: the object of ``lvlora flops --json``.
 
     >>> count_flops("qwen2.5-0.5b", rank=4).trainable_parameters
     270336
 
     Args:
-        model: bundled, a short name, or a folder with a config.json.
+        model: bundled, a short name, or a folder with a config.json; no weights are needed.
         options: those of ``lvlora flops``, fields of `FlopsSettings`.
-
-    Returns:
-        The object that ``lvlora flops --json`` prints. Neither torch nor weights are needed.
 
     Raises:
         ModelError: the shape of that model is not known.
@@ -97,8 +91,7 @@ def read_adapter(name: str | Path, runs: str | Path = "runs") -> AdapterInfo:
     """Read an adapter's files: PEFT's configuration and lvlora's own facts, without weights.
 
     Args:
-        name: a run, its folder, an adapter's folder, or ``latest``.
-        runs: the folder in which runs have names.
+        name: a run among ``runs``, its folder, an adapter's folder, or ``latest``.
 
     Raises:
         ModelError: there is no such adapter, or lvlora cannot honour its configuration.
@@ -115,10 +108,9 @@ def read_adapter(name: str | Path, runs: str | Path = "runs") -> AdapterInfo:
 def predict(
     data: Any, horizon: int | None = None, *, narrator: Narrator | None = None, **options: Any
 ) -> DatasetForecast:
-    """Forecast trajectories as ``lvlora forecast`` does: the same model, views and corrections.
+    """Forecast trajectories as ``lvlora forecast`` does, charged to the ledger among the runs.
 
-    The forecast is charged to the ledger among the runs. Each call opens the model anew: to
-    forecast often, open it once with `open_model` and call its ``predict``.
+    Each call opens the model anew: to forecast often, open it once with `open_model`.
 
     Args:
         data: a data frame, a column of one, an array (T,), (T, V) or (n, T, V), a `Series` or
@@ -128,8 +120,7 @@ def predict(
         options: those of ``lvlora forecast``, fields of `ForecastSettings`.
 
     Returns:
-        A sequence of `Forecast`, one a series; ``record`` is the object that ``lvlora forecast
-        --json`` prints, ``to_frame()`` a table, ``plot()`` a figure.
+        A `Forecast` of each series; ``record`` is the object of ``lvlora forecast --json``.
 
     Raises:
         DataError: the data cannot be forecast.
@@ -203,10 +194,8 @@ def search(
 ) -> Sweep:
     """Search the best settings that a FLOP budget can buy, as ``lvlora sweep`` does.
 
-    Each trial is a run in a folder of its own, charged to the ledger among the runs;
-    ``result.best`` is the best of them, and its adapter opens by
-    ``open_model(adapter=result.best.folder)``. The same call again goes on with the study ``study``
-    where it was stopped, and gives it back at once when it is finished.
+    Each trial is a run, charged to the ledger; ``open_model(adapter=result.best.folder)`` opens the
+    best. The same call again goes on with the study ``study`` where it was stopped.
 
     Args:
         data: the trajectories, or their file.
@@ -217,8 +206,7 @@ def search(
         options: those of ``lvlora sweep``, fields of `SweepSettings`.
 
     Returns:
-        The object that ``lvlora sweep --json`` prints. Its ``stopped_by`` names the limit, if one
-        ended the search before its plan was done.
+        The object of ``lvlora sweep --json``; ``stopped_by`` names the limit that ended it early.
 
     Raises:
         SettingsError: an option is wrong, or the study is about something else.
@@ -230,24 +218,18 @@ def search(
     from lvlora.sweep.space import space_of
     from lvlora.train.process import undisturbed
 
-    values = dict(options)
-    in_file = isinstance(data, str | Path)
-    if in_file:
-        values["data"] = data
-    if isinstance(space, str | Path):
-        values["space"] = space
+    files = {"data": data, "space": space}
+    values = options | {name: f for name, f in files.items() if isinstance(f, str | Path)}
     settings = checked(SweepSettings, values, refused=("status",))
+    fields = SweepSettings.model_fields
     with undisturbed():
         return run_search(
             settings,
             _reader(data, settings),
-            sources={
-                name: "python" if name in values else "default"
-                for name in SweepSettings.model_fields
-            },
+            sources={name: "python" if name in values else "default" for name in fields},
             narrator=narrator or AsWarnings(),
             space=space_of(space, "--space") if isinstance(space, Mapping) else None,
-            in_file=in_file,
+            in_file="data" in values,
         )
 
 
@@ -265,8 +247,8 @@ def evaluate(
     """Score forecasters on the same histories, as ``lvlora evaluate`` does.
 
     Without open forecasters it is the command: it loads ``model`` and ``adapter``, charges the
-    ledger and keeps a folder among the runs. Open forecasters take the place of both; what they
-    spend is in their ``usage`` and, inside `charged`, in the ledger, and nothing is written.
+    ledger and keeps a folder among the runs. With them nothing is written; what they spend is in
+    their ``usage`` and, inside `charged`, in the ledger.
 
     Args:
         data: the whole data set, or its file; it is split by its series' names as in every command.
@@ -275,7 +257,7 @@ def evaluate(
         options: those of ``lvlora evaluate``, fields of `EvaluateSettings`.
 
     Returns:
-        The object that ``lvlora evaluate --json`` prints, and a sequence of its forecasters' rows.
+        The object of ``lvlora evaluate --json``, and a sequence of its forecasters' rows.
 
     Raises:
         DataError: no series is long enough.

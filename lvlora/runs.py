@@ -16,8 +16,8 @@ EVALUATION = "evaluation.json"
 NEWEST = "latest"
 
 
-def find_run(name: str | None, runs: Path, what: str) -> Path:
-    """The folder of a run.
+def find_run(name: str | None, runs: Path, what: str, marks: tuple[str, ...] = (CONFIG,)) -> Path:
+    """The folder of a run, or of whatever has one of the marks.
 
     Args:
         name: a folder, the name of a run in ``runs``, or ``latest``; None is the newest as well.
@@ -26,20 +26,6 @@ def find_run(name: str | None, runs: Path, what: str) -> Path:
     Raises:
         SettingsError: there is no such run.
     """
-    return _find(name, runs, what, (CONFIG,))
-
-
-def find_run_or_evaluation(name: str | None, runs: Path, what: str) -> Path:
-    """The folder of a run or of an evaluation; see `find_run`."""
-    return _find(name, runs, what, (CONFIG, EVALUATION))
-
-
-def is_evaluation(folder: Path) -> bool:
-    """Whether a folder holds an evaluation and no run."""
-    return not _holds(folder, (CONFIG,)) and _holds(folder, (EVALUATION,))
-
-
-def _find(name: str | None, runs: Path, what: str, marks: tuple[str, ...]) -> Path:
     folders = sorted({file.parent for mark in marks for file in runs.glob(f"*/{mark}")})
     kind = "run or evaluation" if EVALUATION in marks else "run"
     if name is None or name == NEWEST:
@@ -57,6 +43,16 @@ def _find(name: str | None, runs: Path, what: str, marks: tuple[str, ...]) -> Pa
         f"{what} {name}: no such {kind} in {runs}{did_you_mean(name, names)}",
         "Give its name or folder; without one, the newest is taken.",
     )
+
+
+def find_run_or_evaluation(name: str | None, runs: Path, what: str) -> Path:
+    """The folder of a run or of an evaluation; see `find_run`."""
+    return find_run(name, runs, what, (CONFIG, EVALUATION))
+
+
+def is_evaluation(folder: Path) -> bool:
+    """Whether a folder holds an evaluation and no run."""
+    return not _holds(folder, (CONFIG,)) and _holds(folder, (EVALUATION,))
 
 
 def _holds(path: Path, marks: tuple[str, ...]) -> bool:
