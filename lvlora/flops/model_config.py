@@ -13,7 +13,7 @@ M = TypeVar("M", bound=BaseModel)
 CONFIG_HINT = "Take the model's own config.json, whole."
 
 Count = Annotated[int, Field(ge=1, le=2**40)]
-"""A number of rows, columns or layers; the weights must have as many (`model.weight_files`)."""
+"""A number of rows, columns or layers; the weights must have as many (`model.distrust`)."""
 Places = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Size = Annotated[float, Field(ge=1e-6, le=1e12, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1)]

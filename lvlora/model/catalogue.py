@@ -17,6 +17,7 @@ from lvlora import durable
 from lvlora.errors import DataError, ModelError, SettingsError
 from lvlora.flops.catalogue import find_shape
 from lvlora.flops.shape import ModelShape
+from lvlora.model.adapters.search import refuse_adapter
 
 SHORT_NAMES = {
     "qwen2.5-0.5b": "Qwen/Qwen2.5-0.5B-Instruct",
@@ -92,16 +93,9 @@ def _resolve(model: str, revision: str | None) -> ModelSource:
     if model.lower() in SHORT_NAMES:
         hub_id = SHORT_NAMES[model.lower()]
         return ModelSource("hub", hub_id, hub_id, revision)
-    from lvlora.model.adapters.search import CONFIG as ADAPTER_CONFIG
-
     path = Path(os.path.expanduser(model))
     if path.is_dir():
-        if (path / ADAPTER_CONFIG).is_file():
-            # transformers would load the base that the adapter names, wherever that is
-            raise ModelError(
-                f"{model}: the folder holds an adapter, not a base model",
-                f"Use --adapter {model}, and --model for its base.",
-            )
+        refuse_adapter(path)
         if not (path / "config.json").is_file():
             raise ModelError(
                 f"{model}: the folder has no config.json",
@@ -237,7 +231,8 @@ def _with_tokens(shape: ModelShape, folder: Path) -> ModelShape:
     """With as many rows of a restricted head as the folder's tokenizer has tokens for numbers."""
     if not (folder / "tokenizer.json").is_file():
         return shape  # a configuration alone: one for each symbol, where it says nothing else
-    from lvlora.model.files.tokenizer import check_tokenizer, read_alphabet
+    from lvlora.model.distrust import check_tokenizer
+    from lvlora.model.reading import read_alphabet
 
     check_tokenizer(folder)
     alphabet = read_alphabet(folder, shape.name)

@@ -24,10 +24,9 @@ from lvlora.flops.shape import ModelShape
 from lvlora.model import attention, elementwise
 from lvlora.model.catalogue import ModelSource, cached_snapshot, hub_cache, read_config
 from lvlora.model.devices import Placement, give_back_freed_memory, keep_freed_memory
-from lvlora.model.files import llama as llama_files
-from lvlora.model.files import tokenizer as tokenizer_files
-from lvlora.model.files.folder import check_files, check_sizes
+from lvlora.model.distrust import check_files, check_sizes
 from lvlora.model.gguf import converted
+from lvlora.model.reading import is_as_it_is, is_plain, read_alphabet, read_model
 from lvlora.settings.base import NumberFormat
 from lvlora.text.alphabet import TokenAlphabet
 
@@ -92,7 +91,7 @@ def load_tokenizer(source: ModelSource) -> Any:
     folder, kind = Path(_where(source)), cast(Any, AutoTokenizer)
     if folder.is_dir():
         check_files(folder, trusted=source.kind == "bundled")
-        if tokenizer_files.is_as_it_is(folder):  # of Qwen2 the other would split all digits
+        if is_as_it_is(folder):  # of Qwen2 the other would split all digits
             kind = PreTrainedTokenizerFast
     with quiet(), _model_errors(source):
         _ask_hub(source)
@@ -129,8 +128,8 @@ def outline(source: ModelSource, placement: Placement) -> Outline:
         folder = Path(_where(source))
         if folder.is_dir():
             check_files(folder, trusted=source.kind == "bundled")
-        if folder.is_dir() and llama_files.is_plain(config):
-            alphabet = tokenizer_files.read_alphabet(folder, source.name)
+        if folder.is_dir() and is_plain(config):
+            alphabet = read_alphabet(folder, source.name)
     if alphabet is None:
         alphabet = alphabet_of(load_tokenizer(source), source.name)
     shape = replace(
@@ -196,8 +195,8 @@ def _load(
     folder = Path(_where(source))
     if folder.is_dir() and config is not None:
         check_sizes(folder, known.shape)
-        if llama_files.is_plain(config) and not through_transformers:
-            own = llama_files.read_model(folder, config, known.shape, known.placement.dtype)
+        if is_plain(config) and not through_transformers:
+            own = read_model(folder, config, known.shape, known.placement.dtype)
             if own is not None:
                 return own.requires_grad_(False)
     module = _load_through_transformers(source, known.placement)

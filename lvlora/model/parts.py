@@ -36,7 +36,7 @@ def cache_argument(decoder: nn.Module) -> Callable[[RowCache], dict[str, Any]]:
 
 
 def dtype_of(model: nn.Module) -> torch.dtype:
-    """Return the dtype of the layers; the embedding may be narrower (`model.files.llama`)."""
+    """Return the dtype of the layers; the embedding may be narrower (`model.reading`)."""
     return list(decoder_of(model).parameters())[-1].dtype
 
 

@@ -10,8 +10,8 @@ import tiny_models
 import tiny_runs
 from safetensors.torch import load_file, save_file
 
+from lvlora.model import distrust
 from lvlora.model.catalogue import resolve
-from lvlora.model.files import tokenizer
 from lvlora.model.loading import weights_sha256
 
 WORDS = ["--adapter", "none", "--horizon", "2", "--samples", "1"]
@@ -129,7 +129,7 @@ BOMBS = {
 
 @pytest.mark.parametrize("bomb", BOMBS)
 def test_a_tokenizer_that_blows_up(refused, model, monkeypatch, bomb):
-    monkeypatch.setattr(tokenizer, "_CPU_SECONDS", 1)  # a bomb takes any number of them
+    monkeypatch.setattr(distrust, "_CPU_SECONDS", 1)  # a bomb takes any number of them
     key, content = BOMBS[bomb]
     tiny_models.edit(model / "tokenizer.json", **{key: content})
     assert "tokenizer.json: a short text breaks this tokenizer" in refused()

@@ -13,7 +13,6 @@ from safetensors.torch import load_file, save_file
 from lvlora.errors import ModelError
 from lvlora.model.catalogue import resolve
 from lvlora.model.devices import Placement
-from lvlora.model.files.tokenizer import read_alphabet
 from lvlora.model.loading import (
     alphabet_of,
     load,
@@ -21,6 +20,7 @@ from lvlora.model.loading import (
     outline,
     weights_sha256,
 )
+from lvlora.model.reading import read_alphabet
 from lvlora.text.alphabet import SYMBOLS
 
 CPU = Placement(torch.device("cpu"), torch.float32, "for tests")

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lvlora.model.files.tokenizer import read_alphabet
 from lvlora.model.loading import alphabet_of
+from lvlora.model.reading import read_alphabet
 from lvlora.text.codec import Codec
 
 SEVERAL = {

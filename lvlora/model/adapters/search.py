@@ -70,6 +70,18 @@ def find_adapter(spec: str | None, runs: Path) -> Path | None:
     )
 
 
+def refuse_adapter(folder: Path) -> None:
+    """ModelError where a base model's folder holds an adapter.
+
+    transformers would load the base that the adapter names, wherever that is.
+    """
+    if (folder / CONFIG).exists():
+        raise ModelError(
+            f"{folder}: the folder holds an adapter, not a base model",
+            f"Use --adapter {folder}, and --model for its base.",
+        )
+
+
 def latest_run(runs: Path) -> str | None:
     """The name in ``runs/latest``, or None where there is no such file.
 

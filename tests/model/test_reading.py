@@ -1,4 +1,4 @@
-"""Which folders are read without transformers; all others are left to it, errors and all."""
+"""Folders that are read without transformers; all others are left to it, errors and all."""
 
 import copy
 import json
@@ -8,15 +8,26 @@ import pytest
 import tiny_models
 import torch
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer, models, normalizers
 
 from lvlora.errors import ModelError
 from lvlora.model import llama
-from lvlora.model.catalogue import resolve
+from lvlora.model.catalogue import BUNDLED, resolve
 from lvlora.model.devices import Placement
-from lvlora.model.files.llama import is_plain
 from lvlora.model.head import untie_head
-from lvlora.model.loading import load
+from lvlora.model.loading import alphabet_of, load, load_tokenizer
+from lvlora.model.reading import is_plain, read_alphabet
 
+ADDED = {
+    "__type": "AddedToken",
+    "content": "<s>",
+    "lstrip": False,
+    "normalized": False,
+    "rstrip": False,
+    "single_word": False,
+    "special": True,
+}
+CONFIG, FILE = "tokenizer_config.json", "tokenizer.json"
 CPU = Placement(torch.device("cpu"), torch.float32, "for tests")
 
 
@@ -113,9 +124,9 @@ def test_a_narrower_embedding_stays_in_its_file(folder):
     assert narrow == {"model.embed_tokens.weight"}
     # the numbers are those of a model whose weights are all float32
     ids = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6]])
-    found = module(ids).logits
-    assert found.dtype == torch.float32
-    assert torch.equal(found, copy.deepcopy(module).float()(ids).logits)
+    logits = module(ids).logits
+    assert logits.dtype == torch.float32
+    assert torch.equal(logits, copy.deepcopy(module).float()(ids).logits)
 
 
 def test_an_untied_narrower_head_is_as_wide_as_the_layers(folder):
@@ -138,3 +149,89 @@ def test_weights_keep_their_memory_map_in_their_own_dtype(folder):
     last = max(p.data_ptr() + p.nbytes for p in parameters)
     # as near to one another as in the file
     assert last - first <= (folder / "model.safetensors").stat().st_size
+
+
+def alphabet_in_transformers(folder):
+    return alphabet_of(load_tokenizer(tiny_models.source(folder)), "m")
+
+
+def test_the_bundled_models_alphabet():
+    assert read_alphabet(BUNDLED, "bundled") == alphabet_in_transformers(BUNDLED)
+
+
+@pytest.mark.parametrize(
+    ("start", "expected"),
+    [(None, None), ("gone", None), ("<s>", 15), (ADDED, 15)],
+)
+def test_the_start_token(folder, start, expected):
+    tiny_models.edit(folder / CONFIG, bos_token=start)
+    alphabet = read_alphabet(folder, "m")
+    assert alphabet == alphabet_in_transformers(folder)
+    assert alphabet.start == expected
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"bos_token": "<not a token>"},
+        {"bos_token": {"special": True}},
+        {"bos_token": {"content": "<s>"}},
+        {"bos_token": 3},
+        {"tokenizer_class": "ByT5Tokenizer"},
+        {"tokenizer_class": "LlamaTokenizer"},
+        {"tokenizer_class": "GPT2Tokenizer", "bos_token": "gone"},
+        {"tokenizer_class": "gone"},
+        {"added_tokens_decoder": {"99": {"content": "0.25", "special": False}}},
+        {"extra_special_tokens": ["0.25"]},
+        {"extra_special_tokens": {"x": "0.25"}},
+        {"added_tokens_decoder": 3},
+    ],
+)
+def test_what_is_left_to_transformers(folder, change):
+    assert read_alphabet(folder, "m") is not None
+    tiny_models.edit(folder / CONFIG, **change)
+    assert read_alphabet(folder, "m") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("special_tokens_map.json", {"bos_token": "0"}), ("added_tokens.json", {"0.25": 99})],
+)
+def test_other_files_that_have_a_say(folder, name, content):
+    tiny_models.edit(folder / CONFIG, added_tokens_decoder="gone")
+    (folder / name).write_text(json.dumps(content))
+    assert read_alphabet(folder, "m") is None
+
+
+def test_padding_and_truncation_do_not_belong_to_it(folder):
+    tokenizer = Tokenizer.from_file(str(folder / FILE))
+    tokenizer.enable_padding(length=8)
+    tokenizer.enable_truncation(4)
+    tokenizer.save(str(folder / FILE))
+    assert read_alphabet(folder, "m") == alphabet_in_transformers(folder)
+
+
+def test_a_space_before_each_text_makes_other_tokens(folder):
+    tokenizer = Tokenizer.from_file(str(folder / FILE))
+    vocabulary = {**tokenizer.get_vocab(), **{f" {d}": 50 + d for d in range(10)}}
+    tokenizer.model = models.WordLevel(vocabulary, unk_token="?")
+    tokenizer.normalizer = normalizers.Prepend(" ")
+    tokenizer.save(str(folder / FILE))
+    assert read_alphabet(folder, "m") is None
+
+
+def test_a_rule_of_its_own_may_join_digits_that_the_vocabulary_has(folder):
+    tiny_models.edit(folder / CONFIG, tokenizer_class="Qwen2Tokenizer")
+    assert read_alphabet(folder, "m") is not None
+    tokenizer = Tokenizer.from_file(str(folder / FILE))
+    vocabulary = {**tokenizer.get_vocab(), "12": 50}
+    tokenizer.model = models.WordLevel(vocabulary, unk_token="?")
+    tokenizer.save(str(folder / FILE))
+    assert read_alphabet(folder, "m") is None
+
+
+@pytest.mark.parametrize("content", ["", "{", "3", "{}", '{"model": {"type": "WordLevel"}}'])
+@pytest.mark.parametrize("name", [CONFIG, FILE])
+def test_a_broken_file_is_left_to_transformers(folder, name, content):
+    (folder / name).write_text(content)
+    assert read_alphabet(folder, "m") is None
