@@ -4,8 +4,8 @@ Begin with `loading`, which opens a model that `catalogue` has found; `choice` s
 which adapter belong together, `shapes` knows sizes without weights. The verbs are `export`,
 `tokenizing`.
 
-- `distrust` checks model folders, `reading` reads plain ones; `adapters/` has those in PEFT's layout;
-  `gguf` makes a folder of a .gguf file
+- `distrust` checks model folders, `reading` reads plain ones, `gguf` makes one of a .gguf file;
+  `adapters/` has adapters in PEFT's layout
 - `llama` has our own modules, with `attention`, `elementwise` and `cache`; what they don't cover is
   transformers' (`transformers_cache`). The families are listed in `flops.shape`
 - `native/` is the same decoder in C, for forecasts on a processor
