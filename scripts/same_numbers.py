@@ -50,7 +50,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     ),
     "evaluate noisy": (
         *("evaluate", "data.csv", "--context", "30", "--horizon", "10", "--limit", "2"),
-        *("--samples", "2", "--threads", "1", "--adapter", "none", "--history-noise", "0.05"),
+        *("--samples", "2", "--threads", "1", "--adapter", "none"),
         *("--no-rivals",),
     ),
     "forecast": (

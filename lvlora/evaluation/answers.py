@@ -14,7 +14,6 @@ from lvlora import durable
 from lvlora.answers import Answer, Number, Price, Shape
 from lvlora.data.metrics import Difference, Interval, Metric, Scores
 from lvlora.errors import DataError, SettingsError, meant
-from lvlora.evaluation.disturbance import Disturbance
 from lvlora.forecast.answers import PartsFacts
 from lvlora.runs import EVALUATION
 
@@ -44,8 +43,8 @@ class TaskFacts(Shape):
     series: int
     left_out: int
     """Series that are too short."""
-    disturbance: Disturbance | None
-    """Changes to the histories that forecasters see."""
+    disturbance: dict[str, float] | None
+    """Null, but in old records: noise and gaps that histories were given."""
     seen: str | None
     """The same in words."""
     mase_season: str | None = None

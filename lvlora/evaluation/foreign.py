@@ -78,7 +78,7 @@ def export_task(job: Job, folder: Path, narrator: Narrator) -> ExportedTask:
         "horizon": task.protocol.horizon,
         "variables": list(task.variables),
         "split": task.protocol.part,
-        "seen": str(task.disturbance) or None,
+        "seen": None,
         "quantiles": list(job.settings.quantiles),
         "series": [
             {"id": past.id, "steps": len(past), "time": written(future.calendar, future.time)}

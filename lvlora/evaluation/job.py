@@ -14,7 +14,6 @@ from lvlora.data.dataset import Dataset
 from lvlora.data.splits import STRATA, Split, split_of
 from lvlora.durable import sha256_of, sha256_of_json
 from lvlora.errors import SettingsError
-from lvlora.evaluation.disturbance import Disturbance
 from lvlora.evaluation.folder import EvaluationFolder
 from lvlora.evaluation.protocol import Protocol, Task, task, with_steps_that_fit
 from lvlora.evaluation.settings import EvaluateSettings
@@ -201,10 +200,7 @@ def prepare(
         protocol = Protocol(
             settings.split, settings.context, horizon, settings.windows or 1, stride
         )
-    disturbance = Disturbance(
-        noise=settings.history_noise, gaps=settings.history_gaps, seed=settings.seed
-    )
-    scored = task(part, protocol, disturbance, settings.season)
+    scored = task(part, protocol, settings.season)
     _note_what_is_scored(scored, split, settings.rivals, narrator)
     clustering = cluster(data, measure(data), min(STRATA, len(data)), settings.split_seed)
     clusters = {
@@ -215,8 +211,6 @@ def prepare(
     decided: list[Any] = [data_sha256, split.sha256, scored.ids, protocol.context, horizon]
     if protocol.windows is not None:
         decided.append([protocol.windows, protocol.stride])
-    if disturbance:
-        decided.append(disturbance.model_dump())
     key = sha256_of_json(decided)
     folder = settings.out
     if folder is None and has_folder and settings.command == "evaluate":
@@ -237,9 +231,6 @@ def prepare(
 def _note_what_is_scored(task: Task, split: Split, rivals: bool, narrator: Narrator) -> None:
     n_learnt = len(set(split.train).intersection(task.of_series))
     notes = {
-        f"Forecasters see: {task.disturbance}; what is scored is as the data have it.": bool(
-            task.disturbance
-        ),
         f"{task.left_out} series too short for this protocol: left out.": task.left_out > 0,
         f"Only {task.n_series} series scored: the figures are rough.": task.n_series < _FEW,
         "This is the test part: choose nothing by what you see.": task.protocol.part == "test",

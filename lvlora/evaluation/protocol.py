@@ -16,7 +16,6 @@ from lvlora.data.dataset import Dataset, FloatArray, Series
 from lvlora.data.seasons import seasons_of
 from lvlora.data.splits import Split
 from lvlora.errors import DataError
-from lvlora.evaluation.disturbance import NO_DISTURBANCE, Disturbance
 from lvlora.evaluation.settings import EvaluateSettings
 from lvlora.narrator import Narrator
 from lvlora.settings.base import Season
@@ -53,22 +52,18 @@ class Task:
     """The histories and futures of one part.
 
     Attributes:
-        histories: n series as forecasters see them; ids differ, those of windows too.
+        histories: n series; ids differ, those of windows too.
         futures: n series of ``horizon`` steps; truth (n, H, V).
-        clean: n series before a disturbance, by which errors are scaled.
         left_out: series that are too short.
-        disturbance: what was done to the histories.
         of_series: n ids of the series that the histories are of.
         season: of the histories, or how it is seen.
     """
 
     protocol: Protocol
     variables: tuple[str, ...]
-    clean: list[Series]
     histories: list[Series]
     futures: list[Series]
     left_out: int
-    disturbance: Disturbance = NO_DISTURBANCE
     of_series: tuple[str, ...] = ()
     season: Season = "auto"
 
@@ -78,15 +73,14 @@ class Task:
         return min(len(history) for history in self.histories)
 
     def learnable(self, train: Dataset) -> Dataset:
-        """Return the series to learn from: as disturbed, without the futures that are scored."""
-        seen = self.disturbance.of_training(train) if self.disturbance else train
+        """Return the series to learn from, without the futures that are scored."""
         scored = [
             replace(h, id=name) for h, name in zip(self.histories, self.of_series, strict=True)
         ]
         # where forecasts go back from the end, nobody learns from the times that are scored
         rolling = self.protocol.windows is not None
         before = min(float(f.time[0]) for f in self.futures) if rolling else None
-        return splits.learnable(seen, scored, before)
+        return splits.learnable(train, scored, before)
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -111,15 +105,10 @@ class Task:
     @cached_property
     def periods(self) -> FloatArray:
         """(n, V) periods of the histories in steps, those of seasonal naive; NaN without one."""
-        return np.stack([seasons_of(h, self.season) for h in self.clean])
+        return np.stack([seasons_of(h, self.season) for h in self.histories])
 
 
-def task(
-    part: Dataset,
-    protocol: Protocol,
-    disturbance: Disturbance = NO_DISTURBANCE,
-    season: Season = "auto",
-) -> Task:
+def task(part: Dataset, protocol: Protocol, season: Season = "auto") -> Task:
     """Cut histories and futures from every series of the part that is long enough.
 
     With several windows, a history is called by its series and its number of the series' steps
@@ -129,7 +118,7 @@ def task(
         DataError: no series is long enough.
     """
     context, horizon, windows = protocol.context, protocol.horizon, protocol.windows
-    clean, seen, futures, names = [], [], [], []
+    seen, futures, names = [], [], []
     for series in part:
         if windows is not None:
             cuts = splits.last_windows(series, horizon, windows, protocol.stride, context)
@@ -139,9 +128,7 @@ def task(
         for k, cut in enumerate(cuts):
             n_before = len(series) - horizon - (len(cuts) - 1 - k) * protocol.stride
             name = f"{series.id}@{n_before}" if len(cuts) > 1 else series.id
-            clean.append(replace(cut.history, id=name))
-            # what is drawn depends on the series, not on how many windows it has
-            seen.append(replace(disturbance.of(cut.history), id=name) if disturbance else clean[-1])
+            seen.append(replace(cut.history, id=name))
             futures.append(replace(cut.future, id=name))
             names.append(series.id)
     if not futures:
@@ -149,11 +136,9 @@ def task(
     return Task(
         protocol,
         part.variables,
-        clean,
         seen,
         futures,
         len(part) - len(set(names)),
-        disturbance,
         tuple(names),
         season,
     )

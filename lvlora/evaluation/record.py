@@ -65,8 +65,8 @@ def record_of(entries: Sequence[Entry], job: Job, clusters: Mapping[str, int]) -
             **rolling,
             series=task.n_series,
             left_out=task.left_out,
-            disturbance=task.disturbance if task.disturbance else None,
-            seen=str(task.disturbance) or None,
+            disturbance=None,
+            seen=None,
             mase_season=seasons_used(np.round(task.periods).tolist()),
         ),
         data=EvaluatedData(

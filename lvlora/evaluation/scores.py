@@ -92,7 +92,7 @@ class Entry:
                 ensemble (of models and rivals).
             facts: other keys of the row.
         """
-        history = [h.values for h in task.clean]
+        history = [h.values for h in task.histories]
         scores = score(
             task.truth,
             point,

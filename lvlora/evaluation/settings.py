@@ -99,23 +99,6 @@ class EvaluateSettings(
     limit: int | None = option(
         None, "Score only the first series of the part.", "Data", affects="result", ge=1
     )
-    history_noise: float = option(
-        0.0,
-        "Multiply the histories by log-normal noise of this size (0.05: 5 %). The truth "
-        "stays as it is.",
-        "Data",
-        affects="result",
-        ge=0,
-        le=10,
-    )
-    history_gaps: float = option(
-        0.0,
-        "Remove this share of the values that forecasters see.",
-        "Data",
-        affects="result",
-        ge=0,
-        lt=1,
-    )
     with_model: bool = option(
         True,
         "Score the language model, too.",
@@ -216,7 +199,6 @@ class EvaluateSettings(
     def _agree(self) -> Self:
         """Refuse options that contradict each other."""
         calibrated = self.calibrate or self.calibrated
-        disturbed = self.history_noise or self.history_gaps
         contradictions = {
             "--no-model and --no-rivals leave nothing to score": not (
                 self.with_model or self.rivals or self.forecasts or self.export_task
@@ -237,8 +219,6 @@ class EvaluateSettings(
             "--calibrate and --calibrated: one future has no intervals; draw some --samples": (
                 calibrated and (self.greedy or self.samples < 2)
             ),
-            "--calibrate needs histories as they are: leave out --history-noise and "
-            "--history-gaps": self.calibrate and bool(disturbed),
             "--forecasts: should be NAME=FILE, for example chronos-2=chronos.csv, each name once": (
                 len(self.forecast_files) < len(self.forecasts or ())
                 or not all(

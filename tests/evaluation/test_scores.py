@@ -216,18 +216,6 @@ def test_one_window_keeps_the_series_name() -> None:
     assert [len(h) for h in given.histories] == [9, 9]
 
 
-def test_what_is_drawn_in_a_history_depends_on_its_series() -> None:
-    from lvlora.evaluation.disturbance import NO_DISTURBANCE
-
-    data = waves(1, 20)
-    noisy = NO_DISTURBANCE.model_copy(update={"noise": 0.1})
-    several = task(data, Protocol("all", None, 4, windows=2, stride=2), noisy)
-    np.testing.assert_array_equal(
-        several.histories[1].values[:14], several.histories[0].values[:14]
-    )
-    assert [h.id for h in several.clean] == ["s0@14", "s0@16"]
-
-
 def test_errors_by_cluster() -> None:
     data = waves()
     given = task(data, Protocol("all", 8, 3))

@@ -103,9 +103,9 @@ def test_several_files_and_no_task_column(run_lvlora, data, forecasts) -> None:
     assert "–" in ran.stdout
 
 
-def test_another_split_or_disturbance_is_another_task(run_lvlora, data, forecasts) -> None:
+def test_another_split_or_context_is_another_task(run_lvlora, data, forecasts) -> None:
     file = forecasts()
-    others = (["--split-seed", "1"], ["--history-noise", "0.1"], ["--context", "15"])
+    others = (["--split-seed", "1"], ["--context", "15"])
     for other in others:
         ran = run_lvlora(
             ["evaluate", data, *OPTIONS, *other, "--forecasts", f"theirs={file}"], code=4
