@@ -271,7 +271,7 @@ def evaluate(
     settings = checked(
         EvaluateSettings,
         {"data": _place(data), "workers": 1, **options},
-        refused=("output", "overwrite", "export_task", *(_OF_THE_LOADED if models else ())),
+        refused=("output", "overwrite", *(_OF_THE_LOADED if models else ())),
     )
     read, narrator = _reader(data, settings), narrator or AsWarnings()
     if models:

@@ -20,7 +20,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from lvlora.answers import Answer, Shape
 from lvlora.cli.doctor import Doctor
 from lvlora.data.answers import Analyze, Simulate
-from lvlora.evaluation.answers import Evaluation, EvaluationReport, ExportedTask, PanelEvaluation
+from lvlora.evaluation.answers import Evaluation, EvaluationReport, PanelEvaluation
 from lvlora.experiment.record import Experiment
 from lvlora.flops.answers import (
     FlopsAccount,
@@ -57,7 +57,6 @@ ANSWERS: dict[str, type[Answer]] = {
     "evaluate": Evaluation,
     "evaluate-parts": PanelEvaluation,
     "baseline-parts": PanelEvaluation,
-    "evaluate-export-task": ExportedTask,
     "evaluate-dry-run": ForecastPrice,
     "export": Export,
     "report": Report,

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lvlora.cli.program.advice import next_command
@@ -12,7 +10,6 @@ from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.results import check_results
 from lvlora.evaluation.settings import EvaluateSettings
 from lvlora.output_files import STANDARD_OUTPUT
-from lvlora.report.document import Document
 from lvlora.train.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -35,9 +32,6 @@ def run(settings: EvaluateSettings, context: CommandContext) -> None:
     def read() -> Dataset:
         return read_data(settings, output)
 
-    if settings.export_task is not None:
-        _export_task(settings, settings.export_task, read, context)
-        return
     check_results(settings, context, {"--output": settings.output})
     if context.dry_run:
         answer = price(settings, read, output, began=context.began)
@@ -60,34 +54,6 @@ def _run_panel(settings: EvaluateSettings, context: CommandContext) -> None:
     table = panel_table(record)
     output.report(record, lambda: panel_document(record, "Scores of a folder", "scored", table))
     output.hint(f"lvlora report {shlex.quote(record.folder)}/PART writes a page of one part.")
-
-
-def _export_task(
-    settings: EvaluateSettings, folder: Path, read: Callable[[], Dataset], context: CommandContext
-) -> None:
-    from lvlora.evaluation.foreign import check_task_folder, export_task
-    from lvlora.evaluation.job import prepare
-
-    output = context.output
-    check_task_folder(settings, folder)
-    if context.dry_run:
-        output.note("--export-task spends nothing; with --dry-run nothing is written.")
-        return
-    job = prepare(settings, read(), output, has_folder=False)
-    exported = export_task(job, folder, output)
-    several = "" if exported.histories == exported.series else f" in {exported.histories} windows"
-    output.report(
-        exported,
-        lambda: Document(
-            f"Task {exported.task}: {exported.horizon} steps of {exported.series} series{several}, "
-            f"written to {folder}.",
-            [],
-        ),
-    )
-    output.hint(
-        "A table of forecasts goes beside models and rivals with --forecasts NAME=FILE; "
-        "docs/evaluation.md has its columns, examples/foreign programs that write one."
-    )
 
 
 def _show(evaluation: Evaluation, settings: EvaluateSettings, context: CommandContext) -> None:

@@ -249,20 +249,6 @@ class PanelEvaluation(PartsFacts):
     """A row a forecaster, over all parts, those that were there included."""
 
 
-class ExportedTask(Answer):
-    """`lvlora evaluate --export-task DIR --json`"""
-
-    task: str
-    """Its name: what forecasts of it may repeat."""
-    folder: str
-    series: int
-    histories: int
-    """Futures of all series; more than one each where there are windows."""
-    horizon: int
-    """Steps to forecast."""
-    files: list[str]
-
-
 class EvaluationReport(Answer):
     """`lvlora report FOLDER --json`, of an evaluation"""
 

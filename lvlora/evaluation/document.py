@@ -112,10 +112,8 @@ def _models(rows: Iterable[Row]) -> list[Row]:
 
 
 def _rivals(record: Evaluation) -> list[tuple[float, Row]]:
-    """Rivals and other programs with the error that leads, where they have it."""
-    pairs = [
-        (getattr(f, record.led_by), f) for f in record.forecasters if f.kind in ("rival", "foreign")
-    ]
+    """Rivals with the error that leads, where they have it."""
+    pairs = [(getattr(f, record.led_by), f) for f in record.forecasters if f.kind == "rival"]
     return [(error, f) for error, f in pairs if error is not None]
 
 
@@ -129,8 +127,7 @@ def _lead(record: Evaluation) -> str:
         parts.append(f"the best rival, {best[1].name}: {best[0]:.4g}")
     series = f"{protocol.series} series of the {protocol.split} part"
     units = "original units" if metric == "mae" else "in mean steps of each history"
-    seen = f"; histories: {protocol.seen}" if protocol.seen else ""
-    return f"{'; '.join(parts)} ({units}, {series}{seen})." if parts else series
+    return f"{'; '.join(parts)} ({units}, {series})." if parts else series
 
 
 def _percent(share: float | None) -> str:

@@ -17,7 +17,6 @@ from lvlora.data.dataset import Dataset
 from lvlora.evaluation import comparison, coverage
 from lvlora.evaluation.answers import Evaluation
 from lvlora.evaluation.document import draw_evaluation
-from lvlora.evaluation.foreign import score_foreign
 from lvlora.evaluation.job import Candidate, Job, begin, prepare
 from lvlora.evaluation.record import record_of, table_of, table_of_series
 from lvlora.evaluation.scores import (
@@ -85,9 +84,8 @@ def evaluate(
     job, chosen = begin(settings, read, narrator)
     with job.folder.held():
         try:
-            foreign = score_foreign(job, narrator)
             models, floor = _score_models(job, chosen, narrator, stage)
-            return _finish(job, [*models, *_score_rivals(job, narrator)], foreign, floor, has_page)
+            return _finish(job, [*models, *_score_rivals(job, narrator)], floor, has_page)
         except KeyboardInterrupt:
             if job.folder.path is not None:
                 narrator.hint("The same command goes on from the series that are finished.")
@@ -106,14 +104,13 @@ def evaluate_open(
         DataError: no series is long enough.
     """
     job = prepare(settings, data, narrator, has_folder=False)
-    foreign = score_foreign(job, narrator)
     models = [
         _scoring(job, one, one.name, {}, [one] * N_HINDCASTS).run(settings.quantiles)
         for one in forecasters
     ]
     first = forecasters[0]
     floor = score_floor(job.task, first.decimals, settings.quantiles, first.scale)
-    return _finish(job, [*models, *_score_rivals(job, narrator)], foreign, floor)
+    return _finish(job, [*models, *_score_rivals(job, narrator)], floor)
 
 
 def price(
@@ -225,7 +222,7 @@ def _score_models(
     notes: set[str] = set()
     for candidate in chosen:
         forecaster = candidate.open(settings)
-        name = candidate.name(forecaster, (*entries, *settings.forecast_files))
+        name = candidate.name(forecaster, entries)
         identity = candidate.identity(forecaster, job.sampling)
         scoring = _scoring(job, forecaster, name, identity, [forecaster] * N_HINDCASTS)
         warn_of_reading(
@@ -290,18 +287,11 @@ def _score_rivals(job: Job, narrator: Narrator) -> list[Entry]:
             return [one.run(settings.quantiles, advance) for one in work]
 
 
-def _finish(
-    job: Job, entries: list[Entry], foreign: list[Entry], floor: Entry, has_page: bool = True
-) -> Evaluation:
-    """Compare the forecasters, and write the folder and the table.
-
-    Args:
-        entries: models and rivals; foreign: of other programs.
-    """
+def _finish(job: Job, entries: list[Entry], floor: Entry, has_page: bool = True) -> Evaluation:
+    """Compare models and rivals, and write the folder and the table."""
     settings, task, folder = job.settings, job.task, job.folder.path
     if settings.ensemble:
         entries.append(score_ensemble(entries, task, settings.quantiles, job.rival_samples))
-    entries += foreign
     if settings.rivals:
         entries.append(floor)
     comparison.compare(entries, settings.seed, task.of_series)

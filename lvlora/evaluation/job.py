@@ -13,15 +13,11 @@ from lvlora.data.clusters import cluster, measure
 from lvlora.data.dataset import Dataset
 from lvlora.data.splits import STRATA, Split, split_of
 from lvlora.durable import sha256_of, sha256_of_json
-from lvlora.errors import SettingsError
 from lvlora.evaluation.folder import EvaluationFolder
 from lvlora.evaluation.protocol import Protocol, Task, task, with_steps_that_fit
 from lvlora.evaluation.settings import EvaluateSettings
-from lvlora.forecast.ensemble import NAME
 from lvlora.forecast.language_model import LanguageModel, open_forecaster, warn_of_seen
 from lvlora.forecast.plan import DEFAULT_DECIMALS
-from lvlora.forecast.rivals import default_rivals
-from lvlora.forecast.rivals.naive import ROUNDING_FLOOR
 from lvlora.forecast.sampling import Sampling
 from lvlora.model import devices
 from lvlora.model.choice import Choice, choose
@@ -140,13 +136,6 @@ class Job:
     sampling: Sampling
 
     @property
-    def task_name(self) -> str:
-        """The task's name for other programs: steps seen and wanted, and a hash of all else."""
-        protocol = self.task.protocol
-        context = "all" if protocol.context is None else self.task.context
-        return f"from{context}-to{protocol.horizon}-{self.folder.key[:16]}"
-
-    @property
     def rival_samples(self) -> int:
         """As many futures as a model's; a greedy forecast has no rival with a distribution."""
         return 0 if self.sampling.greedy else self.sampling.samples
@@ -185,11 +174,7 @@ def prepare(
 
     Raises:
         DataError: no series is long enough.
-        SettingsError: a name of --forecasts is another row's.
     """
-    names = {*(rival.name for rival in default_rivals()), NAME, ROUNDING_FLOOR}
-    for name in names.intersection(settings.forecast_files):
-        raise SettingsError(f"--forecasts: another forecaster is called {name}", "Rename it.")
     split = split_of(data, settings)
     settings = with_steps_that_fit(settings, data, split, narrator)
     part = data.select(split.part(settings.split)[: settings.limit])

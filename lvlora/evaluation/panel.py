@@ -22,7 +22,7 @@ from lvlora.model.choice import choose
 from lvlora.narrator import Narrator, Silent
 from lvlora.runs import EVALUATION
 
-_OF_ONE_FILE = ("export_task", "forecasts", "calibrate", "calibrated", "output")
+_OF_ONE_FILE = ("calibrate", "calibrated", "output")
 _MEANS = ("mae", "mase", "crps")
 
 

@@ -14,7 +14,7 @@ from lvlora.answers import NOTHING
 from lvlora.data.dataset import FloatArray
 from lvlora.data.files.csv import csv_text
 from lvlora.data.metrics import Difference, DynamicsErrors, Errors, Interval
-from lvlora.data.metrics.scores import central_levels, of_function, of_samples, scale_spread
+from lvlora.data.metrics.scores import central_levels, of_samples, scale_spread
 from lvlora.data.seasons import seasons_used
 from lvlora.evaluation.answers import (
     ClusterSize,
@@ -111,7 +111,6 @@ def _subject(entries: Sequence[Entry], led_by: str) -> Entry:
 def _drawn(entries: Sequence[Entry], task: Task, quantiles: Sequence[float], led_by: str) -> Drawn:
     """Return the subject's forecasts of its best, middle and worst series."""
     about = _subject(entries, led_by)
-    quantiles_of = of_function if about.are_quantiles else of_samples
     errors = about.series_mae
     series = []
     for at, why in _chosen(np.asarray(errors)):
@@ -120,7 +119,7 @@ def _drawn(entries: Sequence[Entry], task: Task, quantiles: Sequence[float], led
         if about.samples is not None and about.samples.shape[1] > 1:
             for level in central_levels(quantiles):
                 low, high = (1 - level) / 2, (1 + level) / 2
-                lower, upper = quantiles_of(about.samples[at], (low, high))
+                lower, upper = of_samples(about.samples[at], (low, high))
                 bands.append((low, high, lower.tolist(), upper.tolist()))
         series.append(
             DrawnSeries(

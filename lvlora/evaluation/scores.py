@@ -59,7 +59,6 @@ class Entry:
         row: plain numbers; comparisons are added to it, see `add`.
         series_mae, series_mase: (n,) of each history.
         point: (n, H, V); samples: (n, S, H, V) or None.
-        are_quantiles: the samples are no draws but a quantile function at even levels.
         past: its hindcasts, where it takes part in an ensemble.
     """
 
@@ -68,7 +67,6 @@ class Entry:
     series_mase: FloatArray
     point: FloatArray
     samples: FloatArray | None
-    are_quantiles: bool
     past: Past | None = None
 
     @classmethod
@@ -81,15 +79,13 @@ class Entry:
         samples: FloatArray | None,
         levels: Sequence[float],
         *,
-        are_quantiles: bool = False,
         nll: likelihood.Score | None = None,
         **facts: Any,
     ) -> Entry:
         """Score forecasts of a task.
 
         Args:
-            kind: model, rival, floor (what rounding alone costs), foreign (of another program), or
-                ensemble (of models and rivals).
+            kind: model, rival, floor (what rounding alone costs), or ensemble (of both).
             facts: other keys of the row.
         """
         history = [h.values for h in task.histories]
@@ -100,7 +96,6 @@ class Entry:
             samples=samples,
             quantiles=levels,
             periods=task.periods,
-            fair=not are_quantiles,
         )
         row = {
             **dict.fromkeys(ForecasterScores.model_fields),
@@ -114,7 +109,7 @@ class Entry:
             row["nll"], row["nll_possible"] = nll.per_dimension, nll.possible
             row["nll_impossible"] = nll.n_impossible
         errors = series_errors(task.truth, point, history, task.periods)
-        return cls(ForecasterScores(**row), *errors, point, samples, are_quantiles)
+        return cls(ForecasterScores(**row), *errors, point, samples)
 
     def add(self, **facts: Any) -> None:
         """Change keys of the row."""

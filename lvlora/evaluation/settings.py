@@ -170,23 +170,6 @@ class EvaluateSettings(
         "Model",
         affects="result",
     )
-    forecasts: Words | None = option(
-        None,
-        "Forecasts of another program, for a row of their own: a CSV or Parquet table with the "
-        "columns series, step, variable, quantile (or sample) and value. Give it again for more.",
-        "Forecast",
-        affects="result",
-        repeat=True,
-        metavar="NAME=FILE",
-    )
-    export_task: Path | None = option(
-        None,
-        "Do not score: write the histories, and which steps to forecast, into this folder "
-        "for other programs.",
-        "Output",
-        affects="output",
-        metavar="DIR",
-    )
     out: Path | None = option(
         None,
         "Folder for the report, the table and the forecasts. Default: one in --runs, "
@@ -201,7 +184,7 @@ class EvaluateSettings(
         calibrated = self.calibrate or self.calibrated
         contradictions = {
             "--no-model and --no-rivals leave nothing to score": not (
-                self.with_model or self.rivals or self.forecasts or self.export_task
+                self.with_model or self.rivals
             ),
             "--holdout and --windows: choose the last steps, or rolling origins": (
                 self.holdout is not None and self.windows is not None
@@ -219,16 +202,6 @@ class EvaluateSettings(
             "--calibrate and --calibrated: one future has no intervals; draw some --samples": (
                 calibrated and (self.greedy or self.samples < 2)
             ),
-            "--forecasts: should be NAME=FILE, for example chronos-2=chronos.csv, each name once": (
-                len(self.forecast_files) < len(self.forecasts or ())
-                or not all(
-                    name.isprintable() and 0 < len(name) <= 100 and str(file) != "."
-                    for name, file in self.forecast_files.items()
-                )
-            ),
-            "--export-task scores nothing: leave --forecasts out": bool(
-                self.export_task and self.forecasts
-            ),
             f"--calibrate: the {self.split} part is not for calibration; use --split validation, "
             "or a file of its own with --split all": (
                 self.calibrate and self.split in ("train", "test")
@@ -238,12 +211,6 @@ class EvaluateSettings(
             if holds:
                 raise ValueError(sentence)
         return self
-
-    @property
-    def forecast_files(self) -> dict[str, Path]:
-        """Names of other programs' forecasters → their files."""
-        parts = [word.partition("=") for word in self.forecasts or ()]
-        return {name.strip(): Path(file) for name, _, file in parts}
 
     @property
     def from_the_end(self) -> bool:

@@ -172,17 +172,6 @@ def test_in_place_of_settings(run_lvlora, here, kind):
         assert "memory" not in ran.stderr
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("suffix", ["csv", "parquet"])
-def test_in_place_of_forecasts(run_lvlora, here, kind, suffix):
-    file = here / f"theirs.{suffix}"
-    KINDS[kind](file)
-    options = ["--adapter", "none", "--context", "10", "--horizon", "2", "--split", "all"]
-    ran = run_lvlora(["evaluate", "data.csv", *options, "--forecasts", f"theirs={file}"], code=4)
-    assert file.name in ran.stderr
-    assert "memory" not in ran.stderr
-
-
 def test_settings_and_data_may_come_from_a_command(run_lvlora, here, tiny_folder):
     """What ``<(…)`` gives is a pipe with somebody at its other end."""
     read, write = os.pipe()

@@ -89,7 +89,6 @@ def test_a_limit_is_for_all_parts_together(panel, run_lvlora):
         ((), "--out"),
         (("--out", "panel"), "--out"),
         (("--out", "out", "--output", "table.csv"), "--output"),
-        (("--out", "out", "--export-task", "task"), "--export-task"),
         (("--out", "out", "--scheduler", "tcp://127.0.0.1:1"), "--scheduler"),
     ],
 )

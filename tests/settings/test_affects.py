@@ -41,7 +41,7 @@ MODELS = sorted(
     key=lambda model: model.__name__,
 )
 INPUT = {"data", "id_column", "time_column", "date_format", "columns", "known"}
-LATER = {"export_task", "scheduler"}
+LATER = {"scheduler"}
 """Settings that came when identities already derived from their fields, and change no number."""
 
 
@@ -86,7 +86,7 @@ def test_a_study_compares_what_it_always_did() -> None:
 def test_a_charge_is_identified_by_what_is_asked_for_not_by_what_it_takes() -> None:
     free = {
         *("runs", "output", "samples_out", "plot", "out", "overwrite", "fresh", "max_memory"),
-        *("workers", "threads", "budget", "max_flops", "convention", "export_task"),
+        *("workers", "threads", "budget", "max_flops", "convention"),
     }
     for model in (ForecastSettings, EvaluateSettings):
         asked = model.affecting("result", "data", "model", "placement")

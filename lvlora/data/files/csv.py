@@ -140,7 +140,7 @@ def open_csv(stream: BinaryIO, where: str) -> Table:
     return Table(header, where, read)
 
 
-def _lines(stream: BinaryIO, where: str) -> Iterator[str]:
+def table_text(stream: BinaryIO, where: str) -> Iterator[str]:
     """The decoded lines, bounded in length."""
     n_bytes, number = 0, 0
     while raw := stream.readline(_MAX_LINE_BYTES + 1):
@@ -199,22 +199,22 @@ def _is_row_of_values(names: list[str]) -> bool:
 
 
 def write_csv(dataset: Dataset, path: Path) -> None:
-    """The data set as a file of `table_text`."""
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        stream.writelines(table_text(dataset))
+    """Write the data set as UTF-8 text that reads back unchanged.
 
-
-def table_text(dataset: Dataset, *, always_ids: bool = False) -> Iterator[str]:
-    """The data set as lines of CSV that read back unchanged.
-
-    One series with the id "0" is a wide table, unless it has ``always_ids``; others are a long one.
-    Numbers are the shortest that give the same float64; a missing value is an empty cell; names
-    that a spreadsheet would run are `disarmed`.
+    One series with the id "0" is a wide table without ids, others are a long one. Numbers are the
+    shortest that give the same float64; a missing value is an empty cell; names that a spreadsheet
+    would run are `disarmed`.
 
     Raises:
         DataError: the names of the variables would be read back as something else.
     """
-    lone = len(dataset) == 1 and dataset.series[0].id == LONE_ID and not always_ids
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        stream.writelines(table_text(dataset))
+
+
+def table_text(dataset: Dataset) -> Iterator[str]:
+    """Return the lines of `write_csv`'s file."""
+    lone = len(dataset) == 1 and dataset.series[0].id == LONE_ID
     yield _row(table_header(dataset, with_ids=not lone)) + "\n"
     for series in dataset:
         prefix = "" if lone else _row([series.id]) + ","

@@ -40,14 +40,6 @@ def of_samples(samples: FloatArray, levels: float | Sequence[float], axis: int =
     return values
 
 
-def of_function(values: FloatArray, levels: float | Sequence[float], axis: int = 0) -> FloatArray:
-    """Quantiles off a quantile function that is told at even levels from 0 to 1, linearly.
-
-    Such values are no draws: the first is the quantile of level 0 and the last that of 1.
-    """
-    return np.asarray(np.quantile(values, levels, axis=axis), dtype=np.float64)
-
-
 Axes = tuple[int, ...]
 
 
@@ -112,14 +104,12 @@ def scaled_errors(
     return errors
 
 
-def crps_from_samples(truth: FloatArray, samples: FloatArray, *, fair: bool = True) -> FloatArray:
+def crps_from_samples(truth: FloatArray, samples: FloatArray) -> FloatArray:
     """Continuous ranked probability score of each value, in the values' units; less is better.
 
     mean_s |x_s - y| - sum_{s,t} |x_s - x_t| / (2 S (S - 1)): the fair estimator, whose expectation
     is the score of the distribution the samples come from (Ferro 2014, doi:10.1002/qj.2270), and
-    which can be negative. ``fair=False`` divides by 2 S² instead: the score of the samples as an
-    ensemble (Gneiting & Raftery 2007, doi:10.1198/016214506000001437). One sample: its absolute
-    error, in both.
+    which can be negative. One sample: its absolute error.
 
     Args:
         truth: (n, H, V); samples: (n, S, H, V).
@@ -129,23 +119,19 @@ def crps_from_samples(truth: FloatArray, samples: FloatArray, *, fair: bool = Tr
     # sum over pairs of |x_s - x_t| = 2 sum_i (2 i - S + 1) x_(i), with x sorted and i from 0
     weights = 2.0 * np.arange(n_samples) - n_samples + 1
     spread = 2.0 * np.einsum("s,nshv->nhv", weights, np.sort(samples, axis=1))
-    n_pairs = n_samples * max(n_samples - 1, 1) if fair else n_samples**2
+    n_pairs = n_samples * max(n_samples - 1, 1)
     scores: FloatArray = distance - spread / (2.0 * n_pairs)
     return scores
 
 
-def inside_interval(
-    truth: FloatArray, samples: FloatArray, level: float, *, drawn: bool = True
-) -> FloatArray:
+def inside_interval(truth: FloatArray, samples: FloatArray, level: float) -> FloatArray:
     """1 where the truth lies in the samples' central interval, else 0; NaN where it is missing.
 
     Args:
         samples: (n, S, H, V).
         level: probability of the interval; its ends are the quantiles (1 ± level) / 2.
-        drawn: the samples are random draws (`of_samples`); False for a quantile function.
     """
-    quantiles_of = of_samples if drawn else of_function
-    low, high = quantiles_of(samples, [(1 - level) / 2, (1 + level) / 2], axis=1)
+    low, high = of_samples(samples, [(1 - level) / 2, (1 + level) / 2], axis=1)
     inside = ((truth >= low) & (truth <= high)).astype(np.float64)
     return np.where(np.isnan(truth), np.nan, inside)
 
@@ -183,7 +169,6 @@ def score(
     samples: FloatArray | None = None,
     quantiles: Sequence[float] = (0.1, 0.5, 0.9),
     periods: FloatArray | None = None,
-    fair: bool = True,
 ) -> Scores:
     """All metrics of one forecaster on n series.
 
@@ -198,7 +183,6 @@ def score(
         samples: (n, S, H, V) drawn futures.
         quantiles: levels; each central pair among them gives one interval's coverage.
         periods: (n, V) of the histories in steps, NaN without one; None: nobody looked.
-        fair: the samples are random draws; False for evenly spaced quantiles.
 
     Raises:
         ValueError: shapes that do not fit, or a forecast that is not finite where the truth is
@@ -218,9 +202,9 @@ def score(
             raise ValueError(f"samples {samples.shape} do not fit the truth {truth.shape}")
         if not np.isfinite(np.moveaxis(samples, 1, -1)[known]).all():
             raise ValueError("a sampled forecast is not finite")
-        crps = crps_from_samples(truth, samples, fair=fair)
+        crps = crps_from_samples(truth, samples)
         for level in central_levels(quantiles):
-            inside = inside_interval(truth, samples, level, drawn=fair)
+            inside = inside_interval(truth, samples, level)
             coverage[f"{level:g}"] = float(mean_known(inside, (0, 1, 2)))
     # a metric that is a mean over values is added here, and as a field of `Errors`
     of_values = {

@@ -17,7 +17,6 @@ from lvlora.data.metrics.scores import (
     crps_from_samples,
     inside_interval,
     naive_scale,
-    of_function,
     of_samples,
     scale_spread,
     score,
@@ -123,11 +122,10 @@ def test_missing_truth_is_left_out():
 
 
 def test_crps_of_few_samples_by_hand():
-    """Samples 0 and 2, truth 3: (3 + 1) / 2 - 2 * 2 / (2 * 2) = 1 when fair, 1.5 as an ensemble."""
+    """Samples 0 and 2, truth 3: (3 + 1) / 2 - 2 * 2 / (2 * 2) = 1."""
     truth = np.array([[[3.0]]])
     samples = np.array([0.0, 2.0]).reshape(1, 2, 1, 1)
     assert crps_from_samples(truth, samples).item() == pytest.approx(1.0)
-    assert crps_from_samples(truth, samples, fair=False).item() == pytest.approx(1.5)
     assert crps_from_samples(truth, samples[:, :1]).item() == 3.0
 
 
@@ -154,7 +152,6 @@ def test_coverage_of_central_intervals():
     # of 9 draws an interval of 80 % is their range; of a quantile function it is what it says
     few = np.linspace(0, 1, 9).reshape(1, 9, 1, 1).repeat(5, axis=2)
     assert inside_interval(truth, few, 0.8).ravel()[:4].tolist() == [1, 1, 1, 1]
-    assert inside_interval(truth, few, 0.8, drawn=False).ravel()[:4].tolist() == [0, 1, 1, 1]
 
 
 def test_central_levels_pair_up():
@@ -197,13 +194,12 @@ def test_scores_are_plain_json_and_zero_for_the_truth(truth):
 
 
 def test_crps_is_that_of_scoringrules():
-    """Both estimators, on an independent library, where it is installed."""
+    """On an independent library, where it is installed."""
     rules = pytest.importorskip("scoringrules")
     truth, samples = RNG.random((3, 5, 2)), RNG.random((3, 9, 5, 2))
     last = np.moveaxis(samples, 1, -1)
-    for fair, estimator in ((True, "fair"), (False, "nrg")):
-        expected = rules.crps_ensemble(truth, last, estimator=estimator)
-        assert crps_from_samples(truth, samples, fair=fair) == pytest.approx(expected)
+    expected = rules.crps_ensemble(truth, last, estimator="fair")
+    assert crps_from_samples(truth, samples) == pytest.approx(expected)
 
 
 def test_the_spread_of_scales_leaves_out_the_few_that_hardly_move():
@@ -260,7 +256,3 @@ def test_the_median_is_the_median(n_samples: int) -> None:
     median = np.median(drawn, axis=0)
     np.testing.assert_array_equal(of_samples(drawn, 0.5), median)
     np.testing.assert_array_equal(of_samples(drawn, (0.25, 0.5))[1], median)
-
-
-def test_a_quantile_function_is_read_at_its_levels() -> None:
-    assert of_function(np.linspace(10, 20, 101), [0, 0.1, 0.995, 1]).tolist() == [10, 11, 19.95, 20]
