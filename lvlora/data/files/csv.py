@@ -140,7 +140,7 @@ def open_csv(stream: BinaryIO, where: str) -> Table:
     return Table(header, where, read)
 
 
-def table_text(stream: BinaryIO, where: str) -> Iterator[str]:
+def _lines(stream: BinaryIO, where: str) -> Iterator[str]:
     """The decoded lines, bounded in length."""
     n_bytes, number = 0, 0
     while raw := stream.readline(_MAX_LINE_BYTES + 1):
