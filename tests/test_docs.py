@@ -64,7 +64,8 @@ SLOW = (
     "lvlora forecast examples/trajectory.csv --horizon 20 --samples 10 --forecaster auto",
 )
 """Beginnings of the commands that train or score, and of those that need a trained run: these are
-run with -m slow, as are some that only take their time, together with all others of their page."""
+run with -m slow, as are some that only take their time, together with all others of their page.
+With --dry-run they are quick."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,10 @@ class Line:
         words = re.sub(r"^(\w+=\S+ )+", "", self.command)
         parts = [words, *(part.strip() for part in words.split("|")[1:])]
         return any(part.startswith(beginnings) for part in parts)
+
+    @property
+    def is_slow(self) -> bool:
+        return self.begins_with(SLOW) and "--dry-run" not in self.command.split()
 
 
 def _blocks(page: Path) -> list[tuple[str, int, list[str]]]:
@@ -212,13 +217,13 @@ def _lines_to_run(page: Path) -> list[Line]:
 )
 def test_shown_commands_run(quick_shell, page):
     for line in _lines_to_run(page):
-        if not line.begins_with(SLOW):
+        if not line.is_slow:
             quick_shell(line)
 
 
 def _has_slow_lines(page: Path) -> bool:
     lines = _lines_to_run(page)
-    return any(line.begins_with(SLOW) for line in lines) or (page in STORIES and bool(lines))
+    return any(line.is_slow for line in lines) or (page in STORIES and bool(lines))
 
 
 @pytest.mark.slow
@@ -235,7 +240,7 @@ def test_lines_are_found_as_they_are_typed(tmp_path, monkeypatch):
     page.write_text(
         "$ not in a block\n```console\n$ pip install . && .venv/bin/lvlora doctor\nits output\n"
         "$ lvlora flops \\\n    --rank 4\n$ LVLORA_RANK=4 lvlora train\n"
-        "$ cat a.csv | lvlora sweep -\n```\n```python\n$ x\n```\n"
+        "$ cat a.csv | lvlora sweep -\n$ lvlora sweep --dry-run\n```\n```python\n$ x\n```\n"
     )
     lines = typed(page)
     assert [(line.number, line.command) for line in lines] == [
@@ -244,9 +249,10 @@ def test_lines_are_found_as_they_are_typed(tmp_path, monkeypatch):
         (5, "lvlora flops --rank 4"),
         (7, "LVLORA_RANK=4 lvlora train"),
         (8, "cat a.csv | lvlora sweep -"),
+        (9, "lvlora sweep --dry-run"),
     ]
-    assert [line.begins_with(SLOW) for line in lines] == [False, False, False, True, True]
-    assert [line.begins_with(SETUP) for line in lines] == [True, False, False, False, False]
+    assert [line.is_slow for line in lines] == [False, False, False, True, True, False]
+    assert [line.begins_with(SETUP) for line in lines] == [True, *[False] * 5]
 
 
 def test_the_reference_is_what_the_commands_say():

@@ -39,6 +39,9 @@ def _steady(words: str, folder: Path) -> str:
     words = re.sub(r"^ *model zero-shot: 9 of 9\n", "", words, flags=re.MULTILINE)
     words = re.sub(r"\babout 9 ([kMG]?B|s)\b", "about 9", words)
     words = re.sub(r"[─━═]+", "─", words)
+    # a point of a sketch moves by a row with the last bits of a number, so with the threads
+    words = re.sub(r"^ *(9 )?[+|][ +|*o.]*\n", "SKETCH\n", words, flags=re.MULTILINE)
+    words = re.sub(r"(SKETCH\n)+", "SKETCH\n", words)
     return re.sub(r" +$", "", re.sub(r" +(?=\S)", " ", words), flags=re.MULTILINE)
 
 
