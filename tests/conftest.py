@@ -209,7 +209,7 @@ def _quick_figures(request: pytest.FixtureRequest) -> None:
 
 
 FIGURES_OF_PAGES = {
-    "lvlora.train.document": ["course_figure", "forecast_figure"],
+    "lvlora.train.document": ["course_figure"],
     "lvlora.evaluation.figures": [
         "errors_figure",
         "forecast_figure",

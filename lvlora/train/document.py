@@ -19,14 +19,13 @@ from pydantic import ValidationError
 
 from lvlora import durable, numbers
 from lvlora.answers import NOTHING
-from lvlora.data.dates import Calendar
 from lvlora.errors import DataError
 from lvlora.forecast.document import nothing_spent
-from lvlora.report.document import Block, Cell, Document, Facts, Picture, Points, Section
+from lvlora.report.document import Cell, Document, Facts, Picture, Points, Section
 from lvlora.report.drawing import style
 from lvlora.report.drawing.course import Course, course_figure
 from lvlora.report.drawing.text_chart import terminal_plot
-from lvlora.report.forecast import FloatArray, ForecastPicture, forecast_figure
+from lvlora.report.forecast import FloatArray
 from lvlora.report.page import PAGE, write_page
 from lvlora.train.record import (
     DAMAGED,
@@ -36,7 +35,6 @@ from lvlora.train.record import (
     Train,
     TrainPlan,
     Validation,
-    ValidationFile,
     ValidationRecord,
     read_text,
     record_of,
@@ -49,13 +47,9 @@ _POINTS = 96
 _LIMITS = (
     "The validation part chose the best adapter, so its error is a little too good; the test part "
     "was not touched. Forecast errors during training are of medians of drawn futures of a few "
-    "series.",
+    "series; lvlora evaluate draws such forecasts.",
     "FLOPs are exact counts of what the two conventions price; they measure neither energy nor "
     "time.",
-)
-_NO_FORECASTS = (
-    "Validation forecast nothing in this run, so no forecast can be shown; lvlora evaluate makes "
-    "them."
 )
 
 
@@ -69,8 +63,6 @@ class RunRecord:
     data: Mapping[str, Any]
     """Source, series, variables, hashes; empty if not recorded."""
     course: Course
-    validation: ValidationFile | None
-    """None if nothing was forecast, or the file cannot be believed."""
 
 
 def read_run(folder: Path) -> RunRecord:
@@ -118,8 +110,7 @@ def read_run(folder: Path) -> RunRecord:
         files=[],
         opened=False,
     )
-    validation = ValidationFile.read(folder / "validation.json")
-    return RunRecord(summary, settings, data, course_of(records), validation)
+    return RunRecord(summary, settings, data, course_of(records))
 
 
 def course_of(records: Sequence[StepRecord | ValidationRecord]) -> Course:
@@ -185,7 +176,7 @@ def plan_document(plan: TrainPlan) -> Document:
 
 def document(record: RunRecord) -> Document:
     """Return the document of a run; its pictures are drawn where they are shown."""
-    run, course, validation = record.summary, record.course, record.validation
+    run, course = record.summary, record.course
     outcome: dict[str, Cell] = {"steps": run.steps, "tokens": run.tokens}
     for name, key in (("validation loss", "loss"), ("validation MAE", "mae")):
         for when, errors in (
@@ -203,23 +194,18 @@ def document(record: RunRecord) -> Document:
         "time in steps": numbers.duration(run.seconds),
         "trained parameters": run.trainable_parameters,
     }
-    forecasts: list[Block] = []
-    if validation and validation.kept and validation.kept.step == run.best_step:
-        forecasts = _forecasts(validation)  # else they are of an adapter that is not kept any more
     picture = Picture(
         "Loss and validation error by step and FLOPs",
         partial(course_figure, course),
         sketch=partial(_sketch, course) if len(course.steps) > 1 else None,
     )
-    limits = _LIMITS if validation else (*_LIMITS, _NO_FORECASTS)
     sections = (
         Section("Outcome", (Facts(outcome),)),
         Section("Course", (picture,)),
-        Section("Forecasts", forecasts, more=True),
         Section("Cost", (Facts(cost),)),
         Section("Data", (Facts(record.data),) if record.data else (), more=True),
         Section("Settings", (Facts(record.settings),), more=True),
-        Section("Limits", (Points(limits),), more=True),
+        Section("Limits", (Points(_LIMITS),), more=True),
     )
     return Document(title=f"Run {run.run}", sections=sections)
 
@@ -230,58 +216,6 @@ def _sketch(course: Course) -> str:
     time = np.linspace(course.steps[0], course.steps[-1], len(losses)).tolist()
     title = "training loss by step"
     return terminal_plot(losses, [], height=7, title=title, time=time)
-
-
-def _forecasts(file: ValidationFile) -> list[Block]:
-    """Return a figure of the best, middle and worst series; none where shapes differ."""
-    assert file.kept is not None
-    try:
-        pictures = _pictures(file)
-    except (ValueError, IndexError):
-        return []
-    return [
-        Picture(
-            "Forecasts of the kept adapter against the truth",
-            partial(forecast_figure, pictures),
-            f"Forecasts that the validation at step {file.kept.step} made, of its best, middle and "
-            "worst series: line, history; dashes, forecast; circles, truth.",
-        )
-    ]
-
-
-def _pictures(file: ValidationFile) -> list[ForecastPicture]:
-    """Return the best, middle and worst of the series that have an error."""
-    assert file.kept is not None
-    errors = file.kept.series_mae[: len(file.series)]
-    order = sorted((e, i) for i, e in enumerate(errors) if e is not None)
-    ranks = {0: "best", len(order) // 2: "middle", len(order) - 1: "worst"} if order else {}
-    pictures = []
-    for place, rank in sorted(ranks.items()):
-        error, at = order[place]
-        series, median = file.series[at], _array(file.kept.forecasts[at])
-        history, truth = _array(series.history), _array(series.truth)
-        if median.shape != truth.shape or median.ndim != 2 or history.ndim != 2:
-            raise ValueError("forecasts and truth of different shapes")
-        pictures.append(
-            ForecastPicture(
-                variables=tuple(file.variables),
-                time_name=file.time,
-                history_time=_array(series.history_time),
-                history=history,
-                future_time=_array(series.time),
-                median=median,
-                bands={},
-                truth=truth,
-                title=f"{series.id}: {rank}, MAE {error:.3g}",
-                line_name="forecast",
-                calendar=Calendar.from_dict(file.calendar),
-            )
-        )
-    return pictures
-
-
-def _array(values: object) -> FloatArray:
-    return np.array(values, dtype=np.float64)  # None becomes NaN
 
 
 def comparison(result: Train) -> str:

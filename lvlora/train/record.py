@@ -6,7 +6,7 @@ import contextlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -158,6 +158,10 @@ class Progress(BaseModel):
     """The best validation, at ``best_step``; ``stale`` ones since."""
     best_step: int | None = None
     stale: int = 0
+    zero_shot_maes: list[Number] = Field(default_factory=list)
+    """Errors of each forecast that a validation makes, before training."""
+    best_maes: list[Number] = Field(default_factory=list)
+    """The same errors of the best validation."""
 
     @property
     def spent(self) -> Price:
@@ -262,61 +266,6 @@ class TrainPlan(Answer):
     """Limit of --max-flops, else of --budget; null without either."""
     estimate: RunEstimate | None
     """Null where several processes would make the run."""
-
-
-class ScoredSeries(Shape):
-    """A history and the future that validation compares with."""
-
-    id: str
-    history_time: list[Number]
-    history: list[list[Number]]
-    time: list[Number]
-    truth: list[list[Number]]
-
-
-class Forecasts(Shape):
-    """Forecasts of one validation."""
-
-    step: int
-    """Step of the run after which it was made."""
-    mae: Number
-    series_mae: list[Number]
-    """Errors of every series that is scored."""
-    forecasts: list[list[list[Number]]]
-    """Forecasts of the first series: (n, H, V)."""
-
-
-class ValidationFile(Shape):
-    """validation.json: forecasts of validation, and the truth; other keys are passed over."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    schema_version: Literal[1] = 1
-    calendar: dict[str, Any] | None = None
-    held_out: int = 0
-    """Steps at the end of each series that were not trained on; 0: the series were not."""
-    variables: list[str]
-    time: str
-    series_scored: int
-    series: list[ScoredSeries]
-    """The first of them."""
-    before: Forecasts | None = None
-    """Validation of the model before training."""
-    kept: Forecasts | None = None
-    """The last validation whose adapter was kept."""
-
-    @classmethod
-    def read(cls, path: Path) -> ValidationFile | None:
-        """Read a run's file; None where there is none that can be believed."""
-        try:
-            text = durable.read_bounded(path, LARGEST)
-            return cls.model_validate_json(text, strict=True)
-        except (OSError, ValueError, DataError):
-            return None
-
-    def write(self, path: Path) -> None:
-        """Write the file, whole or not at all."""
-        durable.write_text(path, self.model_dump_json() + "\n")
 
 
 def record_of(line: str) -> StepRecord | ValidationRecord | None:

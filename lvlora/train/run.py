@@ -28,7 +28,7 @@ from lvlora.train.record import (
     ValidationRecord,
 )
 from lvlora.train.run_folder import RunFolder, latest_state, restore_tensors, save_state, tensors_of
-from lvlora.train.validation import gain_of, keep_forecasts
+from lvlora.train.validation import gain_in
 
 
 class Run:
@@ -280,14 +280,15 @@ class Run:
         progress.spending["validation"] += scoring.spending
         errors, best, helps = scoring.errors, False, True
         if not trained:
-            progress.zero_shot = errors
+            progress.zero_shot, progress.zero_shot_maes = errors, scoring.maes
         else:
             before, earlier = progress.zero_shot, progress.validation
             best = earlier is None or errors.score < earlier.score
             helps = best and (before is None or errors.score < before.score)
             progress.stale += 1
         if best:
-            progress.validation, progress.best_step, progress.stale = errors, progress.step, 0
+            progress.validation, progress.best_maes = errors, scoring.maes
+            progress.best_step, progress.stale = progress.step, 0
             self.loaded.save_adapter(self.folder.adapter, {**self._facts(), "helps": helps})
         record = ValidationRecord(
             step=progress.step,
@@ -301,14 +302,6 @@ class Run:
         )
         line = record.model_dump(mode="json")
         self.folder.append({"validation": line, "total_flops": progress.spent.executed})
-        if scoring.point is not None and (best or not trained):
-            keep_forecasts(
-                self.folder.validation,
-                plan.part,
-                scoring.point,
-                "kept" if best else "before",
-                progress.step,
-            )
         self.observer.validated(record)
         is_stale = 0 < plan.settings.patience <= progress.stale
         progress.ended = is_stale and progress.step < plan.n_steps
@@ -326,7 +319,11 @@ class Run:
             loss=progress.loss,
             zero_shot=progress.zero_shot,
             validation=progress.validation,
-            gain=gain_of(folder.validation),
+            gain=gain_in(
+                progress.zero_shot_maes,
+                progress.best_maes,
+                "windows" if plan.part and plan.part.n_held_out else "series",
+            ),
             best_step=progress.best_step,
             stopped_early=progress.ended,
             stopped_by_limit=not self._is_over,

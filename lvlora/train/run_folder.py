@@ -43,7 +43,7 @@ _PACKAGES = ("torch", "transformers", "numpy", "safetensors", "pydantic", "h5py"
 _LONGEST_NAME = 4096
 _ENTRIES = (
     *("name", "config.toml", "data.json", "split.json", "environment.json"),
-    *("metrics.jsonl", "validation.json", "result.json", "report.html", "figures/training.png"),
+    *("metrics.jsonl", "result.json", "report.html", "figures/training.png"),
     *("adapter*/adapter_config.json", "adapter*/*.safetensors", "adapter*/lvlora.json"),
     *("state/step-*/manifest.json", "state/step-*/state.safetensors"),
     *("tensorboard/**", "wandb/**"),
@@ -65,7 +65,6 @@ class RunFolder:
         metrics: one JSON object a step, and one a validation.
         adapter: the best adapter (the last, without validation); last_adapter: of the last step.
         state: folder of the saved states.
-        validation: forecasts of the validation series, and their truth.
         result: there once the run is over.
     """
 
@@ -76,7 +75,6 @@ class RunFolder:
         self.adapter = path / IN_RUN
         self.last_adapter = path / "adapter-last"
         self.state = path / "state"
-        self.validation = path / "validation.json"
         self.result = path / "result.json"
 
     @property

@@ -1,15 +1,15 @@
-"""Validation of a training: what it holds out, what it scores, and what validation.json keeps.
+"""Validation of a training: what it holds out, what it scores, and the gain that it measures.
 
 Of few series, their own last steps are held out; of many, whole series.
 """
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from lvlora.forecast.pricing import updates_of
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.loading import Outline
 from lvlora.text.windows import Batch, Windows
-from lvlora.train.record import Forecasts, Gain, ScoredSeries, Spending, Validation, ValidationFile
+from lvlora.train.record import Gain, Spending, Validation
 from lvlora.train.settings import LearningSettings
 
 _FEW_SERIES = 8
@@ -39,8 +39,6 @@ _WINDOWS = 6
 """Forecasts that a validation makes at least: several of each series where there are fewer."""
 _LEAST_STEPS, _MOST_STEPS = 4, 100
 """Steps of a scored series: shorter ones are not forecast, of longer ones the last hundred."""
-_MOST_SERIES = 32
-"""Forecasts of the first ones are kept; errors of all."""
 _SAMPLING = Sampling(samples=8)
 """As `lvlora forecast` draws, whose 20 futures have nearly the same median, for less."""
 
@@ -87,12 +85,12 @@ class Scoring:
 
     Attributes:
         spending: its tokens are targets of the loss, and tokens that the forecasts wrote.
-        point: its forecasts, (n, H, V); None where nothing was forecast.
+        maes: the error of each forecast, to seven digits; empty where nothing was forecast.
     """
 
     errors: Validation
     spending: Spending
-    point: FloatArray | None
+    maes: list[float | None]
 
 
 class ValidationPart:
@@ -172,18 +170,21 @@ class ValidationPart:
             for batch in self.batches:
                 total += float(loss_sum(batch))
                 n_targets += batch.n_targets
-        mae, point, price, tokens = None, None, self.loss_price(trained), n_targets
+        mae, price, tokens = None, self.loss_price(trained), n_targets
+        maes: list[float | None] = []
         if self.histories:
             forecasts = forecaster.predict(self.histories, self.horizon, _SAMPLING)
-            point = np.stack([f.median for f in forecasts])
-            mae = float(np.nanmean(self.errors(point)))
+            errors = self.errors(np.stack([f.median for f in forecasts]))
+            mae = float(np.nanmean(errors))
+            rounded = [float(f"{np.nanmean(e):.7g}") for e in errors]
+            maes = [e if math.isfinite(e) else None for e in rounded]
             price += forecaster.usage.price
             tokens += sum(m for _, m in forecaster.usage.trace.futures)
         for module in training:
             module.training = True
         seconds = time.perf_counter() - begin
-        errors = Validation(loss=total / n_targets, mae=mae)
-        return Scoring(errors, Spending(price=price, seconds=seconds, tokens=tokens), point)
+        spending = Spending(price=price, seconds=seconds, tokens=tokens)
+        return Scoring(Validation(loss=total / n_targets, mae=mae), spending, maes)
 
     def benchmark(
         self, forecaster: LanguageModel, loss_sum: Callable[[Batch], Tensor], trained: Trained
@@ -230,70 +231,18 @@ def _second_halves(chosen: Dataset) -> list[Cut]:
     return [cut(s, len(s) - horizon, horizon) for s in tails]
 
 
-def keep_forecasts(
-    path: Path, part: ValidationPart, point: FloatArray, name: Literal["before", "kept"], step: int
-) -> None:
-    """Write what a validation forecast; the rest of a file about the same series stays.
-
-    Args:
-        point: (n, H, V) its forecasts.
-        name: ``before`` training, or of the adapter that is ``kept``.
-    """
-    errors = part.errors(point)
-    forecasts = Forecasts(
-        step=step,
-        mae=_seven_digits(np.nanmean(errors)),
-        series_mae=[_seven_digits(np.nanmean(e)) for e in errors],
-        forecasts=point[:_MOST_SERIES].tolist(),
-    )
-    file = ValidationFile.read(path) or _without_forecasts(part)
-    file.model_copy(update={name: forecasts}).write(path)
-
-
-def _without_forecasts(part: ValidationPart) -> ValidationFile:
-    """Return what is the same in validation.json after every validation of a run."""
-    calendar = part.histories[0].calendar
-    pairs = zip(part.histories[:_MOST_SERIES], part.futures[:_MOST_SERIES], strict=True)
-    return ValidationFile(
-        calendar=None if calendar is None else calendar.to_dict(),
-        held_out=part.n_held_out,
-        variables=list(part.variables),
-        time=part.time_name,
-        series_scored=len(part.histories),
-        series=[
-            ScoredSeries(
-                id=history.id,
-                history_time=history.time.tolist(),
-                history=history.values.tolist(),
-                time=future.time.tolist(),
-                truth=future.values.tolist(),
-            )
-            for history, future in pairs
-        ],
-    )
-
-
-def _seven_digits(error: Any) -> float:
-    return float(f"{error:.7g}")
-
-
-def gain_of(path: Path) -> Gain | None:
-    """Return the gain of the kept adapter; None where the file does not have both forecasts."""
-    file = ValidationFile.read(path)
-    if file is None or file.before is None or file.kept is None:
-        return None
-    before, kept = (np.array(f.series_mae, dtype=float) for f in (file.before, file.kept))
-    return gain_in(before, kept, "windows" if file.held_out else "series")
-
-
-def gain_in(before: FloatArray, after: FloatArray, of: Literal["series", "windows"]) -> Gain | None:
+def gain_in(
+    before: Sequence[float | None], after: Sequence[float | None], of: Literal["series", "windows"]
+) -> Gain | None:
     """Return how much smaller ``after`` is in the mean, (n,) errors each, with Student's interval.
 
-    NaN is no error; None where nothing can be compared.
+    None is no error; the answer is None where nothing can be compared.
     """
     from scipy.special import stdtrit
 
-    gains = before - after
+    if len(before) != len(after):
+        return None
+    gains = np.array(before, dtype=float) - np.array(after, dtype=float)
     gains = gains[np.isfinite(gains)]
     if not len(gains):
         return None

@@ -105,7 +105,6 @@ RUN_FILES = (
     "name",
     "metrics.jsonl",
     "environment.json",
-    "validation.json",
     "data.json",
     "config.toml",
     "adapter/adapter_config.json",
@@ -123,7 +122,6 @@ RUN_FILES = (
         ),
         pytest.param("name", "device", marks=pytest.mark.slow),
         ("environment.json", "device"),
-        pytest.param("validation.json", "device", marks=pytest.mark.slow),
         ("environment.json", "loop"),
     ],
 )

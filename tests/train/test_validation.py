@@ -1,6 +1,5 @@
-"""What validation holds out, scores and keeps."""
+"""What validation holds out and scores."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +11,7 @@ from lvlora.data.dataset import Dataset, Series
 from lvlora.errors import SettingsError
 from lvlora.forecast.sampling import Sampling
 from lvlora.text.windows import IGNORED
-from lvlora.train.validation import ValidationPart, held_out_steps, keep_forecasts
+from lvlora.train.validation import gain_in, held_out_steps
 
 
 def data_of(*lengths):
@@ -114,67 +113,27 @@ def test_a_series_without_values_at_its_end_can_be_trained_on(tiny_folder, tmp_p
     assert np.isfinite(result.errors.loss)
 
 
-@pytest.fixture
-def part_of(tiny_folder, tmp_path):
-    """A function that gives the task of forecasting the second halves of all series of a set."""
-
-    def part(data):
-        return ValidationPart(tiny_runs.plan(tiny_folder("qwen2"), tmp_path, data).windows, data)
-
-    return part
-
-
-@pytest.fixture
-def file(tmp_path):
-    return tmp_path / "validation.json"
-
-
-def truth(part):
-    return np.stack([f.values for f in part.futures])
-
-
-def test_what_is_kept_takes_the_place_of_what_was(part_of, file):
-    part = part_of(replace(tiny_runs.dataset(n_series=6, n_steps=24), time_name="day"))
-    file.write_text("{")  # a damaged file is begun again
-    keep_forecasts(file, part, truth(part) + 2, "before", 0)
-    keep_forecasts(file, part, truth(part) + 1, "kept", 3)
-    keep_forecasts(file, part, truth(part) - np.arange(6)[:, None, None], "kept", 6)
-    result = json.loads(file.read_text())
-    assert result["before"]["mae"] == 2
-    assert (result["kept"]["step"], result["kept"]["mae"]) == (6, 2.5)
-    assert result["kept"]["series_mae"] == [0, 1, 2, 3, 4, 5]
-    assert np.allclose(result["kept"]["forecasts"][1], truth(part)[1] - 1)
-    assert result["time"] == "day"
-    assert result["series"][2]["id"] == "s2"
-    assert np.allclose(result["series"][2]["history"], part.histories[2].values)
-    assert result["series"][2]["time"] == list(part.futures[2].time)
-
-
-def test_gaps_and_long_parts(part_of, file):
-    data = tiny_runs.dataset(n_series=40, n_steps=12)
-    for s in data:
-        s.values[-1, 0] = np.nan
-    part = part_of(data)
-    keep_forecasts(file, part, np.where(np.isnan(truth(part)), 9, truth(part) + 1), "kept", 1)
-    result = json.loads(file.read_text())
-    assert result["kept"]["mae"] == pytest.approx(1)
-    assert result["series"][0]["truth"][-1][0] is None
-    assert len(result["series"]) == len(result["kept"]["forecasts"]) == 32
-    assert len(result["kept"]["series_mae"]) == result["series_scored"] == 40
-
-
 def test_forecasts_follow_the_first_half(tiny_folder, tmp_path):
     data = tiny_runs.dataset(n_series=40, n_steps=20)
     loaded = tiny_runs.loaded(tiny_folder("qwen2"), tmp_path, data, validation_series=3)
     part = loaded.plan.part
     assert part.horizon == 10
     assert [len(s) for s in part.histories] == [10, 10, 10]
+    part.futures[1].values[-1, 0] = np.nan  # an unknown truth counts nowhere
     result = loaded.validate()
-    assert result.point is not None
-    assert result.point.shape == (3, 10, 2)
-    truth = np.stack([future.values for future in part.futures])
-    assert truth.shape == result.point.shape
-    assert result.errors.mae == pytest.approx(float(np.abs(result.point - truth).mean()))
+    forecasts = loaded.forecaster().predict(part.histories, 10, Sampling(samples=8))
+    errors = [np.abs(f.median - s.values) for f, s in zip(forecasts, part.futures, strict=True)]
+    assert result.errors.mae == pytest.approx(float(np.nanmean(errors)))
+    assert result.maes == pytest.approx([float(np.nanmean(e)) for e in errors], rel=1e-6)
+
+
+def test_a_gain_is_a_paired_mean_with_students_interval():
+    gain = gain_in([2.0, 3.0, None, 5.0], [1.0, 1.0, 1.0, 2.0], "series")
+    assert (gain.mean, gain.n, gain.of) == (2.0, 3, "series")
+    reach = 4.30265272991 / np.sqrt(3)  # the quantile of two degrees of freedom
+    assert (gain.low, gain.high) == pytest.approx((2 - reach, 2 + reach))
+    assert gain_in([2.0], [1.0], "windows").low is None
+    assert gain_in([], [], "series") is gain_in([], [1.0, 2.0], "series") is None
 
 
 def test_a_price_without_weights_is_that_of_the_forecaster(tiny_folder, tmp_path):
