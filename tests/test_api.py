@@ -4,14 +4,19 @@ import doctest
 import importlib
 import inspect
 import json
+import random
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import pandas
 import pytest
 import tiny_runs
+import torch
 
 import lvlora
 from lvlora.evaluation import scores
@@ -19,7 +24,19 @@ from lvlora.forecast.rivals import naive_rivals
 from lvlora.narrator import Silent
 
 ROOT = Path(__file__).parents[1]
+SAMPLING = lvlora.Sampling(samples=2)
 HEAVY = ("torch", "transformers", "numpy", "scipy", "pydantic", "optuna", "matplotlib", "h5py")
+
+
+@pytest.fixture
+def forecaster(tiny_folder):
+    return lvlora.open_model(str(tiny_folder("qwen2")), decimals=1)
+
+
+@pytest.fixture
+def chosen(tiny_folder, tmp_path):
+    """The plain tiny model, charged to a ledger of the test."""
+    return {"model": str(tiny_folder("qwen2")), "adapter": "none", "runs": tmp_path}
 
 
 def test_importing_it_imports_nothing_heavy():
@@ -127,28 +144,12 @@ def test_evaluation_is_the_command_s(run_lvlora, tmp_path, tiny_folder, monkeypa
     monkeypatch.setattr(scores, "default_rivals", naive_rivals)
     data = tiny_runs.dataset(n_series=12)
     lvlora.write(data, tmp_path / "data.csv")
-    words = ["--context", "8", "--horizon", "4", "--samples", "3", "--dtype", "float32"]
-    ran = run_lvlora(
-        [
-            "evaluate",
-            tmp_path / "data.csv",
-            "--model",
-            tiny_folder("qwen2"),
-            "--adapter",
-            "none",
-            "--runs",
-            tmp_path / "runs",
-            "--threads",
-            "1",
-            "--split",
-            "validation",
-            "--workers",
-            "1",
-            "--json",
-            *words,
-        ],
-        code=0,
+    files = [tmp_path / "data.csv", "--model", tiny_folder("qwen2"), "--runs", tmp_path / "runs"]
+    options = (
+        "--adapter none --threads 1 --workers 1 --split validation --json "
+        "--context 8 --horizon 4 --samples 3 --dtype float32"
     )
+    ran = run_lvlora(["evaluate", *files, *options.split()], code=0)
     forecaster = lvlora.open_model(str(tiny_folder("qwen2")), dtype="float32")
     entries = lvlora.evaluate(data, forecaster, context=8, horizon=4, samples=3, views=4)
     assert forecaster.scale is None  # as it was
@@ -166,31 +167,23 @@ def test_evaluation_is_the_command_s(run_lvlora, tmp_path, tiny_folder, monkeypa
 
 
 def _frame(ids="unique_id", time="ds", values=("y",), n_series=2):
-    import pandas
-
     days = pandas.date_range("2024-01-01", periods=30)
+    waves = [5 + np.sin(np.arange(30) / 3 + s) for s in range(n_series)]
     return pandas.concat(
         pandas.DataFrame(
-            {ids: f"s{s}", time: days, **{name: wave(s) + v for v, name in enumerate(values)}}
+            {ids: f"s{s}", time: days, **{name: wave + v for v, name in enumerate(values)}}
         )
-        for s in range(n_series)
+        for s, wave in enumerate(waves)
     )
 
 
-def wave(phase):
-    import numpy as np
-
-    return 5 + np.sin(np.arange(30) / 3 + phase)
-
-
-def test_predict_is_the_command(run_lvlora, tmp_path, tiny_folder):
+def test_predict_is_the_command(run_lvlora, tmp_path, tiny_folder, chosen):
     """The same views, samples and corrections, and the same charge."""
     frame, model = _frame(), str(tiny_folder("qwen2"))
     frame.to_csv(tmp_path / "data.csv", index=False)
     words = ["--model", model, "--adapter", "none", "--runs", tmp_path / "command"]
     ran = run_lvlora(["forecast", tmp_path / "data.csv", "-n", "3", *words, "--json"], code=0)
-    chosen = {"model": model, "adapter": "none"}
-    forecasts = lvlora.predict(frame, horizon=3, **chosen, runs=tmp_path / "python")
+    forecasts = lvlora.predict(frame, horizon=3, **{**chosen, "runs": tmp_path / "python"})
     assert isinstance(forecasts, lvlora.DatasetForecast)
     ours = json.loads(forecasts.record.model_dump_json())
     for key in ("series", "model", "horizon", "samples", "flops"):
@@ -202,8 +195,7 @@ def test_predict_is_the_command(run_lvlora, tmp_path, tiny_folder):
     assert (first.samples == forecasts["s0"].samples).all()
 
 
-def test_a_forecast_is_a_table_with_the_names_of_the_input(tmp_path, tiny_folder):
-    chosen = {"model": str(tiny_folder("qwen2")), "adapter": "none", "runs": tmp_path}
+def test_a_forecast_is_a_table_with_the_names_of_the_input(chosen):
     table = lvlora.predict(_frame(), 2, samples=3, **chosen).to_frame()
     assert list(table) == ["unique_id", "ds", "lvlora", "lvlora-lo-80", "lvlora-hi-80"]
     assert table["unique_id"].tolist() == ["s0", "s0", "s1", "s1"]
@@ -216,23 +208,13 @@ def test_a_forecast_is_a_table_with_the_names_of_the_input(tmp_path, tiny_folder
     assert list(table) == ["shop", "day", "variable", "median", "mean", "0.25", "0.75"]
     assert table["variable"].tolist() == ["apples", "pears"] * 4
     for i, forecast in enumerate(forecasts):
-        assert forecast.to_frame((0.25, 0.75)).equals(
-            table[4 * i : 4 * i + 4].reset_index(drop=True)
-        )
+        part = table[4 * i : 4 * i + 4].reset_index(drop=True)
+        assert forecast.to_frame((0.25, 0.75)).equals(part)
         assert (forecast.samples.shape, forecast.variables) == ((3, 2, 2), ("apples", "pears"))
 
 
-def test_a_forecast_is_a_figure_in_a_notebook(tmp_path, tiny_folder):
-    chosen = {"model": str(tiny_folder("qwen2")), "adapter": "none", "runs": tmp_path}
-    forecasts = lvlora.predict(_frame(), 2, samples=3, holdout=4, **chosen)
-    assert forecasts.plot().axes
-    for shown in (forecasts, forecasts[0]):
-        assert shown._repr_html_().startswith("<img alt=")
-    assert forecasts.record.scores.n_values == 4
-
-
 @pytest.mark.parametrize("what", ["column", "Series", "list", "array", "dictionary", "path"])
-def test_predict_takes_what_a_program_has(what, tmp_path, tiny_folder):
+def test_predict_takes_what_a_program_has(what, tmp_path, chosen):
     frame = _frame(n_series=1)
     frame.to_csv(tmp_path / "data.csv", index=False)
     (series,) = lvlora.from_frame(frame)
@@ -244,7 +226,6 @@ def test_predict_takes_what_a_program_has(what, tmp_path, tiny_folder):
         "dictionary": {"y": frame.y.tolist()},
         "path": tmp_path / "data.csv",
     }[what]
-    chosen = {"model": str(tiny_folder("qwen2")), "adapter": "none", "runs": tmp_path}
     (forecast,) = lvlora.predict(data, horizon=2, samples=2, **chosen)
     assert forecast.samples.shape == (2, 2, 1)
     assert forecast.variables == (("x1",) if what in ("Series", "list", "array") else ("y",))
@@ -270,47 +251,44 @@ def test_predict_names_the_argument_that_is_wrong(arguments, named, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "named"),
+    ("arguments", "message"),
     [
         (([5], 2), "histories"),
         ((object(), 2), "histories"),
-        (([1.0, 2.0, 3.0], 0), "horizon"),
         (([1.0, 2.0, 3.0], 2, 50), "sampling"),
+        *((([1.0, 2.0, 3.0], h), "horizon: should be a whole") for h in (0, -1, 1.5, True, None)),
+        (([1.0, 2.0, 3.0], 10**9), "horizon: should be at most 100,000"),
+        (([lvlora.Series("s", np.empty(0), np.empty((0, 2)))], 2), "the history is empty"),
     ],
 )
-def test_an_open_model_names_the_argument_that_is_wrong(arguments, named, tiny_folder):
-    forecaster = lvlora.open_model(str(tiny_folder("qwen2")))
+def test_an_open_model_names_the_argument_that_is_wrong(arguments, message, forecaster):
     for method in (forecaster.predict, forecaster.at_most):
-        with pytest.raises(lvlora.LvloraError) as caught:
+        with pytest.raises(lvlora.LvloraError, match=message):
             method(*arguments)
-        assert named in caught.value.message
 
 
-def test_forecasts_are_charged_inside_the_block(tmp_path, tiny_folder):
-    forecaster = lvlora.open_model(str(tiny_folder("qwen2")), decimals=1)
+def test_forecasts_are_charged_inside_the_block(tmp_path, forecaster):
     history = tiny_runs.dataset().series[0]
-    sampling = lvlora.Sampling(samples=2)
-    most = forecaster.at_most([history], 2, sampling)
+    most = forecaster.at_most([history], 2, SAMPLING)
     assert lvlora.spent(tmp_path) == lvlora.Price(0, 0)
     with lvlora.charged(forecaster, most, runs=tmp_path):
-        (forecast,) = forecaster.predict([history], 2, sampling)
+        (forecast,) = forecaster.predict([history], 2, SAMPLING)
     assert forecast.samples.shape == (2, 2, 2)
     assert lvlora.spent(tmp_path) == forecaster.usage.price
-    with (
-        pytest.raises(lvlora.BudgetError),
-        lvlora.charged(forecaster, most, runs=tmp_path, budget=1 + most.executed),
-    ):
+    assert_not_let_in(lvlora.BudgetError, forecaster, most, runs=tmp_path, budget=1 + most.executed)
+
+
+def assert_not_let_in(error, *arguments, **limits):
+    with pytest.raises(error), lvlora.charged(*arguments, **limits):
         raise AssertionError("it was let in")
 
 
-def test_no_block_is_passed_and_none_is_charged_twice(tmp_path, tiny_folder):
-    forecaster = lvlora.open_model(str(tiny_folder("qwen2")), decimals=1)
+def test_no_block_is_passed_and_none_is_charged_twice(tmp_path, forecaster):
     histories = list(tiny_runs.dataset().series[:2])
-    sampling = lvlora.Sampling(samples=2)
-    one = forecaster.at_most(histories[:1], 2, sampling)
+    one = forecaster.at_most(histories[:1], 2, SAMPLING)
 
-    def predict(n=1):
-        return forecaster.predict(histories[:n], 2, sampling)
+    def predict():
+        return forecaster.predict(histories[:1], 2, SAMPLING)
 
     for most in (lvlora.Price(0, 0), one - lvlora.Price(1, 0), one - lvlora.Price(0, 1)):
         with (
@@ -320,8 +298,7 @@ def test_no_block_is_passed_and_none_is_charged_twice(tmp_path, tiny_folder):
             predict()
     assert lvlora.spent(tmp_path) == forecaster.usage.price == lvlora.Price(0, 0)
     for most in (0, lvlora.Price(-1, 0), lvlora.Price(1e12, 1e12)):
-        with pytest.raises(lvlora.SettingsError), lvlora.charged(forecaster, most, runs=tmp_path):
-            raise AssertionError("it was let in")
+        assert_not_let_in(lvlora.SettingsError, forecaster, most, runs=tmp_path)
     # what is left after a forecast must pay for the next
     with lvlora.charged(forecaster, one, runs=tmp_path):
         predict()
@@ -333,27 +310,19 @@ def test_no_block_is_passed_and_none_is_charged_twice(tmp_path, tiny_folder):
     assert lvlora.spent(tmp_path) == forecaster.usage.price == spent
     # a block in another would leave open who pays
     with lvlora.charged(forecaster, one, runs=tmp_path):
-        with (
-            pytest.raises(lvlora.SettingsError),
-            lvlora.charged(forecaster, one, runs=tmp_path),
-        ):
-            raise AssertionError("it was let in")
+        assert_not_let_in(lvlora.SettingsError, forecaster, one, runs=tmp_path)
         predict()
     assert lvlora.spent(tmp_path) == forecaster.usage.price
     assert forecaster.usage.price.executed == 2 * spent.executed
 
 
-def test_threads_share_what_a_block_may_spend(tmp_path, tiny_folder):
-    from concurrent.futures import ThreadPoolExecutor
-
-    forecaster = lvlora.open_model(str(tiny_folder("qwen2")), decimals=1)
+def test_threads_share_what_a_block_may_spend(tmp_path, forecaster):
     history = tiny_runs.dataset().series[0]
-    sampling = lvlora.Sampling(samples=2)
-    one = forecaster.at_most([history], 4, sampling)
+    one = forecaster.at_most([history], 4, SAMPLING)
 
     def predict(_):
         try:
-            return len(forecaster.predict([history], 4, sampling))
+            return len(forecaster.predict([history], 4, SAMPLING))
         except lvlora.BudgetError:
             return 0
 
@@ -365,11 +334,6 @@ def test_threads_share_what_a_block_may_spend(tmp_path, tiny_folder):
 
 
 def _random_state():
-    import random
-
-    import numpy as np
-    import torch
-
     return (
         torch.get_num_threads(),
         torch.get_rng_state().tolist(),
@@ -380,10 +344,6 @@ def _random_state():
 
 def test_training_disturbs_nobody_and_nobody_disturbs_it(tmp_path, tiny_folder):
     """Alone, or two at a time in threads: the same weights, and the program's state as it was."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    import torch
-
     data = tiny_runs.dataset()
     model = str(tiny_folder("qwen2"))
 
@@ -410,62 +370,39 @@ def test_training_disturbs_nobody_and_nobody_disturbs_it(tmp_path, tiny_folder):
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("name", "value"),
     [
-        {"samples": 0},
-        {"samples": 1.5},
-        {"temperature": 0},
-        {"temperature": float("nan")},
-        {"temperature": -1},
-        {"top_p": 0},
-        {"top_p": 1.1},
-        {"views": 0},
-        {"seed": -1},
-        {"greedy": "perhaps"},
+        *(("samples", 0), ("samples", 1.5), ("views", 0), ("seed", -1), ("greedy", "perhaps")),
+        *(("temperature", value) for value in (0, float("nan"), -1)),
+        *(("top_p", 0), ("top_p", 1.1)),
     ],
 )
-def test_draws_that_are_impossible_are_refused_by_name(wrong):
-    (name,) = wrong
+def test_draws_that_are_impossible_are_refused_by_name(name, value):
     with pytest.raises(lvlora.SettingsError, match=f"^{name}: "):
-        lvlora.Sampling(**wrong)
+        lvlora.Sampling(**{name: value})
 
 
-def test_arguments_that_mean_nothing_are_refused_in_a_sentence(tiny_folder):
-    import numpy as np
-
-    forecaster = lvlora.open_model(str(tiny_folder("qwen2")), decimals=1)
+def test_arguments_that_mean_nothing_are_refused_in_a_sentence(forecaster):
     data = tiny_runs.dataset(n_series=12)
-    (history, *_) = data
     sampling = lvlora.Sampling(samples=np.int64(2))
-    for horizon in (0, -1, 1.5, True, None):
-        for call in (forecaster.predict, forecaster.at_most):
-            with pytest.raises(lvlora.SettingsError, match="horizon: should be a whole number"):
-                call([history], horizon, sampling)
-    with pytest.raises(lvlora.SettingsError, match="horizon: should be at most 100,000"):
-        forecaster.predict([history], 10**9, sampling)
     with pytest.raises(lvlora.SettingsError, match="context: should be a whole number"):
-        forecaster.predict([history], 2, sampling, context=0)
+        forecaster.predict([data[0]], 2, sampling, context=0)
     assert forecaster.predict([], 2, sampling) == []
-    (forecast,) = forecaster.predict([history], 2, sampling)
+    (forecast,) = forecaster.predict([data[0]], 2, sampling)
     for level in (0, 1, 1.5, float("nan")):
         with pytest.raises(lvlora.SettingsError, match="quantiles: each should be between"):
             forecast.to_frame([level])
         with pytest.raises(lvlora.SettingsError, match="quantiles: item 1"):
             lvlora.evaluate(data, forecaster, quantiles=[level])
-    with pytest.raises(lvlora.SettingsError, match="split: "):
-        lvlora.evaluate(data, forecaster, split="tset")
-    for name in ("context", "horizon", "limit"):
+    for name, value in {"split": "tset", "context": 0, "horizon": 0, "limit": 0}.items():
         with pytest.raises(lvlora.SettingsError, match=f"{name}: "):
-            lvlora.evaluate(data, forecaster, **{name: 0})
+            lvlora.evaluate(data, forecaster, **{name: value})
     for empty in ([], [[]], np.empty((0, 5, 2)), np.empty((2, 0, 1)), np.empty((2, 5, 0))):
         with pytest.raises(lvlora.DataError):
             lvlora.from_arrays(empty)
     for empty in ({}, {"x": []}, {"time": [], "x": []}):
         with pytest.raises(lvlora.DataError):
             lvlora.from_frame(empty)
-    nothing = lvlora.Series("s", np.empty(0), np.empty((0, 2)))
-    with pytest.raises(lvlora.DataError, match="the history is empty"):
-        forecaster.predict([nothing], 2, sampling)
 
 
 @pytest.mark.slow
@@ -490,12 +427,8 @@ def test_the_examples_of_the_page_run(tmp_path, tiny_folder, monkeypatch):
         for whole, part in small.items():
             block = block.replace(whole, part)
         exec(compile(block, "docs/python.md", "exec"), names)
-    assert {p.name for p in tmp_path.iterdir()} == {
-        "mine.csv",
-        "runs",
-        "forecast.png",
-        "errors.png",
-    }
+    files = {p.name for p in tmp_path.iterdir()}
+    assert files == {"mine.csv", "runs", "forecast.png", "errors.png"}
     assert len(names["table"]) == 12 * 12 * 2
 
 
@@ -515,39 +448,36 @@ def test_a_dataset_is_looked_into_by_place_slice_and_name():
     assert repr(data[:0]).startswith("Dataset(0 series")
 
 
-def test_notebooks_show_forecasts_and_evaluations(tiny_folder, monkeypatch):
+def test_notebooks_show_forecasts_and_evaluations(forecaster, chosen, monkeypatch):
     monkeypatch.setattr(scores, "default_rivals", naive_rivals)
-    forecaster = lvlora.open_model(str(tiny_folder("qwen2")), decimals=1)
+    forecasts = lvlora.predict(_frame(), 2, samples=3, holdout=4, **chosen)
+    assert forecasts.plot().axes
+    assert forecasts._repr_html_().startswith("<img alt=")
+    assert forecasts.record.scores.n_values == 4
     assert "zero-shot" in repr(forecaster)
     data = tiny_runs.dataset(n_series=12)
     cut = replace(data, series=(data[0].steps(0, 10),))  # a data set knows its variables' names
     (forecast,) = forecaster.predict(cut, 4, lvlora.Sampling(samples=3))
     assert repr(forecast) == "Forecast('s0': 4 steps of 2 variables, 3 samples, after 10 steps)"
     figure = forecast.plot(truth=data[0].steps(10, 14))
-    names = {text.get_text() for axes in figure.axes for text in axes.texts}
-    names |= {text.get_text() for legend in figure.legends for text in legend.get_texts()}
-    assert {"prey", "predator"} <= names
+    texts = [text for axes in figure.axes for text in axes.texts]
+    texts += [text for legend in figure.legends for text in legend.get_texts()]
+    assert {"prey", "predator"} <= {text.get_text() for text in texts}
     html = forecast._repr_html_()
-    assert html.startswith("<img ")
+    assert html.startswith("<img alt=")
     assert "data:image/png;base64," in html
     with pytest.raises(lvlora.SettingsError, match="quantiles"):
         forecast.plot(levels=(0, 1))
-    found = lvlora.evaluate(
-        data,
-        forecaster,
-        split="validation",
-        context=8,
-        horizon=4,
-        samples=2,
-    )
-    assert found[0].name in repr(found)
-    assert found.plot().axes
+    options = {"split": "validation", "context": 8, "horizon": 4, "samples": 2}
+    evaluation = lvlora.evaluate(data, forecaster, **options)
+    assert evaluation[0].name in repr(evaluation)
+    assert evaluation.plot().axes
     with pytest.raises(lvlora.SettingsError, match="metric: 'rmsee' is none") as caught:
-        found.plot("rmsee")
+        evaluation.plot("rmsee")
     assert "rmse" in caught.value.hint
-    table = found._repr_html_()
-    assert table.count("<tr") == len(found) + 1
-    assert all(entry.name in table for entry in found)
+    table = evaluation._repr_html_()
+    assert table.count("<tr") == len(evaluation) + 1
+    assert all(entry.name in table for entry in evaluation)
 
 
 def test_messages_speak_python_to_programs_and_options_to_people(
