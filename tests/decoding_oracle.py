@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from lvlora.answers import Price
 from lvlora.forecast.decoding import Decoder, Prompt
+from lvlora.forecast.pricing import Trace
 from lvlora.forecast.sampling import Draws, Sampling, choose
 from lvlora.model.head import NumericHead
 from lvlora.text.codec import Codec
@@ -53,6 +55,52 @@ def prompts_of(codec: Codec, lengths: Sequence[int], seed: int = 0, **options: A
 def decoder_for(base: Any) -> Decoder:
     """With the model's own head."""
     return Decoder(base, NumericHead(base.module, base.alphabet))
+
+
+def equals_oracle(
+    base: Any, prompts: Sequence[Prompt], horizon: int, sampling: Sampling
+) -> tuple[list[list[str]], Trace]:
+    """Decode prompts together, and assert that each text is the oracle's; texts and trace."""
+    trace = Trace()
+    futures = decoder_for(base).decode(prompts, horizon, sampling, trace=trace)
+    for prompt, texts in zip(prompts, futures, strict=True):
+        assert len(texts) == sampling.n_futures
+        for sample, text in enumerate(texts):
+            assert text == oracle(base, prompt, horizon, sampling, sample)
+    return futures, trace
+
+
+class Says(torch.nn.Module):
+    """A head that answers with given logits (n, tokens), one row after the other."""
+
+    def __init__(self, answers: Any) -> None:
+        super().__init__()
+        self.answers, self.at = np.asarray(answers), 0
+
+    @classmethod
+    def random(cls, n_tokens: int, seed: int) -> "Says":
+        """Each time something else."""
+        return cls(np.random.default_rng(seed).normal(0, 5, (997, n_tokens)))
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Logits of hidden states, which are not looked at."""
+        shape = hidden.shape[:-1]
+        n = int(np.prod(shape))
+        rows = (self.at + np.arange(n)) % len(self.answers)
+        self.at += n
+        return torch.from_numpy(self.answers[rows]).float().reshape(*shape, -1)
+
+
+def costs_no_more(
+    forecaster: Any, histories: Sequence[Any], horizon: int, sampling: Sampling
+) -> tuple[Price, Price]:
+    """Forecast, and assert that it cost no more than its price bound; what was spent, and bound."""
+    bound, before = forecaster.at_most(histories, horizon, sampling), forecaster.usage.price
+    forecaster.predict(histories, horizon, sampling)
+    spent = forecaster.usage.price - before
+    assert 0 < spent.executed <= bound.executed
+    assert 0 < spent.coursework <= bound.coursework
+    return spent, bound
 
 
 def nll_by_hand(forecaster: Any, history: Any, future: Any) -> Any:

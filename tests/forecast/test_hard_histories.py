@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-import torch
-from decoding_oracle import oracle
+import tiny_models
+from decoding_oracle import Says, oracle
 from grammars import walk
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,11 +14,13 @@ from lvlora.errors import NumericalError
 from lvlora.forecast import plan
 from lvlora.forecast.decoding import Decoder, Prompt
 from lvlora.forecast.language_model import LanguageModel
+from lvlora.forecast.pricing import Trace
 from lvlora.forecast.sampling import Sampling
 from lvlora.text.alphabet import SYMBOLS
 from lvlora.text.codec import Codec
 from lvlora.text.grammar import START, Grammar
 from lvlora.text.scaling import Scale
+from lvlora.text.spelling import spelling
 
 DRAWN = Sampling(3, seed=2, temperature=1.5, views=1)
 WAVE = 3 + 2 * np.sin(np.arange(9.0))[:, None]
@@ -84,21 +86,6 @@ def test_futures_are_valid_and_their_own(tiny_base, monkeypatch, name, stored):
         assert np.array_equal(reading.original(expected), found.samples[sample])
 
 
-class Adversary(torch.nn.Module):
-    """A head that answers with given logits, one row after the other, whatever it is asked."""
-
-    def __init__(self, answers):
-        super().__init__()
-        self.answers, self.at = answers, 0
-
-    def forward(self, hidden):
-        shape = hidden.shape[:-1]
-        n = int(np.prod(shape))
-        rows = (self.at + np.arange(n)) % len(self.answers)
-        self.at += n
-        return torch.from_numpy(self.answers[rows]).float().reshape(*shape, len(SYMBOLS))
-
-
 anything = st.one_of(
     st.floats(-50, 50, width=32),
     st.sampled_from([float("inf"), float("-inf"), float("nan"), 1e30, -1e30, 0.0]),
@@ -124,23 +111,29 @@ anything = st.one_of(
     ),
 )
 def test_no_logits_make_an_invalid_series(
-    shared_base, answers, decimals, n_variables, signed, digits, sampling
+    shared_base, through_torch, answers, decimals, n_variables, signed, digits, sampling
 ):
     codec = Codec(decimals, n_variables)
-    grammar = Grammar(codec, signed, digits)
+    grammar, trace = Grammar(codec, signed, digits), Trace()
     prompt = Prompt("s", codec.encode(np.ones((2, n_variables))), grammar)
-    decoder = Decoder(shared_base, Adversary(answers))
+    other = Prompt("another", "7;-7;", Grammar(Codec(0, 1), signed=True))
+    decoder = Decoder(shared_base, Says(answers))
     try:
-        (texts,) = decoder.decode([prompt], 3, sampling)
+        texts, of_other = decoder.decode([prompt, other], 3, sampling, trace=trace)
     except NumericalError:
         assert not np.isfinite(answers).all()
         return
-    assert len(texts) == sampling.n_futures
+    assert len(texts) == len(of_other) == sampling.n_futures
+    assert all(walk(other.grammar, text) == START for text in of_other)
+    # what is reserved beforehand suffices, however many guesses are wrong
+    ways = spelling(grammar), spelling(other.grammar)
+    assert len(trace.calls) <= 3 * max(n_variables * ways[0].most_choices, ways[1].most_choices)
+    assert max(c.width for c in trace.calls[1:]) <= max(w.widest for w in ways)
     for text in texts:
         assert walk(grammar, text) == START
         values = codec.decode(text)
         assert values.shape == (3, n_variables)
-        assert np.isfinite(values).all()
+        assert (np.abs(values) < 10.0**digits).all()
         assert signed or (values >= 0).all()
 
 
@@ -150,16 +143,14 @@ def test_only_legal_symbols_count(shared_base, value):
     logits = np.random.default_rng(0).normal(size=(1, len(SYMBOLS)))
     grammar = Grammar(Codec(1, 1), max_integer_digits=2)
     prompt = Prompt("s", "1.0;", grammar)
-    expected = Decoder(shared_base, Adversary(logits)).decode([prompt], 3, DRAWN)
+    expected = Decoder(shared_base, Says(logits)).decode([prompt], 3, DRAWN)
     logits[0, [SYMBOLS.index("-"), SYMBOLS.index("?")]] = value
-    assert Decoder(shared_base, Adversary(logits)).decode([prompt], 3, DRAWN) == expected
+    assert Decoder(shared_base, Says(logits)).decode([prompt], 3, DRAWN) == expected
     logits[0, SYMBOLS.index("7")] = value
     with pytest.raises(NumericalError, match="series 's'"):
-        Decoder(shared_base, Adversary(logits)).decode([prompt], 3, DRAWN)
+        Decoder(shared_base, Says(logits)).decode([prompt], 3, DRAWN)
 
 
 @pytest.fixture(scope="module")
 def shared_base(tiny_folder):
-    import tiny_models
-
     return tiny_models.load_tiny(tiny_folder("qwen2"))

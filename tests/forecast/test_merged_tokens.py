@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import tiny_models
 import tiny_runs
-import torch
-from decoding_oracle import oracle
+from decoding_oracle import Says, costs_no_more, oracle
 from grammars import walk
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -25,7 +24,6 @@ from lvlora.text.codec import Codec
 from lvlora.text.grammar import START, Grammar
 from lvlora.text.scaling import Scale
 from lvlora.text.spelling import spelling
-from lvlora.train.measurement import count
 
 KINDS = list(tiny_models.MERGING)
 
@@ -55,19 +53,6 @@ def test_the_alphabet_has_the_merged_tokens(tiny_base, tiny_folder, kind):
     }
     tokens = [base.alphabet.tokens[i] for i in base.alphabet.spell("0.25,1234.00;")]
     assert tokens == expected[kind]
-
-
-class _Says(torch.nn.Module):
-    """A head that says something else each time, whatever the model says."""
-
-    def __init__(self, n_tokens, seed=0, spread=5.0):
-        super().__init__()
-        self.n_tokens, self.spread = n_tokens, spread
-        self.generator = torch.Generator().manual_seed(seed)
-
-    def forward(self, hidden):
-        shape = (*hidden.shape[:-1], self.n_tokens)
-        return self.spread * torch.randn(shape, generator=self.generator)
 
 
 GRAMMARS = [
@@ -111,7 +96,7 @@ def test_whatever_the_model_says_the_output_is_a_series_of_the_horizon(
         for i, g in enumerate(GRAMMARS)
     ]
     sampling, trace = Sampling(samples=3, greedy=greedy, seed=seed), Trace()
-    says = _Says(len(alphabet.tokens), seed)
+    says = Says.random(len(alphabet.tokens), seed)
     futures = Decoder(base, says).decode(prompts, 4, sampling, trace=trace)
     ways = {g: spelling(g, alphabet.tokens) for g in GRAMMARS}
     # what is reserved beforehand suffices, however many guesses are wrong
@@ -157,28 +142,9 @@ def test_nothing_is_dearer_than_told(tiny_base, alphabet, seed):
                 number_format=form,
                 scale=Scale((1.0, 1.0), "dataset"),
             )
-            forecaster.decoder.head = _Says(len(alphabet.tokens), seed)
+            forecaster.decoder.head = Says.random(len(alphabet.tokens), seed)
             sampling = Sampling(samples=2, seed=seed, views=1 + n_pieces)
-            _costs_no_more(forecaster, _histories(seed % 5), horizon, sampling)
-
-
-def _costs_no_more(forecaster, histories, horizon, sampling):
-    most = forecaster.at_most(histories, horizon, sampling)
-    before = forecaster.usage.price
-    forecaster.predict(histories, horizon, sampling)
-    cost = forecaster.usage.price - before
-    assert 0 < cost.executed <= most.executed
-    assert 0 < cost.coursework <= most.coursework
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_price_is_the_same_without_weights_and_what_torch_counts(tiny_base, through_torch, kind):
-    forecaster = LanguageModel(tiny_base(kind), decimals=2)
-    histories, sampling = _histories(), Sampling(samples=2, seed=2, views=2)
-    most = forecaster.at_most(histories, 5, sampling)
-    counted = count(lambda: forecaster.predict(histories, 5, sampling))
-    assert 0 < counted == forecaster.usage.price.executed <= most.executed
-    assert forecaster.usage.price.coursework <= most.coursework
+            costs_no_more(forecaster, _histories(seed % 5), horizon, sampling)
 
 
 @pytest.mark.slow
@@ -215,7 +181,7 @@ def test_long_horizons_in_pieces(tiny_base, kind):
     assert 0 < plan.steps_at_once < 30
     assert base.alphabet.count(plan.codec.encode(plan.numbers)) <= plan.history_tokens
     sampling = Sampling(samples=2, seed=1, views=1)
-    _costs_no_more(forecaster, [history], 30, sampling)
+    costs_no_more(forecaster, [history], 30, sampling)
     (drawn,) = forecaster.predict([history], 30, sampling)
     assert drawn.samples.shape == (2, 30, 1)
     # the first piece alone, by the oracle
