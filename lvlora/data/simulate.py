@@ -31,25 +31,20 @@ _MOST_NOISE = 0.9
 _TIME_STEPS = (1.0, 4.0)
 """Time units between two samples: a cycle of 44 has 11 to 44 of them."""
 _MAX_DRAWS = 10
-_MAX_INTERNAL_STEPS = 50_000  # of the integrator between two samples; a few hundred are usual
 
 
 @dataclass(frozen=True)
 class System:
-    """Equations of a prey x and a predator y, and where their parameters are drawn from.
-
-    Attributes:
-        equations: for people.
-        log_growth: (x, y, parameters) -> (x'/x, y'/y), per time unit. Dividing by the population
-            turns the equations into those of the logarithms, whose solutions stay positive.
-        ranges: each parameter's (lowest, highest) value; drawn uniformly and independently.
-            ``conversion`` is delta / beta: predators gained per prey eaten.
-    """
+    """Equations of a prey x and a predator y, and where their parameters are drawn from."""
 
     name: str
     equations: str
     log_growth: Callable[[float, float, Mapping[str, float]], tuple[float, float]]
+    """(x, y, parameters) -> (x'/x, y'/y), per time unit: the equations of the logarithms, whose
+    solutions stay positive."""
     ranges: Mapping[str, tuple[float, float]]
+    """Each parameter's (lowest, highest) value; drawn uniformly and independently.
+    ``conversion`` is delta / beta: predators gained per prey eaten."""
 
 
 def _log_growth(x: float, y: float, p: Mapping[str, float]) -> tuple[float, float]:
@@ -59,44 +54,31 @@ def _log_growth(x: float, y: float, p: Mapping[str, float]) -> tuple[float, floa
     return prey, p["conversion"] * eaten * x - p["gamma"]
 
 
-_CLASSIC = {
-    "alpha": (0.10, 0.30),
-    "beta": (0.20, 0.50),
-    "conversion": (0.30, 0.70),
-    "gamma": (0.10, 0.30),
-}
-_LIMITED = {**_CLASSIC, "K": (5.0, 15.0)}
+_RATES = {"alpha": (0.1, 0.3), "beta": (0.2, 0.5), "conversion": (0.3, 0.7), "gamma": (0.1, 0.3)}
+_LIMIT = {"K": (5.0, 15.0)}
 
 SYSTEMS: Mapping[str, System] = {
-    "rosenzweig-macarthur": System(
-        "rosenzweig-macarthur",
-        "x' = x (alpha - beta y / (1 + h x) - alpha x / K), y' = y (delta x / (1 + h x) - gamma)",
-        _log_growth,
-        {**_LIMITED, "h": (0.05, 0.20)},
-    ),
-    "lotka-volterra": System(
-        "lotka-volterra",
-        "x' = x (alpha - beta y), y' = y (delta x - gamma)",
-        _log_growth,
-        _CLASSIC,
-    ),
-    "self-limited": System(
-        "self-limited",
-        "x' = x (alpha - beta y - alpha x / K), y' = y (delta x - gamma)",
-        _log_growth,
-        _LIMITED,
-    ),
+    name: System(name, equations, _log_growth, ranges)
+    for name, equations, ranges in (
+        (
+            "rosenzweig-macarthur",
+            "x' = x (alpha - beta y / (1 + h x) - alpha x / K), "
+            "y' = y (delta x / (1 + h x) - gamma)",
+            {**_RATES, **_LIMIT, "h": (0.05, 0.20)},
+        ),
+        ("lotka-volterra", "x' = x (alpha - beta y), y' = y (delta x - gamma)", _RATES),
+        (
+            "self-limited",
+            "x' = x (alpha - beta y - alpha x / K), y' = y (delta x - gamma)",
+            {**_RATES, **_LIMIT},
+        ),
+    )
 }
-"""The systems by name; `dataclasses.replace(system, ranges=…)` gives one with other ranges.
+"""The systems by name.
 
 Rosenzweig & MacArthur (1963), doi:10.1086/282272; Lotka (1925); Volterra (1926). The ranges give
 data like the coursework's: mean prey 1.7, predator 0.57, mean period 44 time units.
 """
-
-
-def draw_parameters(system: System, rng: np.random.Generator) -> dict[str, float]:
-    """One value of each of the system's parameters, uniform in its range."""
-    return {name: float(rng.uniform(low, high)) for name, (low, high) in system.ranges.items()}
 
 
 def integrate(
@@ -115,31 +97,24 @@ def integrate(
     """
     from scipy.integrate import ODEintWarning, odeint
 
-    hint = "A shorter --duration or more steps make it easier."
-
     def log_derivative(state: FloatArray, _t: float) -> tuple[float, float]:
         return system.log_growth(math.exp(state[0]), math.exp(state[1]), parameters)
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", ODEintWarning)
-        try:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", ODEintWarning)
+            # of internal steps between two samples a few hundred are usual
             logs = odeint(
-                log_derivative,
-                np.log(initial),
-                time,
-                rtol=1e-9,
-                atol=1e-9,
-                mxstep=_MAX_INTERNAL_STEPS,
+                log_derivative, np.log(initial), time, rtol=1e-9, atol=1e-9, mxstep=50_000
             )
-        except (ODEintWarning, OverflowError) as error:
-            raise NumericalError(
-                f"{system.name}: the integration failed with {dict(parameters)}: {error}", hint
-            ) from None
-    values: FloatArray = np.exp(logs)
-    if not np.all(np.isfinite(values)) or np.any(values <= 0):
+        values: FloatArray = np.exp(logs)
+        if not np.all(np.isfinite(values)) or np.any(values <= 0):
+            raise OverflowError("the populations overflow")
+    except (ODEintWarning, OverflowError) as error:
         raise NumericalError(
-            f"{system.name}: the populations overflow with {dict(parameters)}", hint
-        )
+            f"{system.name}: the integration failed with {dict(parameters)}: {error}",
+            "A shorter --duration or more steps make it easier.",
+        ) from None
     return values
 
 
@@ -164,13 +139,7 @@ def observe(
 
 
 def simulate_series(
-    system: System,
-    time: FloatArray,
-    seed: int,
-    index: int,
-    *,
-    noise: float = 0.0,
-    gaps: float = 0.0,
+    system: System, time: FloatArray, seed: int, index: int, noise: float = 0.0, gaps: float = 0.0
 ) -> Series:
     """Trajectory ``index`` of the endless data set of a seed, (T, 2) at sample times (T,).
 
@@ -184,7 +153,7 @@ def simulate_series(
         np.random.default_rng(s) for s in np.random.SeedSequence(seed, spawn_key=(index,)).spawn(2)
     )
     for attempt in range(_MAX_DRAWS):
-        parameters = draw_parameters(system, dynamics)
+        parameters = {name: dynamics.uniform(*ends) for name, ends in system.ranges.items()}
         x0, y0 = dynamics.uniform(*INITIAL_RANGE, size=2)
         try:
             values = integrate(system, parameters, (float(x0), float(y0)), time)
@@ -213,21 +182,14 @@ def simulate(settings: SimulateSettings, narrator: Narrator | None = None) -> Da
     time = np.linspace(0.0, settings.duration, settings.n_steps)
     series = []
     with (narrator or Silent()).counted("Simulating", settings.n_series) as advance:
-        for index in range(settings.n_series):
-            series.append(
-                simulate_series(system, time, seed, index, noise=settings.noise, gaps=settings.gaps)
-            )
+        for i in range(settings.n_series):
+            series.append(simulate_series(system, time, seed, i, settings.noise, settings.gaps))
             advance(1)
     return Dataset(tuple(series), VARIABLES, f"simulated {settings.system}, seed {seed}")
 
 
 def write_simulated(settings: SimulateSettings, narrator: Narrator) -> Simulate:
-    """Simulate, and write the file.
-
-    Raises:
-        DataError: as `write_dataset`.
-        SettingsError: as `simulate`.
-    """
+    """Simulate, and write the file; errors as of `simulate` and `write_dataset`."""
     dataset = simulate(settings, narrator)
     write_dataset(dataset, settings.output, settings.overwrite)
     return Simulate(
@@ -246,17 +208,14 @@ def write_simulated(settings: SimulateSettings, narrator: Narrator) -> Simulate:
 
 @dataclass(frozen=True)
 class Likeness:
-    """Properties that simulated series take over from real ones.
-
-    Attributes:
-        noise: standard deviation of the noise by that of all values, 0 to 0.9.
-        gaps: share of values that are missing.
-    """
+    """Properties that simulated series take over from real ones."""
 
     n_variables: int
     n_steps: int
     noise: float
+    """Standard deviation of the noise by that of all values, 0 to 0.9."""
     gaps: float
+    """Share of values that are missing."""
 
     @classmethod
     def to(cls, dataset: Dataset) -> Likeness:
