@@ -1,6 +1,6 @@
 """Rows of an evaluation, as tests make them."""
 
-from lvlora.evaluation.scores import Entry, Hindsight, Scoring, learnable
+from lvlora.evaluation.scores import Entry, Scoring
 from lvlora.forecast.rivals.contract import GREEDY
 from lvlora.forecast.sampling import Sampling
 
@@ -13,8 +13,3 @@ def score_rival(rival, task, train, levels, pieces=None, progress=None, n_sample
     forecaster = rival.learning_from(task.learnable(train))
     sampling = Sampling(samples=n_samples) if n_samples else GREEDY
     return Scoring(forecaster, task, sampling, pieces).run(levels, progress)
-
-
-def hindsight(rival, task, train, pieces=None) -> Hindsight:
-    forecasters = [rival.learning_from(data) for data in learnable(task, train)]
-    return Hindsight(forecasters, task, GREEDY, pieces)

@@ -88,7 +88,7 @@ class ForecasterScores(Scores, _Forecaster):
     season: str = ""
     """Steps of the season that it used, ``none`` where it saw none; empty for one without."""
     weights: dict[str, float] = Field(default_factory=dict)
-    """Member of the ensemble → its mean weight, the greatest first; its cost is in its own row."""
+    """Empty, but in old records: member of the ensemble → its mean weight."""
     nll: Annotated[Number, Metric("NLL/D", "negative log-likelihood per dimension")]
     """Per dimension, in nats; null for rivals and where a true value is beyond the grammar."""
     nll_possible: Number

@@ -7,7 +7,6 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -21,11 +20,8 @@ from lvlora.evaluation.job import Candidate, Job, begin, prepare
 from lvlora.evaluation.record import record_of, table_of, table_of_series
 from lvlora.evaluation.scores import (
     Entry,
-    Hindsight,
     Scoring,
-    learnable,
     rivals_of,
-    score_ensemble,
     score_floor,
 )
 from lvlora.evaluation.settings import EvaluateSettings
@@ -36,11 +32,9 @@ from lvlora.forecast.estimate import (
     benchmark_forecasts,
     price_answer,
 )
-from lvlora.forecast.forecaster import Forecaster
 from lvlora.forecast.language_model import LanguageModel, warn_of_reading
 from lvlora.forecast.plan import DEFAULT_DECIMALS
 from lvlora.forecast.pricing import reserved
-from lvlora.forecast.rivals.parts.futures import N_HINDCASTS
 from lvlora.forecast.workers import WORTH_SECONDS, processes
 from lvlora.model.devices import cores
 from lvlora.narrator import Narrator, Silent
@@ -104,10 +98,7 @@ def evaluate_open(
         DataError: no series is long enough.
     """
     job = prepare(settings, data, narrator, has_folder=False)
-    models = [
-        _scoring(job, one, one.name, {}, [one] * N_HINDCASTS).run(settings.quantiles)
-        for one in forecasters
-    ]
+    models = [Scoring(one, job.task, job.sampling).run(settings.quantiles) for one in forecasters]
     first = forecasters[0]
     floor = score_floor(job.task, first.decimals, settings.quantiles, first.scale)
     return _finish(job, [*models, *_score_rivals(job, narrator)], floor)
@@ -137,7 +128,7 @@ def price(
         forecaster = candidate.open(settings)
         started += time.perf_counter() - opened
         name = candidate.name(forecaster, prices)
-        prices[name] = _price_bound(job, forecaster)
+        prices[name] = Scoring(forecaster, task, sampling).price_bound
         benchmarks[name] = benchmark_forecasts(
             forecaster,
             task.histories,
@@ -146,9 +137,7 @@ def price(
             entries=rows,
         )
     if settings.rivals:
-        # a rival's futures take hindcasts from three origins, so that two more parts are as much
-        # again at most
-        started += _rivals_seconds(job) * (2 if settings.ensemble else 1)
+        started += _rivals_seconds(job)
     known_costs = benchmarks if chosen or settings.rivals else None
     return price_answer(prices, known_costs, started, n_series=len(task.histories), draws=True)
 
@@ -158,12 +147,11 @@ def price_bound(
 ) -> tuple[Price, int]:
     """Return the most that `evaluate` can spend, and the number of series."""
     job, chosen = begin(settings, read, narrator, has_folder=False)
-    bounds = [_price_bound(job, candidate.open(settings)) for candidate in chosen]
+    bounds = [
+        Scoring(candidate.open(settings), job.task, job.sampling).price_bound
+        for candidate in chosen
+    ]
     return sum(bounds, NOTHING), job.task.n_series
-
-
-def _price_bound(job: Job, forecaster: LanguageModel) -> Price:
-    return _scoring(job, forecaster, "", {}, [forecaster] * N_HINDCASTS).price_bound
 
 
 def _rivals_seconds(job: Job) -> float:
@@ -190,26 +178,6 @@ def _rivals_seconds(job: Job) -> float:
     return seconds
 
 
-def _scoring(
-    job: Job,
-    forecaster: Forecaster,
-    name: str,
-    identity: dict[str, Any],
-    members: Sequence[Forecaster],
-) -> Scoring:
-    """Plan a forecaster's row, from what the folder has of it.
-
-    Args:
-        identity: what decides its forecasts.
-        members: makers of the hindcasts from each origin, for the ensemble; none takes no part.
-    """
-    past = None
-    if job.settings.ensemble and members:
-        finished = job.folder.pieces(f"{name}, past", identity)
-        past = Hindsight(members, job.task, job.sampling, finished)
-    return Scoring(forecaster, job.task, job.sampling, job.folder.pieces(name, identity), past)
-
-
 def _score_models(
     job: Job, chosen: Sequence[Candidate], narrator: Narrator, stage: str
 ) -> tuple[list[Entry], Entry]:
@@ -224,7 +192,8 @@ def _score_models(
         forecaster = candidate.open(settings)
         name = candidate.name(forecaster, entries)
         identity = candidate.identity(forecaster, job.sampling)
-        scoring = _scoring(job, forecaster, name, identity, [forecaster] * N_HINDCASTS)
+        pieces = job.folder.pieces(name, identity)
+        scoring = Scoring(forecaster, task, job.sampling, pieces, name)
         warn_of_reading(
             forecaster,
             replace(
@@ -248,13 +217,13 @@ def _score_models(
             limited = settings.model_copy(update={"max_flops": rest})
         with contextlib.ExitStack() as work:
             advance = None
-            if scoring.n_units:
+            if scoring.planned.n_units:
                 bound, command = scoring.price_bound, settings.command
                 work.enter_context(
                     reserved(limited, forecaster, bound, command=command, stage=stage)
                 )
-                advance = work.enter_context(narrator.counted(name, scoring.n_units))
-            entry = scoring.run(levels, advance, name=name)
+                advance = work.enter_context(narrator.counted(name, scoring.planned.n_units))
+            entry = scoring.run(levels, advance)
         spent += forecaster.usage.price
         entry.add(training_flops=candidate.training_price)
         if calibration is not None:
@@ -275,23 +244,19 @@ def _score_rivals(job: Job, narrator: Narrator) -> list[Entry]:
     if others:
         narrator.note(others)
     all_seen = task.learnable(job.train)
-    seen = learnable(task, job.train) if settings.ensemble else []
     identity = {"season": settings.season, "samples": job.rival_samples}
     with processes(settings.workers or cores()):
         work = []
         for rival in rivals:
-            members = [rival.learning_from(data) for data in seen if rival.takes_part]
-            forecaster = rival.learning_from(all_seen)
-            work.append(_scoring(job, forecaster, rival.name, identity, members))
-        with narrator.counted("Rivals", sum(one.n_units for one in work)) as advance:
+            pieces = job.folder.pieces(rival.name, identity)
+            work.append(Scoring(rival.learning_from(all_seen), task, job.sampling, pieces))
+        with narrator.counted("Rivals", sum(one.planned.n_units for one in work)) as advance:
             return [one.run(settings.quantiles, advance) for one in work]
 
 
 def _finish(job: Job, entries: list[Entry], floor: Entry, has_page: bool = True) -> Evaluation:
     """Compare models and rivals, and write the folder and the table."""
     settings, task, folder = job.settings, job.task, job.folder.path
-    if settings.ensemble:
-        entries.append(score_ensemble(entries, task, settings.quantiles, job.rival_samples))
     if settings.rivals:
         entries.append(floor)
     comparison.compare(entries, settings.seed, task.of_series)

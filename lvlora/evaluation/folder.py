@@ -35,7 +35,7 @@ class Piece:
 
     Attributes:
         series: n ids; none for work that was for all series, such as learning from others.
-        point: (n, H, V), or a number a series; samples: (n, S, H, V), None where none are drawn.
+        point: (n, H, V); samples: (n, S, H, V), None where none are drawn.
         nll: (n, H, V) negative log-likelihood of the truth, None where it is not defined.
         seconds: of work; price: FLOPs where they are counted.
     """
@@ -132,11 +132,6 @@ class Pieces:
         if any(array is None for array, _ in pieces):
             return None
         return np.stack([array[i] for array, i in pieces])
-
-    def number(self, key: str) -> float:
-        """Return the one number of a piece that is no forecast."""
-        piece, i = self._by_id[key]
-        return float(piece.point[i])
 
     def _take(self, piece: Piece) -> None:
         self._finished.append(piece)

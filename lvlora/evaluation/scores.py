@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -19,36 +19,18 @@ from lvlora.evaluation.answers import ForecasterScores
 from lvlora.evaluation.folder import Piece, Pieces
 from lvlora.evaluation.protocol import Task
 from lvlora.forecast import likelihood
-from lvlora.forecast.ensemble import (
-    KIND,
-    NAME,
-    Hindcasts,
-    by_origin,
-    pooled,
-    weights,
-)
 from lvlora.forecast.forecaster import Forecaster, Part, Progress
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.plan import OutlinedModel
 from lvlora.forecast.rivals import default_rivals, rivals_for
-from lvlora.forecast.rivals.contract import Prediction, Rival
+from lvlora.forecast.rivals.contract import Rival
 from lvlora.forecast.rivals.naive import ROUNDING_FLOOR, as_written
-from lvlora.forecast.rivals.parts.futures import N_HINDCASTS, recent_origins
 from lvlora.forecast.sampling import Sampling
 from lvlora.text.scaling import Scale, scale_for
 
 _FUTURES_AT_A_TIME = 160
 _SERIES_AT_A_TIME = 32
 """A killed evaluation repeats at most so much of a model's work; less would decode slower."""
-
-
-class Past(NamedTuple):
-    """Hindcasts of a forecaster, for the ensemble."""
-
-    losses: FloatArray
-    """(n, W) `ensemble.loss` of W hindcasts, NaN where a history is too short."""
-    seconds: float
-    price: Price | None
 
 
 @dataclass
@@ -59,7 +41,6 @@ class Entry:
         row: plain numbers; comparisons are added to it, see `add`.
         series_mae, series_mase: (n,) of each history.
         point: (n, H, V); samples: (n, S, H, V) or None.
-        past: its hindcasts, where it takes part in an ensemble.
     """
 
     row: ForecasterScores
@@ -67,7 +48,6 @@ class Entry:
     series_mase: FloatArray
     point: FloatArray
     samples: FloatArray | None
-    past: Past | None = None
 
     @classmethod
     def of(
@@ -85,7 +65,7 @@ class Entry:
         """Score forecasts of a task.
 
         Args:
-            kind: model, rival, floor (what rounding alone costs), or ensemble (of both).
+            kind: model, rival, or floor: what rounding alone costs.
             facts: other keys of the row.
         """
         history = [h.values for h in task.histories]
@@ -116,65 +96,19 @@ class Entry:
         self.row = ForecasterScores(**{**dict(self.row), **facts})
 
 
-class Hindsight(Hindcasts):
-    """The hindcasts that a forecaster has yet to make of a task, for the ensemble.
+class Scoring:
+    """Forecasts of a task by one forecaster: planned and priced, then made and scored.
+
+    An interrupted evaluation ends with the very numbers of one that was not: finished series do not
+    change how the others are grouped, and sums in a larger batch are rounded otherwise.
 
     Args:
-        forecasters: one for each origin of a history, see `learnable`.
-        pieces: what is finished already, and where to keep what will be.
-    """
-
-    def __init__(
-        self,
-        forecasters: Sequence[Forecaster],
-        task: Task,
-        sampling: Sampling,
-        pieces: Pieces | None = None,
-    ) -> None:
-        self._pieces = Pieces() if pieces is None else pieces
-        histories, horizon = task.histories, task.protocol.horizon
-        # the name of each in the pieces
-        self._names = {
-            origin: f"{origin.which} {task.ids[origin.place]}"
-            for of_one in by_origin(histories, horizon)
-            for origin in of_one
-        }
-        super().__init__(
-            forecasters,
-            histories,
-            horizon,
-            sampling,
-            at_a_time=_group_size(sampling),
-            finished={origin for origin, name in self._names.items() if name in self._pieces},
-        )
-
-    def run(self, progress: Progress | None = None) -> Past:
-        """Make them; return how far all were off.
-
-        Args:
-            progress: called with the number of units that were finished.
-        """
-        pieces = self._pieces
-        for part, of_part in self.losses(progress):
-            names = tuple(self._names[origin] for origin in of_part)
-            values = np.array(list(of_part.values()))
-            pieces.add(Piece(names, values, seconds=part.seconds, price=part.price))
-        losses = np.full((len(self._histories), N_HINDCASTS), np.nan)
-        for origin, name in self._names.items():
-            losses[origin.place, origin.which] = pieces.number(name)
-        return Past(losses, pieces.seconds, pieces.price)
-
-
-class Scoring:
-    """The forecasts of a task that one forecaster has yet to make.
-
-    What is finished does not change how the others are grouped, so that an interrupted evaluation
-    ends with the very numbers of one that was not: sums in a larger batch are rounded otherwise.
+        pieces: series that are finished already, and the place of those to come.
+        name: for the table and the progress; default: the forecaster's.
 
     Attributes:
         unfinished: positions of the histories without a forecast.
         planned: their forecasts.
-        n_units: to count progress by, hindcasts included.
     """
 
     def __init__(
@@ -183,42 +117,32 @@ class Scoring:
         task: Task,
         sampling: Sampling,
         pieces: Pieces | None = None,
-        past: Hindsight | None = None,
+        name: str = "",
     ) -> None:
-        """Plan them.
-
-        Args:
-            pieces: what is finished already, and where to keep what will be.
-            past: hindcasts for the ensemble.
-        """
-        self.forecaster, self._task, self._sampling, self._past = forecaster, task, sampling, past
-        self._pieces = Pieces() if pieces is None else pieces
+        self.forecaster, self._task, self._sampling = forecaster, task, sampling
+        self.name, self._pieces = name or forecaster.name, Pieces() if pieces is None else pieces
         self.unfinished = [i for i, name in enumerate(task.ids) if name not in self._pieces]
         self.planned = forecaster.planned(
             [task.histories[i] for i in self.unfinished],
             [task.protocol.horizon] * len(self.unfinished),
             sampling,
-            at_a_time=_group_size(sampling),
+            at_a_time=max(1, min(_SERIES_AT_A_TIME, _FUTURES_AT_A_TIME // sampling.n_futures)),
         )
-        self.n_units = self.planned.n_units + (past.n_units if past else 0)
 
     @property
     def price_bound(self) -> Price:
-        """The most FLOPs that they can cost, likelihoods and hindcasts included."""
+        """The most FLOPs that the unfinished forecasts can cost, likelihoods included."""
         price, forecaster = self.planned.price_bound, self.forecaster
         if isinstance(forecaster, OutlinedModel):
             for places in self.planned.places:
                 price += likelihood.price(forecaster, *self._at(places))
-        return price + self._past.price_bound if self._past else price
+        return price
 
-    def run(
-        self, levels: Sequence[float], progress: Progress | None = None, *, name: str = ""
-    ) -> Entry:
-        """Make them; return the forecaster's row.
+    def run(self, levels: Sequence[float], progress: Progress | None = None) -> Entry:
+        """Make the forecasts; return the forecaster's row.
 
         Args:
             progress: called with the number of units that were finished.
-            name: for the table, if not the forecaster's own.
         """
         task, forecaster = self._task, self.forecaster
         for part in self.planned.parts(progress):
@@ -227,8 +151,8 @@ class Scoring:
             self._pieces.stacked(array, task.ids) for array in ("point", "samples", "nll")
         )
         assert point is not None  # every piece has it
-        entry = Entry.of(
-            name or forecaster.name,
+        return Entry.of(
+            self.name,
             forecaster.kind,
             task,
             point,
@@ -240,8 +164,6 @@ class Scoring:
             uses_known=task.has_known and forecaster.uses_known,
             season=forecaster.seasons_used(task.histories),
         )
-        entry.past = self._past.run(progress) if self._past else None
-        return entry
 
     def _piece(self, part: Part) -> Piece:
         """Return what is kept of finished forecasts; a model's likelihoods are worked out here."""
@@ -267,11 +189,6 @@ class Scoring:
         """Histories and futures at places among the unfinished."""
         task, chosen = self._task, [self.unfinished[place] for place in places]
         return [task.histories[i] for i in chosen], [task.futures[i] for i in chosen]
-
-
-def _group_size(sampling: Sampling) -> int:
-    """Return how many series are forecast together."""
-    return max(1, min(_SERIES_AT_A_TIME, _FUTURES_AT_A_TIME // sampling.n_futures))
 
 
 def rivals_of(task: Task, train: Dataset | None = None) -> tuple[list[Rival], str]:
@@ -300,56 +217,3 @@ def score_floor(
             divisors, offsets = np.array(scale.divisors), np.array(scale.offsets)
             truth[:] = as_written(truth, decimals, divisors, offsets)
     return Entry.of(ROUNDING_FLOOR, "floor", task, point, None, levels)
-
-
-def learnable(task: Task, train: Dataset) -> list[Dataset]:
-    """Return the series to learn from for each origin: nothing that is forecast from there.
-
-    Args:
-        train: the training part.
-    """
-    datasets = []
-    for of_one in by_origin(task.histories, task.protocol.horizon):
-        ends = {origin.place: origin.n_before for origin in of_one}
-        seen = [h.steps(0, ends.get(i, len(h))) for i, h in enumerate(task.histories)]
-        datasets.append(replace(task, histories=seen).learnable(train))
-    return datasets
-
-
-def score_ensemble(
-    entries: Sequence[Entry], task: Task, levels: Sequence[float], n_samples: int
-) -> Entry:
-    """Return the row of all that have hindcasts, with weights of its own for each series.
-
-    Its seconds and FLOPs are those of all of them, the hindcasts included.
-
-    Args:
-        n_samples: futures of each series; 0 for none.
-    """
-    members = [(e, e.past) for e in entries if e.past is not None]
-    point, samples, every = np.empty_like(task.truth), [], []
-    for i, history in enumerate(task.histories):
-        predictions = [
-            Prediction(e.point[i], None if e.samples is None else e.samples[i]) for e, _ in members
-        ]
-        n_steps = sum(n for _, n in recent_origins(len(history), task.protocol.horizon))
-        shares = weights(np.stack([past.losses[i] for _, past in members]), n_steps)
-        mixed = pooled(predictions, shares, n_samples)
-        point[i] = mixed.point
-        samples.append(mixed.samples)
-        every.append(shares)
-    drawn = None if n_samples < 1 else np.stack([s for s in samples if s is not None])
-    prices = [p for e, past in members for p in (e.row.flops, past.price) if p is not None]
-    mean = np.mean(every, axis=0)
-    order = np.argsort(-mean, kind="stable").tolist()
-    return Entry.of(
-        NAME,
-        KIND,
-        task,
-        point,
-        drawn,
-        levels,
-        seconds=sum((e.row.seconds or 0.0) + past.seconds for e, past in members),
-        flops=sum(prices, NOTHING) if prices else None,
-        weights={members[m][0].row.name: float(mean[m]) for m in order},
-    )

@@ -112,13 +112,6 @@ class EvaluateSettings(
         "Forecast",
         affects="result",
     )
-    ensemble: bool = option(
-        False,
-        "Add the row auto: the ensemble of models and rivals, weighted by their hindcasts "
-        "of each history's last steps.",
-        "Forecast",
-        affects="result",
-    )
     workers: int | None = option(
         None,
         "Processes that fit the slow rivals. Default: the cores of this machine.",
@@ -195,7 +188,6 @@ class EvaluateSettings(
             "--stride is the distance of --windows: add --windows": (
                 self.stride is not None and self.windows is None
             ),
-            "--ensemble needs rivals: leave --no-rivals out": self.ensemble and not self.rivals,
             "--calibrate and --calibrated need a model: leave --no-model out": (
                 calibrated and not self.with_model
             ),

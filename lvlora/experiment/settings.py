@@ -34,7 +34,7 @@ COMMANDS: dict[Command, type[TrainSettings] | type[SweepSettings] | type[Evaluat
 }
 """Commands of stages."""
 
-_UNPRICED = frozenset({"forecasts", "calibrate", "ensemble"})
+_UNPRICED = frozenset({"calibrate"})
 """Settings of an evaluation whose work has no price before it begins."""
 
 

@@ -6,7 +6,7 @@ Shapes: M members, H steps of horizon, V variables, S samples, W hindcasts.
 from __future__ import annotations
 
 import time
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -178,7 +178,6 @@ class Hindcasts:
 
     Args:
         forecasters: who makes those of each origin; they may have learnt from different data.
-        finished: origins whose hindcasts are there already.
     """
 
     def __init__(
@@ -189,21 +188,18 @@ class Hindcasts:
         sampling: Sampling,
         *,
         context: int | None = None,
-        at_a_time: int = _AT_A_TIME,
-        finished: Container[Origin] = (),
     ) -> None:
         self._histories = histories
         self._planned: list[tuple[list[Origin], PlannedForecasts]] = []
         for forecaster, of_one in zip(forecasters, by_origin(histories, horizon), strict=True):
-            origins = [origin for origin in of_one if origin not in finished]
             planned = forecaster.planned(
-                [histories[origin.place].steps(0, origin.n_before) for origin in origins],
-                [origin.n_ahead for origin in origins],
+                [histories[origin.place].steps(0, origin.n_before) for origin in of_one],
+                [origin.n_ahead for origin in of_one],
                 forecaster.for_points(sampling),
                 context=context,
-                at_a_time=at_a_time,
+                at_a_time=_AT_A_TIME,
             )
-            self._planned.append((origins, planned))
+            self._planned.append((of_one, planned))
         self.n_units = sum(planned.n_units for _, planned in self._planned)
         self.price_bound = sum((planned.price_bound for _, planned in self._planned), NOTHING)
 

@@ -1,4 +1,4 @@
-"""Who forecasts: a rival alone, the ensemble; in forecast and in evaluate, by the real commands."""
+"""Who forecasts: a rival alone, the ensemble, by the real command."""
 
 import json
 from pathlib import Path
@@ -117,27 +117,6 @@ def test_the_ensemble_leans_on_who_was_right(run_lvlora, data, tiny_folder, unbo
     assert json.dumps(answer["flops"]["executed"]) in json.dumps(ledger)
 
 
-@pytest.mark.slow
-def test_evaluate_has_the_same_as_a_row(run_lvlora, data, tiny_folder) -> None:
-    options = ["--model", tiny_folder("qwen2"), "--samples", "60", "--views", "1", "--holdout", "4"]
-    command = ["evaluate", data, *options, "--split", "all", "--ensemble", "--adapter", "none"]
-    ran = run_lvlora([*command, "--out", "e", "--json"], code=0)
-    rows = {f["name"]: f for f in ran.json["forecasters"]}
-    row = rows["auto"]
-    assert row["kind"] == "ensemble"
-    assert row["mae"] <= rows["var on logs"]["mae"] * 1.1
-    assert row["mae"] < rows["last value"]["mae"]
-    assert next(iter(row["weights"])) == "var on logs"
-    assert row["flops"]["executed"] > next(
-        f["flops"]["executed"] for f in rows.values() if f["kind"] == "model"
-    )
-    same = run_lvlora(["forecast", data, "--forecaster", "auto", *options, "--json"])
-    assert same.json["scores"]["mae"] == pytest.approx(row["mae"], rel=0.05)
-    # what is finished is not done again
-    again = run_lvlora([*command, "--out", "e", "--json"])
-    assert again.json["forecasters"] == ran.json["forecasters"]
-
-
 def test_who_is_slower_than_patience_is_left_out_and_named(run_lvlora, data, tiny_folder) -> None:
     options = ["--model", tiny_folder("qwen2"), "--greedy", "--views", "1", "-n", "2"]
     options = ["forecast", data, "--forecaster", "auto", *options, "--patience", "1e-9"]
@@ -158,8 +137,3 @@ def test_a_rival_that_was_nearer_is_recommended_by_name(run_lvlora, data, tiny_f
     assert f"--forecaster {word}" in run_lvlora(options).stdout
     options = ["forecast", data, "--forecaster", word, "--holdout", "4", "--greedy", "--json"]
     assert run_lvlora(options).json["scores"]["nearer"] is None
-
-
-def test_an_ensemble_needs_rivals(run_lvlora, data) -> None:
-    ran = run_lvlora(["evaluate", data, "--ensemble", "--no-rivals"], code=2)
-    assert "--ensemble" in ran.stderr
