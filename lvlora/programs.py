@@ -16,7 +16,7 @@ from lvlora.data.settings import SimulateSettings
 from lvlora.errors import SettingsError
 from lvlora.flops.settings import FlopsSettings
 from lvlora.narrator import AsWarnings
-from lvlora.settings.checked import checked
+from lvlora.settings.fields import checked
 from lvlora.settings.shared import InputSettings, KnownSettings
 
 if TYPE_CHECKING:

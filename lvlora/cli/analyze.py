@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from lvlora import folders
-from lvlora.cli.program.advice import next_command
-from lvlora.cli.program.context import CommandContext
+from lvlora.cli.program.context import CommandContext, next_command
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.root import app
 from lvlora.data.settings import AnalyzeSettings

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
-from lvlora.cli.program.results import check_results
 from lvlora.cli.program.root import app
 from lvlora.forecast.settings import ForecastSettings
 from lvlora.output_files import STANDARD_OUTPUT
@@ -52,7 +51,7 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
     if is_panel(settings):
         _forecast_panel(settings, context)
         return
-    check_results(settings, context, named_files(settings))
+    context.check_results(settings, named_files(settings))
 
     def read() -> Dataset:
         return read_data(settings, output)

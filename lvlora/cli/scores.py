@@ -5,9 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from lvlora.cli.program.advice import next_command
-from lvlora.cli.program.context import CommandContext
-from lvlora.cli.program.results import check_results
+from lvlora.cli.program.context import CommandContext, next_command
 from lvlora.evaluation.settings import EvaluateSettings
 from lvlora.output_files import STANDARD_OUTPUT
 from lvlora.train.settings import TrainSettings
@@ -32,7 +30,7 @@ def run(settings: EvaluateSettings, context: CommandContext) -> None:
     def read() -> Dataset:
         return read_data(settings, output)
 
-    check_results(settings, context, {"--output": settings.output})
+    context.check_results(settings, {"--output": settings.output})
     if context.dry_run:
         answer = price(settings, read, output, began=context.began)
         output.report(answer, lambda: price_document(answer))

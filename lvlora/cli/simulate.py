@@ -38,7 +38,7 @@ def simulate(settings: SimulateSettings, context: CommandContext) -> None:
     from lvlora.data.files.csv import table_text
 
     output, file = context.output, settings.output
-    output_files.check("FILE", file, overwrite=settings.overwrite, dash=True, json=context.json)
+    output_files.check("FILE", file, overwrite=settings.overwrite, dash=True, json=output.json_mode)
     if file != STANDARD_OUTPUT:
         check_suffix(file)
     if file == STANDARD_OUTPUT:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lvlora.cli.program.advice import next_command
-from lvlora.cli.program.context import CommandContext
+from lvlora.cli.program.context import CommandContext, next_command
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.root import app
 from lvlora.errors import BudgetError

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from lvlora.cli.program.advice import next_command
-from lvlora.cli.program.context import CommandContext
+from lvlora.cli.program.context import CommandContext, next_command
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.root import app
 from lvlora.model.settings import TokenizeSettings

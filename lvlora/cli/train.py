@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lvlora.cli.program.advice import next_command
-from lvlora.cli.program.context import CommandContext
+from lvlora.cli.program.context import CommandContext, next_command
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.root import app
 from lvlora.cli.terminal.output import Output

@@ -17,9 +17,8 @@ from pydantic import ValidationError
 from lvlora.errors import SettingsError, did_you_mean
 from lvlora.evaluation.settings import EvaluateSettings
 from lvlora.settings.base import Seed, option
-from lvlora.settings.checked import complaints
 from lvlora.settings.configuration import SCALES, STAGES, Source, load_toml
-from lvlora.settings.fields import read_fields
+from lvlora.settings.fields import complaints, read_fields
 from lvlora.settings.shared import LimitSettings, ModelSettings, ResourceSettings, SplitSettings
 from lvlora.sweep.settings import SweepSettings
 from lvlora.train.settings import TrainSettings

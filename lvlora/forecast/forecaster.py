@@ -25,7 +25,7 @@ from lvlora.errors import SettingsError
 from lvlora.forecast.answers import EnsembleMember
 from lvlora.forecast.sampling import Sampling
 from lvlora.forecast.settings import LONGEST_HORIZON
-from lvlora.settings.checked import check_count, check_levels
+from lvlora.settings.fields import check_count, check_levels
 from lvlora.text.scaling import Scale
 
 if TYPE_CHECKING:

@@ -38,7 +38,7 @@ from lvlora.model.devices import Placement
 from lvlora.model.head import NumericHead
 from lvlora.model.loading import BaseModel, load
 from lvlora.narrator import Narrator
-from lvlora.settings.checked import checked
+from lvlora.settings.fields import checked
 from lvlora.settings.shared import AdapterSettings, Device, Dtype
 from lvlora.text.codec import checked_format
 from lvlora.text.scaling import Scale

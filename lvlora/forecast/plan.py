@@ -24,7 +24,7 @@ from lvlora.model.cache import in_blocks
 from lvlora.model.loading import Outline
 from lvlora.model.native.engine import in_pages
 from lvlora.settings.base import NumberFormat
-from lvlora.settings.checked import check_count
+from lvlora.settings.fields import check_count
 from lvlora.text.codec import Codec
 from lvlora.text.grammar import Grammar
 from lvlora.text.scaling import Scale, scale_with_known

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lvlora.forecast.settings import SamplingSettings
-from lvlora.settings.checked import checked
+from lvlora.settings.fields import checked
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

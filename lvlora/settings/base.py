@@ -140,28 +140,6 @@ def option(
     return Field(default, description=description, json_schema_extra=extra, **constraints)
 
 
-def field_names(model: type[Settings]) -> list[str]:
-    """Arguments first, then options by panel; bases from left to right before a class's own."""
-
-    def place(name: str) -> tuple[bool, int]:
-        extra = model.model_fields[name].json_schema_extra
-        if not isinstance(extra, dict) or "panel" not in extra:
-            raise TypeError(f"the settings field {name!r} is not made by `option`")
-        return not extra["argument"], PANELS.index(str(extra["panel"]))
-
-    return sorted(_declared(model), key=place)
-
-
-def _declared(model: type[Settings]) -> list[str]:
-    names: dict[str, None] = {}
-    for base in model.__bases__:
-        if issubclass(base, Settings):
-            names.update(dict.fromkeys(_declared(base)))
-    annotations = vars(model)["__annotations__"]
-    names.update(dict.fromkeys(name for name in model.model_fields if name in annotations))
-    return list(names)
-
-
 def _whole_number(value: object) -> object:
     """`1e17`, "1e17" and 10**17 are the same exact integer; 1.5 is not one."""
     if isinstance(value, (str, float)):

@@ -16,8 +16,7 @@ from pydantic import ValidationError
 from lvlora import durable
 from lvlora.errors import SettingsError, did_you_mean
 from lvlora.settings.base import Settings
-from lvlora.settings.checked import complaints
-from lvlora.settings.fields import Field, read_fields
+from lvlora.settings.fields import Field, complaints, read_fields
 
 _LARGEST = 1_000_000
 """Bytes of a configuration."""

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ConfigDict, RootModel, TypeAdapter, ValidationError
 
 from lvlora.errors import SettingsError, did_you_mean
-from lvlora.settings.checked import complaints
 from lvlora.settings.configuration import load_toml
-from lvlora.settings.fields import read_fields
+from lvlora.settings.fields import complaints, read_fields
 from lvlora.train.settings import TrainSettings
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from lvlora.forecast.estimate import benchmark, estimate, ledger_rate
 from lvlora.model import devices
 from lvlora.model.loading import has_weights
 from lvlora.narrator import AsWarnings, Narrator, Silent
-from lvlora.settings.checked import checked
+from lvlora.settings.fields import checked
 from lvlora.train.document import draw_run
 from lvlora.train.loop import Loaded, load_run
 from lvlora.train.plan import Plan, plan_run

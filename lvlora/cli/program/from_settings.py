@@ -51,8 +51,6 @@ def settings_command(
     """Register a function as a command whose options are a model's fields.
 
     Args:
-        app: the program.
-        model: its fields are the options; see `lvlora.settings.base.option`.
         name: the command's name, and its table's in a configuration file.
         epilog: examples, made by `examples`.
     """
@@ -62,7 +60,11 @@ def settings_command(
     def decorate(function: Callable[[S, CommandContext], None]) -> Callable[..., None]:
         def command(**values: Any) -> None:
             common = {p.name.removeprefix("common_"): values.pop(p.name) for p in _common(model)}
-            _call(function, name, model, _flags(fields, values), common)
+            for field in fields:
+                if field.repeat:  # "" takes a value of the file back, as for other options
+                    value = values[field.name]
+                    values[field.name] = "" if value == [""] else value or None
+            _call(function, name, model, values, common)
 
         parameters = [*map(parameter_of, by_help(model)), *_common(model)]
         command.__name__ = name
@@ -87,58 +89,39 @@ def _call(
     flags: Mapping[str, Any],
     common: Mapping[str, Any],
 ) -> None:
-    verbosity = -1 if common["quiet"] else int(common["verbose"])
-    output = Output(bool(common["json"]), verbosity)
-    print_config = bool(common["print_config"])
+    """Find the settings of a call, and make it or print them."""
+    output = Output(bool(common["json"]), -1 if common["quiet"] else int(common["verbose"]))
     config = common["config"] or os.environ.get("LVLORA_CONFIG") or None
+    has_variables = any(variable.startswith("LVLORA_") for variable in os.environ)
+    if config is not None or has_variables:
+        load_all()  # one file, or one set of variables, may serve several commands
     resolved = resolve(
         name,
         model,
         flags=flags,
         environment=os.environ,
         config=config,
-        # only a file needs to know the others
-        commands=COMMANDS if config is None else _every_command(),
-        allow_missing=print_config,
+        commands=COMMANDS,
+        allow_missing=bool(common["print_config"]),
     )
-    if any(variable.startswith("LVLORA_") for variable in os.environ):
-        known = {field for other in _every_command().values() for field in other.model_fields}
+    if has_variables:
+        known = {field for other in COMMANDS.values() for field in other.model_fields}
         for sentence in misspelt_variables(os.environ, [*known, *_OTHER_VARIABLES]):
             output.warning(sentence)
-    if print_config:
+    if common["print_config"]:
         output.write(to_toml(name, resolved.settings, resolved.missing))
         return
     context = CommandContext(
-        config=None if config is None else Path(config),
-        json=output.json_mode,
-        dry_run=bool(common.get("dry_run")),
-        verbosity=verbosity,
-        debug=wants_debug(bool(common["debug"])),
         output=output,
+        dry_run=bool(common.get("dry_run")),
+        debug=wants_debug(bool(common["debug"])),
         sources=resolved.sources,
+        config=None if config is None else Path(config),
     )
     try:
         function(resolved.settings, context)
     finally:
         output.close()
-
-
-def _every_command() -> dict[str, type[Settings]]:
-    """All commands' settings: one file, or one set of variables, may serve several commands."""
-    load_all()
-    return COMMANDS
-
-
-def _flags(fields: Sequence[Field], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Field name → what the command line says about it, None where it says nothing."""
-    flags: dict[str, Any] = {}
-    for field in fields:
-        value = values[field.name]
-        if field.repeat:
-            # "" takes a value of the file back, as for other options
-            value = "" if value == [""] else value or None
-        flags[field.name] = value
-    return flags
 
 
 _COMMON: tuple[tuple[str, Any, tuple[str, ...], str], ...] = (

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from lvlora.cli.program import from_settings
-from lvlora.cli.program.advice import next_command
+from lvlora.cli.program.context import next_command
 from lvlora.cli.program.root import COMMANDS, load_all
 from lvlora.data.settings import AnalyzeSettings
 from lvlora.evaluation.settings import BaselineSettings

@@ -63,7 +63,7 @@ def program() -> typer.Typer:
                 settings=json.loads(settings.model_dump_json()),
                 sources=context.sources,
                 dry_run=context.dry_run,
-                verbosity=context.verbosity,
+                verbosity=context.output.verbosity,
             )
             context.output.report(given, lambda: Document("done", []))
 
