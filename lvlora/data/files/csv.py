@@ -52,10 +52,6 @@ def open_csv(stream: BinaryIO, where: str) -> Table:
     Separators: comma, semicolon or tab (by the first row); with the latter two also decimal
     commas. Missing: empty, NaN, NA, N/A, null, none (any case).
 
-    Args:
-        stream: UTF-8 bytes, with or without a byte order mark.
-        where: how messages call it.
-
     Raises:
         DataError: it is empty, no UTF-8 text, or begins with values. `Table.read`: a row of another
             length, a cell that is no number, decimals of both kinds, too many values.
@@ -66,10 +62,7 @@ def open_csv(stream: BinaryIO, where: str) -> Table:
         leading.append(next(lines, ""))
     first = _QUOTED.sub("", leading[-1])
     separator = next((mark for mark in "\t;" if mark in first), ",")
-    reader = csv.reader(
-        chain(leading, lines), delimiter=separator, skipinitialspace=True, strict=True
-    )
-    records = _records(reader, where)
+    records = _records(chain(leading, lines), separator, where)
     _, names = next(records, (0, []))
     if not names:
         raise DataError(f"{where}: the file is empty", _HINT)
@@ -145,9 +138,9 @@ def _lines(stream: BinaryIO, where: str) -> Iterator[str]:
     n_bytes, number = 0, 0
     while raw := stream.readline(_MAX_LINE_BYTES + 1):
         number += 1
-        n_bytes += len(raw)
+        n_bytes, row = n_bytes + len(raw), f"{where}, row {number}"
         if len(raw) > _MAX_LINE_BYTES:
-            raise DataError(f"{where}, row {number}: longer than {_MAX_LINE_BYTES:,} bytes", _HINT)
+            raise DataError(f"{row}: longer than {_MAX_LINE_BYTES:,} bytes", _HINT)
         if n_bytes > MAX_TEXT_BYTES:
             raise DataError(
                 f"{where}: more than {MAX_TEXT_BYTES:,} bytes of text",
@@ -157,33 +150,26 @@ def _lines(stream: BinaryIO, where: str) -> Iterator[str]:
             text = raw.decode("utf-8")
         except UnicodeDecodeError as error:
             raise DataError(
-                f"{where}, row {number}: byte {error.start + 1} is not UTF-8 text",
-                "Save the file as CSV in UTF-8.",
+                f"{row}: byte {error.start + 1} is not UTF-8 text", "Save the file as CSV in UTF-8."
             ) from None
         if "\0" in text:
             raise DataError(
-                f"{where}, row {number}: binary data, not text",
-                "Give a CSV (UTF-8), HDF5 or Parquet file.",
+                f"{row}: binary data, not text", "Give a CSV (UTF-8), HDF5 or Parquet file."
             )
-        if number == 1:
-            text = text.removeprefix("\ufeff")
-        yield text
+        yield text.removeprefix("\ufeff") if number == 1 else text
 
 
-def _records(reader: Iterator[list[str]], where: str) -> Iterator[tuple[int, list[str]]]:
+def _records(lines: Iterator[str], separator: str, where: str) -> Iterator[tuple[int, list[str]]]:
     """(line number, cells) of every row that is not blank."""
-    while True:
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise DataError(
-                f"{where}, row {reader.line_num}: {reason(error)}",  # type: ignore[attr-defined]
-                "Check the quotes of this row.",
-            ) from None
-        if cells and (len(cells) > 1 or cells[0].strip()):
-            yield reader.line_num, cells  # type: ignore[attr-defined]
+    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
+    try:
+        for cells in reader:
+            if len(cells) > 1 or "".join(cells).strip():
+                yield reader.line_num, cells
+    except csv.Error as error:
+        raise DataError(
+            f"{where}, row {reader.line_num}: {reason(error)}", "Check the quotes of this row."
+        ) from None
 
 
 def _is_row_of_values(names: list[str]) -> bool:
@@ -199,21 +185,20 @@ def _is_row_of_values(names: list[str]) -> bool:
 
 
 def write_csv(dataset: Dataset, path: Path) -> None:
-    """Write the data set as UTF-8 text that reads back unchanged.
-
-    One series with the id "0" is a wide table without ids, others are a long one. Numbers are the
-    shortest that give the same float64; a missing value is an empty cell; names that a spreadsheet
-    would run are `disarmed`.
-
-    Raises:
-        DataError: the names of the variables would be read back as something else.
-    """
+    """Write the data set as UTF-8 text that reads back unchanged (`table_text`)."""
     with path.open("w", encoding="utf-8", newline="") as stream:
         stream.writelines(table_text(dataset))
 
 
 def table_text(dataset: Dataset) -> Iterator[str]:
-    """Return the lines of `write_csv`'s file."""
+    """The lines of a table: wide without ids for one series with the id "0", long for others.
+
+    Numbers are the shortest that give the same float64; a missing value is an empty cell; names
+    that a spreadsheet would run are `disarmed`.
+
+    Raises:
+        DataError: the names of the variables would be read back as something else.
+    """
     lone = len(dataset) == 1 and dataset.series[0].id == LONE_ID
     yield _row(table_header(dataset, with_ids=not lone)) + "\n"
     for series in dataset:
@@ -231,25 +216,26 @@ def _row(cells: list[str]) -> str:
     )
 
 
+def _is_formula(text: str) -> bool:
+    return bool(_FORMULA.match(text)) and not _NUMBER.fullmatch(text)
+
+
 def disarmed(text: str) -> str:
     """The text with ``'`` before it where it begins as a formula does; a number is none.
-
-    `armed` takes it off again, so that names read back as they were.
 
     >>> disarmed("=1+1"), disarmed("-5"), disarmed("x")
     ("'=1+1", '-5', 'x')
     """
-    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+    return f"'{text}" if _is_formula(text) else text
 
 
 def armed(text: str) -> str:
-    """The text that `disarmed` was given.
+    """The text before `disarmed`, so that names read back as they were.
 
     >>> armed("'=1+1"), armed("'x"), armed("'-5")
     ('=1+1', "'x", "'-5")
     """
-    quoted = text.startswith("'") and _FORMULA.match(text) and not _NUMBER.fullmatch(text)
-    return text[1:] if quoted else text
+    return text.removeprefix("'") if _is_formula(text) else text
 
 
 def csv_text(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

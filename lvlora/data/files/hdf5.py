@@ -100,12 +100,12 @@ class _File:
         variables = check_columns(settings.columns or names, names, self.where)
         values = self._values(data)[:, :, [names.index(name) for name in variables]]
         ids = self._ids(settings.id_column, n_series)
-        times, calendar = self._times(settings.time_column, n_series, n_steps)
         time_name, notes = settings.time_column or TIME, []
+        times = self._times(settings.time_column, n_series, n_steps)
         if times is None:
-            times = np.arange(n_steps, dtype=np.float64)[None]
+            times = [np.arange(n_steps, dtype=np.float64)], None
             notes.append(f"{self.where}: no /{TIME}; time counts steps from 0")
-        rows = [self._increasing(row, len(times) > 1, time_name) for row in times]
+        rows, calendar = times
         if len(rows) == 1:
             rows *= n_series
         series = tuple(
@@ -118,11 +118,7 @@ class _File:
     def _stored(
         self, name: str, ranks: Sequence[int], kinds: str = "fiu", option: str = ""
     ) -> Any | None:
-        """The array of this name at the top of the file; None where it may be absent and is.
-
-        A link is refused, and no array, numbers of another kind or not in this very file, and
-        more that are declared than stored.
-        """
+        """The array of this name at the top of the file; None where it may be absent and is."""
         import h5py
 
         links = self.file.id.links
@@ -154,14 +150,9 @@ class _File:
         return data
 
     def _names(self, item: Any, what: str, n_names: int, read: Callable[[slice], Any]) -> list[str]:
-        """Names in order, each there once.
+        """Names in order, each there once, of a dataset or an attribute's id that isn't read yet.
 
-        Another number of them is refused, and text that is stored where HDF5 goes astray or would
-        take much memory.
-
-        Args:
-            item: a dataset or an attribute's id, opened but not read.
-            read: returns some of its entries.
+        Text that is stored where HDF5 goes astray or would take much memory is refused.
         """
         import h5py
 
@@ -213,55 +204,50 @@ class _File:
         )
 
     def _ids(self, chosen: str | None, n_series: int) -> list[str]:
-        option = "" if chosen is None else "--id-column"
         for name in ID_NAMES if chosen is None else [chosen]:
-            data = self._stored(name, (1,), "iuSO", option)
+            data = self._stored(name, (1,), "iuSO", "--id-column" if chosen else "")
             if data is not None:
                 return self._names(data, f"/{name}", n_series, data.__getitem__)
         return [str(i) for i in range(n_series)]
 
     def _times(
         self, chosen: str | None, n_series: int, n_steps: int
-    ) -> tuple[FloatArray | None, Calendar | None]:
-        """(1, T) or (n, T) times, None if there are none; their calendar where they are dates."""
-        name = chosen or TIME
+    ) -> tuple[list[FloatArray], Calendar | None] | None:
+        """The times of all series together, or of each; their calendar where they are dates."""
+        name, calendar = chosen or TIME, None
         data = self._stored(name, (1, 2), "fiuS", "--time-column" if chosen else "")
         if data is None:
-            return None, None
+            return None
         if data.shape not in ((n_steps,), (n_series, n_steps)):
             raise self.refusal(
                 f"/{name} has the shape {data.shape}, but /{TRAJECTORIES} has {n_steps:,} steps"
             )
         if data.dtype.kind == "S":
-            return self._dates(data, name)
-        with np.errstate(invalid="ignore"):
-            return np.asarray(data[...], dtype=np.float64).reshape(-1, n_steps), None
+            import pandas
 
-    def _dates(self, data: Any, name: str) -> tuple[FloatArray, Calendar | None]:
-        """Times that are texts of fixed length, empty after the end of a shorter series."""
-        import pandas
-
-        if data.dtype.itemsize > _LONGEST_DATE:
-            raise self.refusal(f"/{name} has texts longer than a date")
-        texts = np.atleast_2d(data[...])
-        there = texts != b""
-        column = pandas.Series(_strings(texts[there]), range(1, there.sum() + 1), name=name)
-        times = np.full(texts.shape, np.nan)
-        times[there], calendar = read_times(column, np.nonzero(there)[0], self.where)
-        return times, calendar
-
-    def _increasing(self, times: FloatArray, has_own: bool, name: str) -> FloatArray:
-        """The times of a series, which may end before others do where its times are its own."""
-        length = len(times) - int(np.argmin(np.isnan(times[::-1]))) if has_own else len(times)
-        row = times[:length]
-        if length < 2 or not np.all(np.abs(row) <= MAX_MAGNITUDE):
-            raise self.refusal(f"/{name} has missing, infinite or too few times")
-        if np.any(np.diff(row) <= 0):
-            raise DataError(
-                f"{self.where}: /{name} does not increase",
-                "Sort the samples, and keep one for each time.",
-            )
-        return row
+            if data.dtype.itemsize > _LONGEST_DATE:
+                raise self.refusal(f"/{name} has texts longer than a date")
+            texts = np.atleast_2d(data[...])
+            there = texts != b""  # empty after the end of a shorter series
+            column = pandas.Series(_strings(texts[there]), range(1, there.sum() + 1), name=name)
+            times: FloatArray = np.full(texts.shape, np.nan)
+            times[there], calendar = read_times(column, np.nonzero(there)[0], self.where)
+        else:
+            with np.errstate(invalid="ignore"):
+                times = np.asarray(data[...], dtype=np.float64).reshape(-1, n_steps)
+        rows = []
+        for row in times:
+            if len(times) > 1:  # a series with times of its own may end before others do
+                row = row[: n_steps - int(np.argmin(np.isnan(row[::-1])))]
+            if len(row) < 2 or not np.all(np.abs(row) <= MAX_MAGNITUDE):
+                raise self.refusal(f"/{name} has missing, infinite or too few times")
+            if np.any(np.diff(row) <= 0):
+                raise DataError(
+                    f"{self.where}: /{name} does not increase",
+                    "Sort the samples, and keep one for each time.",
+                )
+            rows.append(row)
+        return rows, calendar
 
     def _values(self, data: Any) -> FloatArray:
         """(n, T, V) float64, read block by block, no infinities."""

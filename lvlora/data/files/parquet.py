@@ -97,7 +97,7 @@ def open_parquet(stream: BinaryIO, where: str) -> Table:
 
 
 def write_parquet(dataset: Dataset, path: Path) -> None:
-    """The data set as a long table: id, time, one column a variable.
+    """The data set as a long table: id, time (or dates, or timestamps), one column a variable.
 
     Raises:
         DataError: the names of the variables would be read back as something else.
@@ -105,21 +105,13 @@ def write_parquet(dataset: Dataset, path: Path) -> None:
     """
     pyarrow, parquet = _pyarrow()
     header = table_header(dataset, with_ids=True)
-    columns: list[Any] = [
-        pyarrow.array([s.id for s in dataset for _ in range(len(s))], type=pyarrow.string()),
-        _stored_times(dataset),
-    ]
+    ids = pyarrow.array([s.id for s in dataset for _ in range(len(s))], type=pyarrow.string())
+    times: Any = np.concatenate([s.time for s in dataset])
+    if dataset.calendar is not None:
+        if dataset.calendar.precision in WHOLE_DAYS:
+            times = dataset.calendar.dates(times).astype("datetime64[D]")
+        else:
+            times = dataset.calendar.datetimes(times)  # with their zone, if they have one
     values = np.concatenate([s.values for s in dataset])
-    columns += [pyarrow.array(column, from_pandas=True) for column in values.T]
-    parquet.write_table(pyarrow.table(columns, names=header), path)
-
-
-def _stored_times(dataset: Dataset) -> Any:
-    """Times as doubles, dates as dates or timestamps."""
-    pyarrow, _ = _pyarrow()
-    times, calendar = np.concatenate([s.time for s in dataset]), dataset.calendar
-    if calendar is None:
-        return pyarrow.array(times)
-    if calendar.precision in WHOLE_DAYS:
-        return pyarrow.array(calendar.dates(times).astype("datetime64[D]"))
-    return pyarrow.array(calendar.datetimes(times))  # with their zone, if they have one
+    columns = [pyarrow.array(column, from_pandas=True) for column in values.T]
+    parquet.write_table(pyarrow.table([ids, pyarrow.array(times), *columns], names=header), path)
