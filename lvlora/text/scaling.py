@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import ConfigDict, Field, FiniteFloat, TypeAdapter
@@ -107,8 +107,9 @@ class Scale:
         n_known = len(self.divisors) - n_variables
         if n_known < 0:  # one for all variables, or for others
             return self
-        parts = [self.part(n_known + column, n_known + column + 1) for column in columns]
-        return joined([self.part(0, n_known)], joined(parts[:-1], parts[-1]))
+        pairs = self.pairs[:n_known] + [self.pairs[n_known + column] for column in columns]
+        divisors, offsets = zip(*pairs, strict=True)
+        return Scale(divisors, self.rule, offsets)
 
     def times(self, factor: float) -> Scale:
         """The divisors multiplied by a factor; the numbers in the text become so much smaller."""
@@ -149,10 +150,8 @@ def of_dataset(train: Dataset) -> Scale:
     """
     parts = [s.known for s in train if s.known is not None]
     columns = [[part[:, [k]] for part in parts] for k in range(parts[0].shape[1] if parts else 0)]
-    of_each = [_sizes(v, DATASET_PERCENTILE) for v in (*columns, [s.values for s in train])]
-    *known, scale = (
-        None if s is None else _shared_where_possible(s, DATASET_TARGET, "dataset") for s in of_each
-    )
+    of_each = [_scale(v, "dataset") for v in (*columns, [s.values for s in train])]
+    *known, scale = of_each
     if scale is None:
         raise DataError(
             f"{train.source or 'the data'}: every value is missing",
@@ -164,7 +163,7 @@ def of_dataset(train: Dataset) -> Scale:
 def sizes_of(dataset: Dataset) -> tuple[float, ...]:
     """(V,) the 99.7th percentile of |value| of each variable; 0 for one without a value."""
     sizes = _sizes([s.values for s in dataset], DATASET_PERCENTILE)
-    return (0.0,) * len(dataset.variables) if sizes is None else tuple(sizes.top.tolist())
+    return tuple(size.top for size in sizes) or (0.0,) * len(dataset.variables)
 
 
 def of_history(history: Series) -> Scale:
@@ -173,13 +172,13 @@ def of_history(history: Series) -> Scale:
     Raises:
         DataError: there is no value in it.
     """
-    sizes = _sizes([history.values], 100.0)
-    if sizes is None:
+    scale = _scale([history.values], "history")
+    if scale is None:
         raise DataError(
             f"series {history.id!r}: every value is missing",
             "Leave the series out; --series names those to take.",
         )
-    return _shared_where_possible(sizes, HISTORY_TARGET, "history")
+    return scale
 
 
 def scale_for(history: Series, stored: Scale | None) -> Scale:
@@ -252,54 +251,52 @@ def lost(values: Sequence[FloatArray], scales: Sequence[Scale], decimals: int) -
         (V,) shares, 0.01 for 1 %.
     """
     sizes = _sizes(values, 100.0)
-    if sizes is None:
+    if not sizes:
         return np.zeros(len(scales[0].divisors))
+    unit = np.array([size.unit for size in sizes])
     with np.errstate(over="ignore"):  # what is infinite is bounded
         squares = [
-            np.isfinite(v).sum(axis=0) * np.minimum(np.asarray(s.divisors) / sizes.unit, 1e150) ** 2
+            np.isfinite(v).sum(axis=0) * np.minimum(np.asarray(s.divisors) / unit, 1e150) ** 2
             for v, s in zip(values, scales, strict=True)
         ]
     known = np.maximum(sum(np.isfinite(v).sum(axis=0) for v in values), 1)
     typical = np.sqrt(np.sum(squares, axis=0) / known)
-    return _lost(typical, sizes.spread / sizes.unit, decimals)
+    return _lost(typical, np.array([size.spread for size in sizes]) / unit, decimals)
 
 
-@dataclass(frozen=True)
-class _Sizes:
-    """Sizes of each variable, (V,)."""
+class _Size(NamedTuple):
+    """Sizes of the values of a variable: percentiles of |value| and of both ends, and the spread.
 
-    top: FloatArray
-    low: FloatArray
-    high: FloatArray
-    spread: FloatArray
-    unit: FloatArray
-    """The largest |value| that there is, or 1: what the others may be divided by."""
-    together: float
-    """The largest |value| of all variables."""
+    ``unit`` is the largest |value|, or 1: what the others may be divided by.
+    """
+
+    top: float
+    low: float
+    high: float
+    spread: float
+    unit: float
 
 
-def _sizes(parts: Sequence[FloatArray], percentile: float) -> _Sizes | None:
-    """Return the sizes of series (T, V), `top` a percentile of |value|; None without values."""
+def _sizes(parts: Sequence[FloatArray], percentile: float) -> list[_Size]:
+    """Return the sizes of each variable of series (T, V); none where no value is known."""
     if not any(np.isfinite(p).any() for p in parts):
-        return None
-    rows = []
-    every = np.concatenate([np.abs(p[np.isfinite(p)]) for p in parts])
-    for v in range(parts[0].shape[1]):
-        columns = [p[:, v][np.isfinite(p[:, v])] for p in parts]
-        whole = np.concatenate(columns)
-        unit = float(np.abs(whole).max(initial=0.0))
-        if unit <= _NOTHING:
-            rows.append((0.0, 0.0, 0.0, 0.0, 1.0))
-            continue
-        top = _percentile(np.abs(whole), percentile)
-        low, high = np.percentile(whole, [(100 - percentile) / 2, (100 + percentile) / 2])
-        # in units of the largest: squares of 1e200, and their differences, are beyond float64
-        squares = sum(float(((c / unit - (c / unit).mean()) ** 2).sum()) for c in columns if len(c))
-        share = float(np.sqrt(squares / whole.size))
-        spread = unit * share if share > _CONSTANT else top
-        rows.append((top, float(low), float(high), spread, unit))
-    top_of, low_of, high_of, spread_of, unit_of = np.array(rows).T
-    return _Sizes(top_of, low_of, high_of, spread_of, unit_of, _percentile(every, percentile))
+        return []
+    columns_of = [[p[:, v][np.isfinite(p[:, v])] for p in parts] for v in range(parts[0].shape[1])]
+    return [_size(columns, percentile) for columns in columns_of]
+
+
+def _size(columns: Sequence[FloatArray], percentile: float) -> _Size:
+    """Return the sizes of a variable from its values in each series."""
+    values = np.concatenate(columns)
+    unit = float(np.abs(values).max(initial=0.0))
+    if unit <= _NOTHING:
+        return _Size(0.0, 0.0, 0.0, 0.0, 1.0)
+    top = _percentile(np.abs(values), percentile)
+    low, high = np.percentile(values, [(100 - percentile) / 2, (100 + percentile) / 2])
+    # in units of the largest: squares of 1e200, and their differences, are beyond float64
+    squares = sum(float(((c / unit - (c / unit).mean()) ** 2).sum()) for c in columns if len(c))
+    share = float(np.sqrt(squares / values.size))
+    return _Size(top, float(low), float(high), unit * share if share > _CONSTANT else top, unit)
 
 
 def _percentile(magnitudes: FloatArray, percentile: float) -> float:
@@ -307,46 +304,49 @@ def _percentile(magnitudes: FloatArray, percentile: float) -> float:
     return float(np.percentile(magnitudes, percentile)) or float(magnitudes.max())
 
 
-def _shared_where_possible(sizes: _Sizes, target: float, rule: Rule) -> Scale:
-    """One divisor for all variables of like size, from the largest down."""
-    n = len(sizes.top)
-    divisors, offsets = np.ones(n), np.zeros(n)
-    left = list(range(n))
-    while left:
-        largest = max(left, key=lambda v: sizes.top[v])
-        top = sizes.together if len(left) == n else float(sizes.top[largest])
+def _scale(parts: Sequence[FloatArray], rule: Literal["dataset", "history"]) -> Scale | None:
+    """One divisor for all variables of like size, from the largest down; None without values."""
+    percentile = DATASET_PERCENTILE if rule == "dataset" else 100.0
+    target = DATASET_TARGET if rule == "dataset" else HISTORY_TARGET
+    sizes = _sizes(parts, percentile)
+    if not sizes:
+        return None
+    pairs, remaining = {}, list(range(len(sizes)))
+    while remaining:
+        largest = max(remaining, key=lambda v: sizes[v].top)
+        top = sizes[largest].top
+        if not pairs:
+            top = _percentile(
+                np.concatenate([np.abs(p[np.isfinite(p)]) for p in parts]), percentile
+            )
         shared = _divisor(top, target)
-        group = [v for v in left if _keeps(shared, sizes, v, _MOST_LOST_SHARED)]
-        if largest in group and (len(group) > 1 or _keeps(shared, sizes, largest, MOST_LOST)):
-            divisors[group] = shared
+        group = [v for v in remaining if _keeps(shared, sizes[v], _MOST_LOST_SHARED)]
+        if largest in group and (len(group) > 1 or _keeps(shared, sizes[largest], MOST_LOST)):
+            pairs |= dict.fromkeys(group, (shared, 0.0))
         else:
-            group = [largest]
-            divisors[largest], offsets[largest] = _alone(sizes, largest, target)
-        left = [v for v in left if v not in group]
-    if rule == "history" and (len(set(divisors.tolist())) > 1 or offsets.any()):
-        rule = "variable"
-    return Scale(tuple(divisors.tolist()), rule, tuple(offsets.tolist()))
+            pairs[largest] = _alone(sizes[largest], target)
+        remaining = [v for v in remaining if v not in pairs]
+    divisors, offsets = zip(*(pairs[v] for v in range(len(sizes))), strict=True)
+    is_parted = rule == "history" and (len(set(divisors)) > 1 or any(offsets))
+    return Scale(divisors, "variable" if is_parted else rule, offsets)
 
 
-def _alone(sizes: _Sizes, variable: int, target: float) -> tuple[float, float]:
+def _alone(size: _Size, target: float) -> tuple[float, float]:
     """Divisor and offset of a variable that shares none."""
-    plain = _divisor(float(sizes.top[variable]), target)
-    if _keeps(plain, sizes, variable, MOST_LOST):
+    plain = _divisor(size.top, target)
+    if _keeps(plain, size, MOST_LOST):
         return plain, 0.0
-    low, high = float(sizes.low[variable]), float(sizes.high[variable])
-    width = high - low
+    width = size.high - size.low
     # its lowest value becomes a third of the target, its highest the target
     divisor = 1.5 * width / target
     if not _NOTHING < divisor < _NARROW * plain:
         return plain, 0.0
-    return divisor, low - 0.5 * width
+    return divisor, size.low - 0.5 * width
 
 
-def _keeps(divisor: float, sizes: _Sizes, variable: int, most_lost: float) -> bool:
+def _keeps(divisor: float, size: _Size, most_lost: float) -> bool:
     """Whether the text loses no more of a variable's spread with this divisor."""
-    unit = sizes.unit[[variable]]
-    with np.errstate(over="ignore"):  # a divisor for 1e300, and a variable of 1e-200
-        shares = _lost(divisor / unit, sizes.spread[[variable]] / unit, _DECIMALS)
+    shares = _lost(np.array([divisor / size.unit]), np.array([size.spread / size.unit]), _DECIMALS)
     return bool(shares[0] <= most_lost)
 
 

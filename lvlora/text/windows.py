@@ -36,6 +36,7 @@ class TokenSeries:
     ``known``, (N,), marks those of known columns, which are no targets.
     """
 
+    series: Series
     ids: Ids
     starts: NDArray[np.int64]
     known: Marks
@@ -69,7 +70,7 @@ def tokenize_series(
         ids.append(np.concatenate([before, alphabet.encode(rest)]))
         is_known.append(np.arange(len(ids[-1])) < len(before))
     starts = np.concatenate([[0], np.cumsum([len(i) for i in ids])]).astype(np.int64)
-    return TokenSeries(np.concatenate(ids), starts, np.concatenate(is_known))
+    return TokenSeries(series, np.concatenate(ids), starts, np.concatenate(is_known))
 
 
 def collate(rows: Sequence[Ids], known: Sequence[Marks] = ()) -> Batch:
@@ -137,25 +138,19 @@ class Windows:
         simulated: Callable[[int], Series] | None = None,
         halved: bool = False,
     ) -> None:
-        if mix and simulated is None:
-            raise ValueError("nothing to mix in")
         self.n_filled = n_short(dataset)
         dataset = replace(dataset, series=tuple(without_short(s) for s in dataset))
         self.scale, self.codec, self._alphabet = scale, codec, alphabet
-        tokenized = [(s, self._tokenize(s, scale or of_beginning(s, len(s)))) for s in dataset]
-        tokenized = [(s, tokens) for s, tokens in tokenized if len(tokens.ids) >= 2]
-        self.series = [tokens for _, tokens in tokenized]
+        tokenized = (self._tokenize(s, scale or of_beginning(s, len(s))) for s in dataset)
+        self.series = [tokens for tokens in tokenized if len(tokens.ids) >= 2]
         if not self.series:
             raise DataError(
                 f"{dataset.source}: no series to train on", "Give a file with more series."
             )
         self._jitter, self._halved = scale_jitter, halved
         self._mix, self._simulated = mix, simulated
-        self._originals = [s for s, _ in tokenized]
         self.start = alphabet.beginning
-        self.seq_len = seq_len
-        self.batch_size = batch_size
-        self.seed = seed
+        self.seq_len, self.batch_size, self.seed = seq_len, batch_size, seed
         self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
 
     def of_others(self, dataset: Dataset) -> Windows:
@@ -209,17 +204,11 @@ class Windows:
         begins = range(0, len(rows), self.batch_size)
         return [_collated(rows[begin : begin + self.batch_size]) for begin in begins]
 
-    def origins(self, index: int) -> list[tuple[str, int]]:
-        """The series and the time step at which each row of the ``index``-th batch begins."""
-        first = index * self.batch_size
-        places = (self._place(first + i) for i in range(self.batch_size))
-        return [(series.id, step) for series, _, step in places]
-
     def _row(self, sample: int) -> tuple[Ids, Marks]:
         """The ids of a row, and which of them are no targets."""
-        series, tokens, step = self._place(sample)
+        tokens, step = self._place(sample)
         if self.scale is None:
-            tokens, step = self._scaled_by_itself(series, tokens, step, sample), 0
+            tokens, step = self._scaled_by_itself(tokens, step, sample), 0
         return self._cut(tokens, step)
 
     def _cut(self, tokens: TokenSeries, step: int) -> tuple[Ids, Marks]:
@@ -238,37 +227,33 @@ class Windows:
         """Tokens of a row, without the start token."""
         return self.width + 1 - len(self.start)
 
-    def _place(self, sample: int) -> tuple[Series, TokenSeries, int]:
-        """Return the series of a sample, its tokens, and its first time step."""
+    def _place(self, sample: int) -> tuple[TokenSeries, int]:
+        """Return the tokens of the series of a sample, and its first time step."""
         mixed = math.floor(sample * self._mix)
         if self._simulated is not None and math.floor((sample + 1) * self._mix) > mixed:
-            simulated = self._simulated(mixed)
-            series = replace(simulated, id=f"simulated {simulated.id}")
+            series = self._simulated(mixed)
             if self.scale is None:
                 tokens = self._tokenize(series, of_beginning(series, len(series)))
             else:
-                own = of_dataset(Dataset((simulated,), ("",) * len(self.scale.divisors)))
-                tokens = self._jittered(series, own, sample)
+                scale = of_dataset(Dataset((series,), ("",) * len(self.scale.divisors)))
+                tokens = self._jittered(series, scale, sample)
         else:
-            chosen = self._chosen(sample - mixed)
-            series, tokens = self._originals[chosen], self.series[chosen]
+            tokens = self.series[self._chosen(sample - mixed)]
             if self._jitter and self.scale is not None:
-                tokens = self._jittered(series, self.scale, sample)
+                tokens = self._jittered(tokens.series, self.scale, sample)
         room = self.seq_len + 1 - len(self.start)
         fitting = int(np.searchsorted(tokens.starts, len(tokens.ids) - room, side="right"))
         rng = np.random.default_rng((self.seed, 1, sample))
-        return series, tokens, int(rng.integers(max(fitting, 1)))
+        return tokens, int(rng.integers(max(fitting, 1)))
 
-    def _scaled_by_itself(
-        self, series: Series, tokens: TokenSeries, step: int, sample: int
-    ) -> TokenSeries:
+    def _scaled_by_itself(self, tokens: TokenSeries, step: int, sample: int) -> TokenSeries:
         """The steps of a row from ``step`` on, scaled by the first of them, which are no targets.
 
         Args:
             tokens: of the whole series, at a scale that makes its numbers about as long.
         """
         stop = int(np.searchsorted(tokens.starts, tokens.starts[step] + self._room))
-        row = series.steps(step, min(stop, len(series)))
+        row = tokens.series.steps(step, min(stop, len(tokens.series)))
         if self._halved:
             history = len(row) - len(row) // 2
         else:
@@ -277,10 +262,10 @@ class Windows:
             rng = np.random.default_rng((self.seed, 3, sample))
             drawn = math.exp(rng.uniform(math.log(shortest), math.log(longest + 1)))
             history = min(longest, int(drawn))
-        row_in_tokens = self._jittered(row, of_beginning(row, history), sample)
+        in_tokens = self._jittered(row, of_beginning(row, history), sample)
         # where jitter has made numbers so long that nothing else fits, the last token is a target
-        row_in_tokens.known[: min(int(row_in_tokens.starts[history]), self._room - 1)] = True
-        return row_in_tokens
+        in_tokens.known[: min(int(in_tokens.starts[history]), self._room - 1)] = True
+        return in_tokens
 
     def _chosen(self, sample: int) -> int:
         """Return the data's own series of the ``sample``-th window."""

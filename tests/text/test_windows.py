@@ -40,6 +40,16 @@ def rows(batch):
         yield inputs[:n], targets[:n]
 
 
+def texts(source, n_rows, alphabet=ALPHABET):
+    """The texts of the first rows, without the start token."""
+    batches = map(source.batch, range(n_rows // source.batch_size))
+    return [
+        alphabet.decode([*inputs, targets[-1]][len(alphabet.beginning) :])
+        for batch in batches
+        for inputs, targets in rows(batch)
+    ]
+
+
 def whole_steps(text, codec=CODEC):
     """The numbers of a text that may be cut within its last step."""
     return codec.decode(text[: text.rindex(";") + 1])
@@ -56,41 +66,34 @@ def test_tokens_of_a_series_and_where_steps_begin():
     assert all(s.endswith(";") and s.count(";") == 1 for s in steps)
 
 
+def place_of(text, whole_texts):
+    """The one series that a text is of, and where it begins in it."""
+    (series,) = [i for i, whole in enumerate(whole_texts) if text in whole]
+    return series, whole_texts[series].index(text)
+
+
 @pytest.mark.parametrize("alphabet", [ALPHABET, NO_START])
 def test_rows_are_windows_of_the_text_from_a_step_with_targets_one_ahead(alphabet):
     source = windows(alphabet=alphabet)
-    texts = [CODEC.encode(s.values / 2) for s in dataset((30, 20, 40))]
-    seen = set()
     for index in range(40):
         for inputs, targets in rows(source.batch(index)):
             assert np.array_equal(inputs[1:], targets[:-1])
-            ids = np.append(inputs, targets[-1])
-            if alphabet.start is not None:
-                assert ids[0] == 99
-                ids = ids[1:]
+            assert (*inputs[: len(alphabet.beginning)],) == alphabet.beginning
             assert len(inputs) == 64  # every series is longer
-            text = alphabet.decode(ids.tolist())
-            (found,) = [i for i, t in enumerate(texts) if text in t]
-            at = texts[found].index(text)
-            assert at == 0 or texts[found][at - 1] == ";"
-            seen.add((found, at))
-    assert len(seen) > 30  # windows move
+    whole_texts = [CODEC.encode(s.values / 2) for s in dataset((30, 20, 40))]
+    places = {place_of(text, whole_texts) for text in texts(source, 80, alphabet)}
+    assert all(at == 0 or whole_texts[series][at - 1] == ";" for series, at in places)
+    assert len(places) > 30  # windows move
 
 
 def test_every_epoch_visits_each_series_once_in_a_new_order():
     lengths = tuple(range(20, 27))
-    source = windows(lengths, batch_size=1, seq_len=16)
-    texts = [CODEC.encode(s.values / 2) for s in dataset(lengths)]
-
-    def visited(index):
-        (row,) = source.batch(index).inputs
-        text = ALPHABET.decode(row[1:].tolist())
-        (found,) = [i for i, t in enumerate(texts) if text in t]
-        return found
-
-    epochs = [tuple(visited(7 * e + i) for i in range(7)) for e in range(6)]
+    whole_texts = [CODEC.encode(s.values / 2) for s in dataset(lengths)]
+    rows_of_epochs = texts(windows(lengths, batch_size=1, seq_len=16), 42)
+    visited = [place_of(text, whole_texts)[0] for text in rows_of_epochs]
+    epochs = {tuple(visited[i : i + 7]) for i in range(0, 42, 7)}
     assert all(sorted(epoch) == list(range(7)) for epoch in epochs)
-    assert len(set(epochs)) > 3
+    assert len(epochs) > 3
 
 
 ANY_WINDOWS = st.fixed_dictionaries(
@@ -164,21 +167,21 @@ def test_the_last_window_reaches_the_end():
     assert begins == fitting
 
 
+def part_of(numbers, data):
+    """The part of a series that the numbers of a text are, and what they are multiplied by."""
+    n = len(numbers)
+    parts = [s.values[begin : begin + n] for s in data for begin in range(len(s) - n + 1)]
+    factors = [numbers.sum() / part.sum() for part in parts]
+    errors = [np.abs(numbers - f * part).max() for f, part in zip(factors, parts, strict=True)]
+    best = int(np.argmin(errors))
+    assert errors[best] < 0.03
+    return parts[best], factors[best]
+
+
 def test_jittered_rows_are_the_series_at_another_scale():
-    plain = {s.id: s.values / 2 for s in dataset((30, 20, 40))}
-    source = windows(scale_jitter=0.5, seq_len=4000)
-    factors = []
-    for index in range(12):
-        for (name, step), (inputs, targets) in zip(
-            source.origins(index), rows(source.batch(index)), strict=True
-        ):
-            text = ALPHABET.decode([*inputs[1:].tolist(), int(targets[-1])])
-            found = whole_steps(text)
-            given = plain[name][step : step + len(found)]
-            factor = float((found / given)[given > 1].mean())
-            assert np.abs(found - factor * given).max() < 0.02 + 0.02 * factor
-            factors.append(factor)
-    spread = np.log(factors)
+    jittered = texts(windows(scale_jitter=0.5), 24)
+    factors = [part_of(whole_steps(text), dataset((30, 20, 40)))[1] for text in jittered]
+    spread = np.log(2 * np.array(factors))
     assert abs(spread.mean()) < 0.4
     assert 0.25 < spread.std() < 0.8
 
@@ -186,18 +189,13 @@ def test_jittered_rows_are_the_series_at_another_scale():
 def test_jitter_multiplies_the_numbers_of_the_text_whatever_is_taken_off():
     """An offset is in the data's units: a jittered level must not leave the text."""
     data = dataset((12,))
-    made = {}
-    for offset in (0.0, 30.0):
-        moved = replace(data, series=tuple(replace(s, values=s.values + offset) for s in data))
-        scale = Scale((2.0, 2.0), "dataset", (offset, offset))
-        source = Windows(
-            moved, scale, CODEC, ALPHABET, seq_len=40, batch_size=2, seed=3, scale_jitter=0.5
-        )
-        made[offset] = [
-            ALPHABET.decode(row.tolist()[1:]) for i in range(4) for row in source.batch(i).inputs
-        ]
-    for plain, moved in zip(made[0.0], made[30.0], strict=True):
-        ours, theirs = whole_steps(plain), whole_steps(moved)
+    moved = replace(data, series=tuple(replace(s, values=s.values + 30) for s in data))
+    plain, shifted = (
+        Windows(of, scale, CODEC, ALPHABET, seq_len=40, batch_size=2, seed=3, scale_jitter=0.5)
+        for of, scale in ((data, SCALE), (moved, replace(SCALE, offsets=(30.0, 30.0))))
+    )
+    for one, other in zip(texts(plain, 8), texts(shifted, 8), strict=True):
+        ours, theirs = whole_steps(one), whole_steps(other)
         assert np.abs(ours[: len(theirs)] - theirs[: len(ours)]).max() <= 0.011
 
 
@@ -206,32 +204,29 @@ def simulated(index, n_steps=35):
     return Series(str(index), np.arange(float(n_steps)), rng.gamma(2, 400, (n_steps, 2)))
 
 
-def names_of(source, n_rows):
-    return [name for i in range(n_rows // source.batch_size) for name, _ in source.origins(i)]
-
-
 @pytest.mark.parametrize("mix", [0.1, 0.25, 0.5, 0.9])
 def test_simulated_windows_are_evenly_among_the_others(mix):
-    mixed = names_of(windows(mix=mix, simulated=simulated, batch_size=5), 200)
+    taken = []
+
+    def constant(index):
+        taken.append(index)
+        return Series(str(index), np.arange(35.0), np.full((35, 2), 400.0))
+
+    mixed = texts(windows(mix=mix, simulated=constant, batch_size=5, seq_len=4000), 200)
+    is_simulated = [text.startswith("10.00,10.00;10.00,10.00;") for text in mixed]
     for n in range(201):
-        count = sum(name.startswith("simulated") for name in mixed[:n])
-        assert count == int(n * mix)
+        assert sum(is_simulated[:n]) == int(n * mix)
     # each is another one, and the data's own come in the order that they have without
-    made = [name for name in mixed if name.startswith("simulated")]
-    assert made == [f"simulated {i}" for i in range(len(made))]
-    own = [name for name in mixed if not name.startswith("simulated")]
-    assert own == names_of(windows(batch_size=5), 200)[: len(own)]
+    assert taken == list(range(sum(is_simulated)))
+    of_data = [text for text, of_other in zip(mixed, is_simulated, strict=True) if not of_other]
+    assert of_data == texts(windows(batch_size=5, seq_len=4000), 200)[: len(of_data)]
 
 
 def test_a_simulated_window_is_at_the_scale_of_a_data_set_of_its_own():
-    source = windows(mix=0.5, simulated=simulated, batch_size=2, seq_len=4000)
-    (own, made) = source.origins(0)
-    assert (own[0][0], made) == ("s", ("simulated 0", 0))
-    (_, (inputs, targets)) = rows(source.batch(0))
-    found = whole_steps(ALPHABET.decode([*inputs[1:].tolist(), int(targets[-1])]))
-    given = simulated(0).values[: len(found)]
-    divisor = np.percentile(np.abs(simulated(0).values), 99.7) / 10
-    assert np.abs(found - given / divisor).max() < 0.006
+    text = texts(windows(mix=0.5, simulated=simulated, seq_len=4000), 2)[1]
+    numbers, values = whole_steps(text), simulated(0).values
+    divisor = np.percentile(np.abs(values), 99.7) / 10
+    assert np.abs(numbers - values[: len(numbers)] / divisor).max() < 0.006
 
 
 def test_without_a_share_nothing_is_simulated():
@@ -241,8 +236,6 @@ def test_without_a_share_nothing_is_simulated():
     plain, mixed = windows(), windows(mix=0.0, simulated=never)
     for i in range(8):
         assert np.array_equal(plain.batch(i).inputs, mixed.batch(i).inputs)
-    with pytest.raises(ValueError, match="nothing to mix in"):
-        windows(mix=0.5)
 
 
 def gappy():
@@ -254,58 +247,45 @@ def gappy():
     return Dataset(series, ("prey", "predator"), "test data")
 
 
+def gappy_windows(**options):
+    options = {"seq_len": 2000, "batch_size": 2, "seed": 0, **options}
+    return Windows(gappy(), SCALE, CODEC, NO_START, **options)
+
+
 def unknown(rows):
     return sorted(NO_START.decode(row.tolist()).count("?") for row in rows)
 
 
 def test_short_gaps_are_filled_in_all_that_is_read():
-    options = {"seq_len": 2000, "batch_size": 2, "seed": 0}
-    filled = Windows(gappy(), SCALE, CODEC, NO_START, **options)
+    filled = gappy_windows()
     assert filled.n_filled == 6
     assert unknown(t.ids for t in filled.series) == [0, 9]
     assert unknown(t.ids for t in filled.of_others(gappy()).series) == [0, 9]
     (ends,) = filled.ends_of(gappy(), 4)
     assert unknown(ends.inputs) == [0, 9]
     # of numbers between their neighbours
-    whole, read = dataset((30, 40)).series[1].values, _values_of(filled.series[1])
+    text = NO_START.decode(filled.series[1].ids.tolist())
+    whole, read = dataset((30, 40)).series[1].values, SCALE.invert(CODEC.decode(text))
     lower, upper = sorted((whole[2, 0], whole[4, 0]))
     assert lower - 0.02 <= read[3, 0] <= upper + 0.02
 
 
-def _values_of(tokens):
-    return SCALE.invert(CODEC.decode(NO_START.decode(tokens.ids.tolist())))
-
-
 def test_what_is_held_out_is_in_no_filled_value_before_it():
-    options = {"seq_len": 2000, "batch_size": 2, "seed": 0}
-    given = []
+    histories = []
     for after in (1.0, 50.0):
         holed = gappy()
         for series in holed:
             series.values[-7:-3] = np.nan  # up to the first of the steps that are held out
             series.values[-3:] = after
-        source = Windows(gappy(), SCALE, CODEC, NO_START, **options)
-        (ends,) = source.ends_of(holed, 4)
+        (ends,) = gappy_windows().ends_of(holed, 4)
         first = [int(np.flatnonzero(t != IGNORED)[0]) for t in ends.targets]
-        given.append([row[: n + 1].tolist() for row, n in zip(ends.inputs, first, strict=True)])
-    assert given[0] == given[1]
+        histories.append([row[: n + 1].tolist() for row, n in zip(ends.inputs, first, strict=True)])
+    assert histories[0] == histories[1]
 
 
 def test_simulated_series_are_taken_with_the_gaps_that_they_have():
-    options = {"seq_len": 2000, "batch_size": 4, "seed": 0, "mix": 0.5}
-    made = gappy().series[1]
-    mixed = Windows(
-        gappy(),
-        SCALE,
-        CODEC,
-        NO_START,
-        simulated=lambda index: replace(made, id=str(index)),
-        **options,
-    )
-    names = [name for name, _ in mixed.origins(0)]
-    assert sum(name.startswith("simulated") for name in names) == 2
-    for inputs, name in zip(mixed.batch(0).inputs, names, strict=True):
-        assert ("?" in NO_START.decode(inputs.tolist())) == (name != "s1")
+    mixed = gappy_windows(batch_size=4, mix=0.5, simulated=lambda index: gappy().series[1])
+    assert unknown(mixed.batch(0).inputs) == [0, 3, 3, 9]
 
 
 @pytest.mark.parametrize("alphabet", [ALPHABET, NO_START])
@@ -348,23 +328,20 @@ def read_back(inputs, targets):
 
 @pytest.mark.parametrize("jitter", [0.0, 0.3])
 def test_without_a_scale_a_row_has_that_of_its_beginning_which_is_no_target(jitter):
-    values = {s.id: s.values for s in dataset((30, 20, 40))}
-    source = by_themselves(scale_jitter=jitter)
-    lengths, tops = [], []
+    data, source = dataset((30, 20, 40)), by_themselves(scale_jitter=jitter)
+    lengths, tops, begins = [], [], set()
     for index in range(40):
         batch = source.batch(index)
-        for (name, step), inputs, targets in zip(
-            source.origins(index), batch.inputs, batch.targets, strict=True
-        ):
-            found, n = read_back(inputs, targets)
-            given = values[name][step : step + len(found)]
-            divisor = np.median(given[given > 1] / found[given > 1])
-            assert np.abs(found - given / divisor).max() < 0.03
+        for inputs, targets in zip(batch.inputs, batch.targets, strict=True):
+            numbers, n = read_back(inputs, targets)
+            part, _ = part_of(numbers, data)
+            begins.add(float(part[0, 0]))
             lengths.append(n)
-            tops.append(float(found[:n].max()))
-            assert n <= 0.75 * (len(found) + 1)
+            tops.append(float(numbers[:n].max()))
+            assert n <= 0.75 * (len(numbers) + 1)
     assert min(lengths) == 8
     assert len(set(lengths)) > 4
+    assert len(begins) > 10
     if jitter:
         assert 0.2 < np.std(np.log(tops)) < 0.4
     else:
