@@ -87,7 +87,7 @@ def shape(**sizes: int) -> ModelShape:
 
 
 @pytest.mark.parametrize("call", [MadeCall(3, 2, 128, 6), MadeCall(4, 7, 7, 4)])
-def test_a_call_that_wmerged_has_the_price_of_the_ledger(call):
+def test_a_call_that_was_made_has_the_price_of_the_ledger(call):
     one = shape()
     priced = executed.forward_call(
         one,

@@ -311,7 +311,8 @@ def _scale(parts: Sequence[FloatArray], rule: Literal["dataset", "history"]) -> 
     sizes = _sizes(parts, percentile)
     if not sizes:
         return None
-    pairs, remaining = {}, list(range(len(sizes)))
+    pairs: dict[int, tuple[float, float]] = {}
+    remaining = list(range(len(sizes)))
     while remaining:
         largest = max(remaining, key=lambda v: sizes[v].top)
         top = sizes[largest].top
