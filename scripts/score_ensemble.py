@@ -38,7 +38,7 @@ from lvlora.forecast import ensemble
 from lvlora.forecast.forecaster import Forecaster, in_order
 from lvlora.forecast.rivals import default_rivals
 from lvlora.forecast.rivals.contract import Prediction, Rival
-from lvlora.forecast.rivals.parts.futures import N_HINDCASTS, recent_origins
+from lvlora.forecast.rivals.futures import N_HINDCASTS, recent_origins
 from lvlora.forecast.sampling import Sampling
 from lvlora.model.devices import set_threads
 

@@ -277,7 +277,7 @@ class Hindcast:
         None where a history is too short for one, or does not know its last steps.
         """
         # not for forecasts that are told the truth
-        from lvlora.forecast.rivals.parts.futures import recent_origins
+        from lvlora.forecast.rivals.futures import recent_origins
 
         origins = recent_origins(min(len(series) for series in data), n_steps)
         if not origins:

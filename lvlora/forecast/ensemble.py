@@ -18,7 +18,7 @@ from lvlora.forecast.answers import EnsembleMember
 from lvlora.forecast.forecaster import Forecast, Forecaster, Part, PlannedForecasts, Progress
 from lvlora.forecast.rivals import default_rivals
 from lvlora.forecast.rivals.contract import Prediction, Rival
-from lvlora.forecast.rivals.parts.futures import N_HINDCASTS, recent_origins
+from lvlora.forecast.rivals.futures import N_HINDCASTS, recent_origins
 from lvlora.forecast.sampling import Sampling
 from lvlora.settings.base import Season
 

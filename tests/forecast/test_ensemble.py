@@ -18,7 +18,7 @@ from lvlora.forecast.forecaster import continue_time, in_order
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.rivals import LastValue, SeasonalNaive, default_rivals, option_name, rival_for
 from lvlora.forecast.rivals.contract import GREEDY, Prediction
-from lvlora.forecast.rivals.parts.futures import recent_origins
+from lvlora.forecast.rivals.futures import recent_origins
 from lvlora.forecast.sampling import Sampling
 
 

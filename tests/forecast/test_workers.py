@@ -15,8 +15,10 @@ from lvlora.data.settings import SimulateSettings
 from lvlora.data.simulate import simulate
 from lvlora.errors import LvloraError
 from lvlora.forecast.ensemble import Ensemble
+from lvlora.forecast.forecaster import in_order
 from lvlora.forecast.rivals import LastValue, lotka_volterra
-from lvlora.forecast.rivals.contract import GREEDY, predictions
+from lvlora.forecast.rivals.contract import GREEDY
+from lvlora.forecast.sampling import Sampling
 from lvlora.forecast.workers import processes, shared
 
 # the processes cannot import a module of tests
@@ -62,11 +64,11 @@ def data(n: int):
 
 
 def gathered(rival, n: int):
-    work = [(s.time, s.values[:25], 3, s.id, None) for s in data(n)]
-    results = {at: (made, seconds) for at, made, seconds in predictions(rival, work)}
-    assert sorted(results) == list(range(n))
-    assert all(seconds >= 0 for _, seconds in results.values())
-    return [results[at][0] for at in range(n)]
+    histories = [s.steps(0, 25) for s in data(n)]
+    parts = list(rival.planned(histories, [5] * n, Sampling(samples=3)).parts())
+    assert sorted(at for part in parts for at in part.places) == list(range(n))
+    assert all(part.seconds >= 0 for part in parts)
+    return in_order(parts)
 
 
 def test_processes_forecast_what_one_does(worth_it) -> None:

@@ -28,8 +28,8 @@ from lvlora.forecast.forecaster import (
     Progress,
     times_ahead,
 )
-from lvlora.forecast.rivals.parts.algebra import counting
-from lvlora.forecast.rivals.parts.futures import (
+from lvlora.forecast.rivals.algebra import counting
+from lvlora.forecast.rivals.futures import (
     astray,
     futures,
     guarded,
@@ -37,10 +37,9 @@ from lvlora.forecast.rivals.parts.futures import (
     recent_origins,
     stream,
     surprise_of,
-    to_logs,
     widened,
 )
-from lvlora.forecast.rivals.parts.standardising import Problem, Standardised, standardised
+from lvlora.forecast.rivals.standardising import Problem, Standardised, standardised
 from lvlora.forecast.sampling import Sampling
 from lvlora.settings.base import Season
 
@@ -50,25 +49,20 @@ _LOST = 4.0
 _N_BEST = 5
 _Setting = TypeVar("_Setting")
 _Key = TypeVar("_Key", bound=Hashable)
-Work = tuple[FloatArray, FloatArray, int, str, FloatArray | None]
-"""Arguments of `Rival.prediction` for a series."""
 PointAndPast = tuple[FloatArray, list[FloatArray]]
 """(H, V) a forecast, and (T - n, V) hindcasts from the first n steps of a history."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """Forecast of a rival for one series.
-
-    Attributes:
-        point: (H, V) its forecast, the one that point errors are taken of.
-        samples: (S, H, V) futures that it holds for equally probable, if any were asked for.
-        flops: of its linear algebra, futures included; None where they are not counted.
-    """
+    """Forecast of a rival for one series."""
 
     point: FloatArray
+    """(H, V) the one that point errors are taken of."""
     samples: FloatArray | None = None
+    """(S, H, V) equally probable futures, if any were asked for."""
     flops: Price | None = None
+    """Of its linear algebra, futures included; None where they are not counted."""
 
     def of_series(self, history: Series, time: FloatArray) -> Forecast:
         """Return it as a `Forecast`; without samples its point forecast is its only future."""
@@ -89,31 +83,28 @@ class Rival(Forecaster):
 
     It costs no FLOPs of a budget. Futures are drawn around the forecast by the errors of its
     hindcasts. Inside `workers.processes` several processes share the series of one that is slow.
-
-    Attributes:
-        uses_known: it takes known columns for inputs; others never see them.
-        uses_season: it has a season where there is one; season: by which rule.
-        speed: "instant", "quick" or "slow": no time, a few hundredths of a second a series, or
-            more.
-        takes_part: in the ensemble; False for one that only chooses among others that do.
-        learns: from several series; whether it can decides its refusal.
-        learns_from: series to learn from; None: the histories that it forecasts.
-        max_samples: last steps of a history that are used; older ones hardly weigh, but cost.
-        fewest: steps that some series must have; package: of the extra ``rivals`` that it needs;
-            needs_positive: it refuses a value that is not positive.
     """
 
     kind = "rival"
     uses_known = False
+    """It takes known columns for inputs; others never see them."""
     uses_season = False
     season: Season = "auto"
+    """The rule for the season of one that has one."""
     speed = "slow"
+    """"instant", "quick" or "slow": no time, some hundredths of a second a series, or more."""
     takes_part = True
+    """In the ensemble; False for one that only chooses among others that do."""
     learns = False
+    """From several series; whether it can decides its refusal."""
     learns_from: Dataset | None = None
+    """Series to learn from; None: the histories that it forecasts."""
     max_samples = sys.maxsize
+    """Last steps of a history that are used; older ones hardly weigh, but cost."""
     fewest = 0
+    """Steps that some series must have."""
     package = ""
+    """Of the extra ``rivals`` that it needs."""
     needs_positive = False
 
     @abstractmethod
@@ -161,9 +152,9 @@ class Rival(Forecaster):
         """Return the forecast, futures drawn around it, and their cost.
 
         Args:
-            time, history: as `forecast` has them; known: as `hindcasts`.
             n_samples: futures; 0 for none.
             name: of the series; the draws depend on it and on nothing else.
+            known: see `hindcasts`.
         """
         start = max(0, len(history) - self.max_samples)
         recent = time[start:], history[start:], None if known is None else known[start:]
@@ -173,7 +164,7 @@ class Rival(Forecaster):
         samples = None
         if n_samples:
             samples = futures(point, past, complete(time, history), history, n_samples, name)
-        return Prediction(point, samples, tally.price)
+        return Prediction(point, samples, tally.price if tally.price.executed else None)
 
     def period_used(self, period: float, n_steps: int) -> float:
         """Return the season that it takes from a period and so many steps; NaN for none."""
@@ -217,6 +208,11 @@ class Rival(Forecaster):
         seen = [h.last_steps(context) for h in histories]
         ahead = [times_ahead(h, n) for h, n in zip(seen, horizons, strict=True)]
         n_samples = 0 if sampling.greedy else sampling.samples
+        # arguments of `prediction`
+        work = [
+            (np.concatenate([h.time, t]), h.values, n_samples, h.id, known_so_far(h, len(t)))
+            for h, t in zip(seen, ahead, strict=True)
+        ]
 
         def parts(progress: Progress) -> Iterator[Part]:
             if not seen:
@@ -226,11 +222,7 @@ class Rival(Forecaster):
                 data = Dataset(tuple(seen), tuple(f"v{i}" for i in range(seen[0].values.shape[1])))
             self.fit(data, max(map(len, ahead)))
             yield Part((), (), time.perf_counter() - begin)
-            work: list[Work] = [
-                (np.concatenate([h.time, t]), h.values, n_samples, h.id, known_so_far(h, len(t)))
-                for h, t in zip(seen, ahead, strict=True)
-            ]
-            for at, prediction, seconds in predictions(self, work):
+            for at, prediction, seconds in _shared(self, work):
                 forecast = prediction.of_series(seen[at], ahead[at])
                 yield Part((at,), (forecast,), seconds, prediction.flops)
                 progress(1)
@@ -238,25 +230,21 @@ class Rival(Forecaster):
         return PlannedForecasts(parts, len(seen))
 
 
-def predictions(rival: Rival, work: Sequence[Work]) -> Iterator[tuple[int, Prediction, float]]:
-    """Forecast all of it with a fitted rival; share it once that is worth starting processes.
-
-    Yields:
-        position in ``work``, prediction, and the seconds it took, as they are finished.
-    """
+def _shared(rival: Rival, work: Sequence[Any]) -> Iterator[tuple[int, Prediction, float]]:
+    """Place in the work, prediction and seconds; shared once that is worth starting processes."""
     begin = time.perf_counter()
-    for at, problem in enumerate(work):
+    for at, arguments in enumerate(work):
         spent = time.perf_counter() - begin
         if at and spent / at * (len(work) - at) > workers.WORTH_SECONDS:
             pieces = ((rival, place, work[place]) for place in range(at, len(work)))
             yield from workers.shared(_timed, pieces, in_order=False)
             return
-        yield _timed(rival, at, problem)
+        yield _timed(rival, at, arguments)
 
 
-def _timed(rival: Rival, place: int, work: Work) -> tuple[int, Prediction, float]:
+def _timed(rival: Rival, place: int, arguments: Any) -> tuple[int, Prediction, float]:
     begin = time.perf_counter()
-    prediction = rival.prediction(*work)
+    prediction = rival.prediction(*arguments)
     return place, prediction, time.perf_counter() - begin
 
 
@@ -275,18 +263,17 @@ class ChosenOnHistory(Refitted):
     right about the past and then flies away was right by chance. The median of the five best,
     refitted to the whole history, is the forecast. A history of too few steps for any setting goes
     on as its last value.
-
-    Attributes:
-        on_logs: take logarithms of positive variables; unit: standardise variances as well.
-        even: the method takes steps for equal; uneven ones are made so.
-        trials: shares of the history from which its rest is forecast.
     """
 
     max_samples = 400
     on_logs = True
+    """Take logarithms of positive variables."""
     unit = True
+    """Standardise variances as well."""
     even = True
+    """The method takes steps for equal; uneven ones are made so."""
     trials: tuple[float, ...] = (0.75,)
+    """Shares of the history from which its rest is forecast."""
 
     @abstractmethod
     def settings(self, n_known: int, n_variables: int, n_inputs: int = 0) -> Sequence[Any]:
@@ -304,7 +291,6 @@ class ChosenOnHistory(Refitted):
         self, time: FloatArray, history: FloatArray, known: FloatArray | None, at: Sequence[int]
     ) -> PointAndPast:
         """See `Rival.hindcasts`; hindcasts have the settings chosen for the whole history."""
-        past, inputs = time[: len(history)], known if self.uses_known else None
 
         def prepared(time: FloatArray, n: int) -> tuple[Standardised, FloatArray]:
             scaled = standardised(
@@ -313,19 +299,20 @@ class ChosenOnHistory(Refitted):
                 logs=self.on_logs,
                 unit=self.unit,
                 even=self.even,
-                inputs=None if inputs is None else inputs[: len(time)],
+                inputs=known[: len(time)] if self.uses_known and known is not None else None,
             )
             return scaled, complete(time, history[:n])
 
         def ahead(scaled: Standardised, filled: FloatArray) -> FloatArray:
             if not chosen:
-                return np.repeat(filled[-1:], len(scaled.asked), axis=0)
+                return np.repeat(filled[-1:], len(scaled.time_ahead), axis=0)
             levels = scaled.back(self.continued(scaled.problem, chosen))
             return np.asarray(np.median(guarded(levels, filled), axis=0))
 
         with np.errstate(all="ignore"):
             whole = prepared(time, len(history))
             chosen = self._chosen(*whole)
+            past = time[: len(history)]
             return ahead(*whole), [ahead(*prepared(past, n)) for n in at]
 
     def _chosen(self, scaled: Standardised, filled: FloatArray) -> list[Any]:
@@ -348,8 +335,7 @@ class ChosenOnHistory(Refitted):
             known = problem.known[n:]
             errors += np.sum(gaps * known, axis=(1, 2)) / max(int(known.sum()), 1)
         errors += astray(scaled.back(self.continued(problem, settings)), filled)
-        order = np.argsort(errors, kind="stable")
-        return [settings[i] for i in order[:_N_BEST]]
+        return [settings[i] for i in np.argsort(errors, kind="stable")[:_N_BEST]]
 
 
 def grouped(settings: Sequence[_Setting], key: Callable[[_Setting], _Key]) -> dict[_Key, list[int]]:
@@ -364,18 +350,17 @@ class OwnDistribution(Refitted):
     """A method that says how sure it is.
 
     The history is standardised (`standardised`) and continued by the method; one that is too short
-    goes on as its last value. The forecast is guarded (`guarded`).
-
-    Attributes:
-        fewest: steps of a history without which it is its last value.
-        on_logs: take logarithms of positive variables; unit: standardise variances as well.
+    goes on as its last value.
     """
 
     speed = "quick"
     max_samples = 300
     fewest = 8
+    """Steps of a history without which it goes on as its last value."""
     on_logs = True
+    """Take logarithms of positive variables."""
     unit = True
+    """Standardise variances as well."""
 
     @abstractmethod
     def together(
@@ -404,24 +389,22 @@ class OwnDistribution(Refitted):
         """
         start = max(0, len(history) - self.max_samples)
         time, history = time[start:], history[start:]
-        paths = self._paths(time, history, n_samples, name)
+        paths = self.paths(time, history, n_samples, name)
         if not n_samples:
             return Prediction(paths[0])
         filled = complete(time, history)
         earlier, hindcasts = self.before(), []
         for n, n_ahead in recent_origins(len(history), len(paths[0])):
-            part = earlier._paths(time[: n + n_ahead], history[:n], n_samples, name)
+            part = earlier.paths(time[: n + n_ahead], history[:n], n_samples, name)
             hindcasts.append((history[n : n + n_ahead], part))
-        surprise = surprise_of(hindcasts, to_logs(filled)[1])
+        surprise = surprise_of(hindcasts, bool(np.all(filled > 0)))
         return Prediction(paths[0], widened(paths[0], paths[1:], filled, surprise))
 
     def before(self) -> OwnDistribution:
         """Return the same method, as it was before the recent origins of its histories."""
         return self
 
-    def _paths(
-        self, time: FloatArray, history: FloatArray, n_samples: int, name: str
-    ) -> FloatArray:
+    def paths(self, time: FloatArray, history: FloatArray, n_samples: int, name: str) -> FloatArray:
         """(1 + n_samples, H, V) the forecast of a history, and futures; guarded."""
         filled = complete(time, history)
         scaled = standardised(time, history, logs=self.on_logs, unit=self.unit)
@@ -430,9 +413,18 @@ class OwnDistribution(Refitted):
             periods = self.whole_seasons(time[: len(history)], filled)
             paths = self.together(scaled, periods, n_samples, stream(name))
         if paths is None:
-            last = np.repeat(scaled.problem.values[-1:], scaled.problem.n_ahead, axis=0)
-            paths = np.repeat(last[None], 1 + n_samples, axis=0)
+            problem = scaled.problem
+            paths = np.tile(problem.values[-1], (1 + n_samples, problem.n_ahead, 1))
         return guarded(scaled.back(paths), filled)
+
+    def period_used(self, period: float, n_steps: int) -> float:
+        """See `Rival.period_used`: whole steps, no more than `longest_season`."""
+        whole = whole_season(period)
+        return float(whole) if 2 <= whole <= self.longest_season(n_steps) else float("nan")
+
+    def longest_season(self, n_steps: int) -> int:
+        """Return the longest season that a history of so many steps shows."""
+        return n_steps // 2
 
     def whole_seasons(self, time: FloatArray, filled: FloatArray) -> list[int]:
         """Return the season of each variable of a complete history in steps; 1 for none."""
@@ -444,19 +436,17 @@ class OwnDistribution(Refitted):
 
 @dataclass(frozen=True)
 class Variable:
-    """One variable of a standardised history, to go on with.
-
-    Attributes:
-        values: (T,) of mean 0; centre: what was taken off.
-        known: (T,) False where a value was missing.
-        n_ahead: H; season: in whole steps, 1 for none or for a method without.
-    """
+    """One variable of a standardised history, to go on with."""
 
     values: FloatArray
+    """(T,) of mean 0."""
     centre: float
+    """The mean that was taken off."""
     known: NDArray[np.bool_]
+    """(T,) False where a value was missing."""
     n_ahead: int
     season: int
+    """In whole steps, 1 for none or for a method without."""
 
 
 class EachByItself(OwnDistribution):

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from lvlora.data.dataset import FloatArray
-from lvlora.forecast.rivals.contract import ChosenOnHistory, grouped
-from lvlora.forecast.rivals.parts.algebra import (
+from lvlora.forecast.rivals.algebra import (
     count_product,
     evaluated,
     monomials,
@@ -20,7 +19,8 @@ from lvlora.forecast.rivals.parts.algebra import (
     ridge,
     solved,
 )
-from lvlora.forecast.rivals.parts.standardising import Problem
+from lvlora.forecast.rivals.contract import ChosenOnHistory, grouped
+from lvlora.forecast.rivals.standardising import Problem
 
 _FAR = 10.0  # spreads from the mean: a path that gets there is lost
 _NEIGHBOURS = (1, 2, 4, 8)

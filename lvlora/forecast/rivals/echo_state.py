@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from lvlora.data.dataset import FloatArray
+from lvlora.forecast.rivals.algebra import product, ridge
 from lvlora.forecast.rivals.contract import ChosenOnHistory, grouped
-from lvlora.forecast.rivals.parts.algebra import product, ridge
-from lvlora.forecast.rivals.parts.standardising import Problem
+from lvlora.forecast.rivals.standardising import Problem
 
 N_UNITS = 60
 _CONNECTED = 0.1

@@ -13,7 +13,7 @@ from lvlora.data.dataset import Dataset, FloatArray
 from lvlora.data.gaps import complete
 from lvlora.data.periods import find_peaks
 from lvlora.forecast.rivals.contract import PointAndPast, Prediction, Refitted, Rival
-from lvlora.forecast.rivals.parts.futures import guarded
+from lvlora.forecast.rivals.futures import guarded
 
 Derivative = Callable[[FloatArray, float], tuple[float, float]]
 

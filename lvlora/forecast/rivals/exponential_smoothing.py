@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from lvlora.data.dataset import FloatArray
-from lvlora.data.seasons import whole_season
 from lvlora.forecast.rivals.contract import EachByItself, Variable
 
 _FEWEST = 6
@@ -140,11 +139,8 @@ class ExponentialSmoothing(EachByItself):
     uses_season = True
     fewest = _FEWEST
 
-    def period_used(self, period: float, n_steps: int) -> float:
-        """See `Rival.period_used`: whole steps, two seasons of them and more."""
-        whole = whole_season(period)
-        fits = 2 <= whole <= min(_LONGEST_SEASON, (n_steps - 2) // 2)
-        return float(whole) if fits else math.nan
+    def longest_season(self, n_steps: int) -> int:
+        return min(_LONGEST_SEASON, (n_steps - 2) // 2)
 
     def continued(self, of: Variable, n_samples: int, rng: np.random.Generator) -> FloatArray:
         errors = rng.standard_normal((1 + n_samples, of.n_ahead))

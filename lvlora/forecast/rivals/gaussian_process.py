@@ -10,7 +10,7 @@ import numpy as np
 from lvlora.data.dataset import FloatArray
 from lvlora.forecast.rivals.contract import OwnDistribution
 from lvlora.forecast.rivals.delay_maps import delays
-from lvlora.forecast.rivals.parts.standardising import Problem, Standardised
+from lvlora.forecast.rivals.standardising import Problem, Standardised
 
 _N_LAGS = (1, 2, 3)
 _FEWEST = 8

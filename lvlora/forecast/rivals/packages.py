@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from lvlora.data.dataset import FloatArray
-from lvlora.data.seasons import whole_season
 from lvlora.forecast.rivals.contract import EachByItself, Variable
 
 _LEVEL = 80
@@ -44,11 +43,9 @@ class Statistical(EachByItself):
         """``name``: of `MODELS`."""
         self.name = name
 
-    def period_used(self, period: float, n_steps: int) -> float:
-        """See `Rival.period_used`: whole steps, at least two seasons of them."""
-        whole = whole_season(period)
-        longest = n_steps // 2 if self.name in ("theta", "ces") else _LONGEST_SEASON
-        return float(whole) if 2 <= whole <= min(longest, n_steps // 2) else float("nan")
+    def longest_season(self, n_steps: int) -> int:
+        longest = super().longest_season(n_steps)
+        return longest if self.name in ("theta", "ces") else min(longest, _LONGEST_SEASON)
 
     def continued(self, of: Variable, n_samples: int, rng: np.random.Generator) -> FloatArray:
         values, n_ahead, season = of.values + of.centre, of.n_ahead, of.season

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Any
 
@@ -10,10 +9,9 @@ import numpy as np
 
 from lvlora.data.dataset import Dataset, FloatArray
 from lvlora.data.gaps import complete
-from lvlora.data.seasons import whole_season
 from lvlora.forecast.rivals.contract import EachByItself, OwnDistribution, Variable
-from lvlora.forecast.rivals.parts.futures import recent_origins, stream
-from lvlora.forecast.rivals.parts.standardising import standardised
+from lvlora.forecast.rivals.futures import recent_origins, stream
+from lvlora.forecast.rivals.standardising import standardised
 
 _LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
 _LAGS = 5
@@ -109,10 +107,8 @@ class PooledQuantiles(EachByItself):
             )
             self._models.append(model.fit(features, changes))
 
-    def period_used(self, period: float, n_steps: int) -> float:
-        """See `Rival.period_used`: whole steps, one season of them and more."""
-        whole = whole_season(period)
-        return float(whole) if 2 <= whole < n_steps else math.nan
+    def longest_season(self, n_steps: int) -> int:
+        return n_steps - 1
 
     def continued(self, of: Variable, n_samples: int, rng: np.random.Generator) -> FloatArray:
         """See `EachByItself.continued`; unfitted, it is the last value."""

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from lvlora.data.dataset import FloatArray
-from lvlora.forecast.rivals.contract import ChosenOnHistory, grouped
-from lvlora.forecast.rivals.parts.algebra import (
+from lvlora.forecast.rivals.algebra import (
     Monomials,
-    column_sizes,
     evaluated,
     monomials,
     n_monomials,
+    normal_equations,
+    on_some_terms,
     product,
+    runge_kutta,
     solved,
+    step_integrals,
 )
-from lvlora.forecast.rivals.parts.fitting import step_integrals
-from lvlora.forecast.rivals.parts.standardising import Problem
+from lvlora.forecast.rivals.contract import ChosenOnHistory, grouped
+from lvlora.forecast.rivals.standardising import Problem
 
 _RIDGES = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 _THRESHOLDS = (0.0, 0.01, 0.03, 0.1)
@@ -31,18 +34,15 @@ _FAR = 8.0
 
 @dataclass(frozen=True)
 class Setting:
-    """How equations are found.
-
-    Attributes:
-        smooth: in the smoothed history.
-        degree: of the polynomials; ridge: penalty, relative to the mean square of each term.
-        threshold: terms below this share of the largest are left out.
-    """
+    """How equations are found."""
 
     smooth: bool
+    """In the smoothed history."""
     degree: int
     ridge: float
+    """Penalty, relative to the mean square of each term."""
     threshold: float
+    """Terms below this share of the largest are left out."""
 
 
 class Sindy(ChosenOnHistory):
@@ -123,20 +123,16 @@ class Sindy(ChosenOnHistory):
         shares = np.arange(2 * _SUBSTEPS + 1) / (2 * _SUBSTEPS)
         quadrature = _inputs_at(problem, time[:-1, None] + np.diff(time)[:, None] * shares)
 
-        def slope(state: FloatArray, inputs: FloatArray) -> FloatArray:
-            same = np.broadcast_to(inputs, (len(state), len(inputs)))
+        def slope(inputs: FloatArray, state: FloatArray, at: int) -> FloatArray:
+            same = np.broadcast_to(inputs[at], (len(state), inputs.shape[1]))
             return product(self._terms(state, same, products)[:, None, :], weights)[:, 0]
 
         path = np.empty((len(start), len(time) - 1, start.shape[1]))
         state = start
         for k, step in enumerate(np.diff(time) / _SUBSTEPS):
-            for part in range(_SUBSTEPS):
-                begin, middle, end = quadrature[k, 2 * part : 2 * part + 3]
-                a = slope(state, begin)
-                b = slope(state + step / 2 * a, middle)
-                c = slope(state + step / 2 * b, middle)
-                d = slope(state + step * c, end)
-                state = np.clip(state + step / 6 * (a + 2 * b + 2 * c + d), -_FAR, _FAR)
+            for i in range(0, 2 * _SUBSTEPS, 2):
+                along = partial(slope, quadrature[k, i : i + 3])
+                state = np.clip(runge_kutta(along, state, step), -_FAR, _FAR)
             path[:, k] = state
         return path
 
@@ -163,9 +159,7 @@ def sparse(
     Returns:
         (C, P, V).
     """
-    size = column_sizes(x)
-    x = x / size
-    gram, right = product(x.T, x), product(x.T, y)
+    size, gram, right = normal_equations(x, y)
     penalty = (len(x) * penalties)[:, None, None] * np.eye(x.shape[1])
     coefficients = solved(gram + penalty, np.broadcast_to(right, (len(penalties), *right.shape)))
     # from here on each variable of each regression has terms of its own: C V systems
@@ -180,9 +174,8 @@ def sparse(
         if not changed.any():
             break
         active = fewer
-        both = active[changed, :, :, None] & active[changed, :, None, :]
-        systems = np.where(both, gram, 0.0) + penalty[changed, None]
-        targets = np.where(active[changed], right[changed], 0.0)
-        coefficients[changed] = solved(systems, targets[..., None])[..., 0]
+        coefficients[changed] = on_some_terms(
+            gram, right[changed], penalty[changed, None], active[changed]
+        )
     coefficients = np.swapaxes(coefficients, 1, 2)
     return np.asarray(coefficients / size[:, None])

@@ -11,12 +11,12 @@ from lvlora.data.files import read_dataset
 from lvlora.data.settings import SimulateSettings
 from lvlora.data.simulate import simulate
 from lvlora.forecast.rivals import EchoState, GaussianProcess, Nvar, Sindy, SMap, Statistical
+from lvlora.forecast.rivals.algebra import counting, monomials, product, ridge, solved
 from lvlora.forecast.rivals.echo_state import weights
+from lvlora.forecast.rivals.futures import _WIDER, guarded, stream
 from lvlora.forecast.rivals.packages import seasonal_pattern
-from lvlora.forecast.rivals.parts.algebra import counting, monomials, product, ridge, solved
-from lvlora.forecast.rivals.parts.futures import _WIDER, guarded, stream
-from lvlora.forecast.rivals.parts.standardising import Problem
 from lvlora.forecast.rivals.sindy import Setting, sparse
+from lvlora.forecast.rivals.standardising import Problem
 from lvlora.settings.shared import InputSettings
 
 ROOT = Path(__file__).parents[3]

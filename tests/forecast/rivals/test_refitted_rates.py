@@ -8,9 +8,9 @@ import pytest
 from lvlora.data.settings import SimulateSettings
 from lvlora.data.simulate import SYSTEMS, System, simulate, simulate_series
 from lvlora.forecast.rivals import RefittedRates
-from lvlora.forecast.rivals.parts.fitting import STRETCH, collocated, fitted
-from lvlora.forecast.rivals.parts.rates import Rates, integrated_with_changes, library
-from lvlora.forecast.rivals.parts.standardising import Problem
+from lvlora.forecast.rivals.rates import integrated_with_changes, library
+from lvlora.forecast.rivals.refitted_rates import STRETCH, collocated, fitted
+from lvlora.forecast.rivals.standardising import Problem
 
 TIME = np.linspace(0.0, 200.0, 100)
 
@@ -39,18 +39,18 @@ def test_shooting_recovers_the_rates_that_made_a_series(noise):
     families = [family for family in library(2, saturating=True) if family.prey == 0][:1]
     problem = Problem(TIME, logs, np.ones((100, 2), dtype=bool), np.empty((100, 0)))
     smooth = problem.smoothed()
-    systems, starts = collocated(TIME, smooth, families), smooth[None, ::STRETCH]
+    rates, starts = collocated(TIME, smooth, families), smooth[None, ::STRETCH]
     for weight in (1.0, 100.0):
-        fit = fitted(systems, starts, problem, weight, 20)
-        systems, starts = fit.systems, fit.starts
-    rates, x = systems.coefficients[0], np.exp(centre)
+        fit = fitted(rates, starts, problem, weight, 20)
+        rates, starts = fit.rates, fit.starts
+    coefficients, x = rates.coefficients[0], np.exp(centre)
     inferred = {
-        "alpha": rates[0, 0],
-        "beta": -rates[-1, 0] / x[1],
-        "conversion": -rates[-2, 1] / rates[-1, 0] * x[1] / x[0],
-        "gamma": -rates[0, 1],
-        "K": -rates[0, 0] / rates[1, 0] * x[0],
-        "h": np.exp(systems.log_h[0]) / x[0],
+        "alpha": coefficients[0, 0],
+        "beta": -coefficients[-1, 0] / x[1],
+        "conversion": -coefficients[-2, 1] / coefficients[-1, 0] * x[1] / x[0],
+        "gamma": -coefficients[0, 1],
+        "K": -coefficients[0, 0] / coefficients[1, 0] * x[0],
+        "h": np.exp(rates.log_h[0]) / x[0],
     }
     assert inferred == pytest.approx(fixed, rel=0.1 if noise else 1e-3)
 
@@ -60,7 +60,7 @@ def test_derivatives_are_those_of_the_solution():
     (family,) = families
     rng = np.random.default_rng(0)
     logs = np.cumsum(rng.normal(0, 0.1, (30, 3)), axis=0)
-    rates = Rates(collocated(np.arange(30.0), logs, families))
+    rates = collocated(np.arange(30.0), logs, families)
     steps = rng.uniform(0.5, 1.5, (5, 6))
     starts = logs[None, ::6]
     path, changes = integrated_with_changes(rates, starts, steps)
@@ -68,7 +68,7 @@ def test_derivatives_are_those_of_the_solution():
     for k in range(family.n_parameters):
         change = np.zeros((1, rates.used.shape[1]))
         change[0, k] = small
-        moved, _ = integrated_with_changes(Rates(rates.moved(change)), starts, steps)
+        moved, _ = integrated_with_changes(rates.moved(change), starts, steps)
         assert np.allclose((moved - path) / small, changes[..., k], rtol=1e-3, atol=1e-4)
     for v in range(3):
         moved, _ = integrated_with_changes(rates, starts + small * np.eye(3)[v], steps)

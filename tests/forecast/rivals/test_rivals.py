@@ -24,8 +24,8 @@ from lvlora.forecast.rivals import (
     self_limited,
 )
 from lvlora.forecast.rivals.contract import EachByItself
+from lvlora.forecast.rivals.futures import guarded
 from lvlora.forecast.rivals.naive import as_written
-from lvlora.forecast.rivals.parts.futures import guarded
 from lvlora.settings.shared import InputSettings
 
 SHARED = Path(__file__).parents[4] / "shared" / "data" / "lotka_volterra_trainval.h5"
@@ -84,7 +84,7 @@ class Certain(EachByItself):
 def test_who_was_surprised_in_the_past_is_less_sure_of_the_future():
     walk = walks(40)[0]
     time = np.arange(50.0)
-    told = Certain()._paths(time, walk, 40, "w")
+    told = Certain().paths(time, walk, 40, "w")
     drawn = Certain().prediction(time, walk, 40, "w")
     np.testing.assert_array_equal(drawn.point, told[0])
     spread = np.log(drawn.samples).std(axis=0) / np.log(told[1:]).std(axis=0)

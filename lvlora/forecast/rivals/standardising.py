@@ -21,20 +21,16 @@ _FEWEST = 6  # samples: fewer are not smoothed
 
 @dataclass(frozen=True)
 class Problem:
-    """A history to continue.
-
-    Attributes:
-        time: (T + H,) times of history and horizon, from 0 on; a step of the history is 1 in the
-            mean.
-        values: (T, V) the history, complete.
-        known: (T, V) False where it was missing.
-        inputs: (T + H, K) columns whose future is known, of order one; K may be 0.
-    """
+    """A history of T steps to continue by H steps."""
 
     time: FloatArray
+    """(T + H,) from 0 on; a step of the history is 1 in the mean."""
     values: FloatArray
+    """(T, V) the history, complete."""
     known: NDArray[np.bool_]
+    """(T, V) False where a value was missing."""
     inputs: FloatArray
+    """(T + H, K) columns whose future is known, of order one; K may be 0."""
 
     @property
     def n_known(self) -> int:
@@ -83,35 +79,33 @@ def _basis(times: bytes) -> tuple[FloatArray, FloatArray]:
 
 @dataclass(frozen=True)
 class Standardised:
-    """A history as a `Problem`, and how to come back from it.
-
-    Attributes:
-        problem: each variable of mean 0 and variance 1, or of mean 0 alone.
-        asked: (H,) the times that were asked for, in the problem's units; the problem's own are
-            others where its steps were made even.
-        centre: (V,) what was taken off.
-    """
+    """A history as a `Problem`, and the way back from it."""
 
     problem: Problem
-    asked: FloatArray
+    time_ahead: FloatArray
+    """(H,) in the problem's units, whose own times are others where its steps were made even."""
     centre: FloatArray
-    _spread: FloatArray
-    _logs: NDArray[np.bool_]
-    _unit: FloatArray
+    """(V,) taken off the scaled values or logarithms."""
+    spread: FloatArray
+    """(V,) divided by, then."""
+    logs: NDArray[np.bool_]
+    """(V,) whose logarithms were taken."""
+    size: FloatArray
+    """(V,) divided by, where no logarithms were taken."""
 
     def back(self, ahead: FloatArray) -> FloatArray:
-        """(..., H, V) in original units, at the times asked for; not guarded."""
-        problem = self.problem
-        if not np.array_equal(problem.time[problem.n_known :], self.asked):
+        """(..., H, V) in original units, at the times ahead; not guarded."""
+        time, n_known = self.problem.time, self.problem.n_known
+        if not np.array_equal(time[n_known:], self.time_ahead):
             is_finite = np.isfinite(ahead).all(axis=(-2, -1), keepdims=True)
             ahead = np.where(is_finite, ahead, 0.0)
-            start = np.broadcast_to(problem.values[-1], (*ahead.shape[:-2], 1, ahead.shape[-1]))
+            last = self.problem.values[-1]
+            start = np.broadcast_to(last, (*ahead.shape[:-2], 1, len(last)))
             path = np.concatenate([start, ahead], axis=-2)
-            ahead = _at(problem.time[problem.n_known - 1 :], path, self.asked)
-            ahead = np.where(is_finite, ahead, np.nan)
+            ahead = np.where(is_finite, _at(time[n_known - 1 :], path, self.time_ahead), np.nan)
         with np.errstate(all="ignore"):
-            levels = ahead * self._spread + self.centre
-            return np.where(self._logs, np.exp(levels), levels * self._unit)
+            levels = ahead * self.spread + self.centre
+            return np.where(self.logs, np.exp(levels), levels * self.size)
 
 
 def standardised(
@@ -143,18 +137,16 @@ def standardised(
     spread = np.where(flat | (not unit), 1.0, spread)
     values = np.where(flat, 0.0, (values - centre) / spread)
     step = (time[n_known - 1] - time[0]) / max(n_known - 1, 1)
-    step = step if step > 0 else 1.0
-    scaled = (time - time[0]) / step
-    problem = Problem(scaled, values, ~np.isnan(history), _inputs(time, inputs, n_known))
+    scaled = (time - time[0]) / (step if step > 0 else 1.0)
+    known_ahead = np.empty((len(time), 0)) if inputs is None else _inputs(time, inputs, n_known)
+    problem = Problem(scaled, values, ~np.isnan(history), known_ahead)
     if even:
         problem = _evened(problem)
     return Standardised(problem, scaled[n_known:], centre, spread, positive, size)
 
 
-def _inputs(time: FloatArray, inputs: FloatArray | None, n_known: int) -> FloatArray:
+def _inputs(time: FloatArray, inputs: FloatArray, n_known: int) -> FloatArray:
     """Known columns without gaps, of the history's mean 0 and variance 1."""
-    if inputs is None:
-        return np.empty((len(time), 0))
     filled = complete(time, inputs)
     past = filled[:n_known]
     spread = past.std(axis=0)

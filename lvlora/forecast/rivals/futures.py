@@ -64,7 +64,8 @@ def futures(
     n_ahead = len(point)
     if not past:
         return np.repeat(point[None], n_samples, axis=0)
-    truth, logs = to_logs(filled)
+    logs = bool(np.all(filled > 0))
+    truth = np.log(filled) if logs else filled
     width = np.ptp(truth, axis=0)
     paths = []
     for hindcast in past:
@@ -126,7 +127,7 @@ def widened(
     """
     apart = _WIDER * surprise
     with np.errstate(all="ignore"):
-        if to_logs(filled)[1]:
+        if np.all(filled > 0):
             tiny = np.finfo(float).tiny
             ratio = np.maximum(samples, tiny) / np.maximum(point, tiny)
             return guarded(point * ratio**apart, filled)
@@ -205,12 +206,6 @@ def astray(forecasts: FloatArray, history: FloatArray) -> FloatArray:
     """(C,) the share of each of (C, H, V) forecasts that the guard cuts."""
     kept = np.isclose(guarded(forecasts, history), forecasts, rtol=1e-9, atol=0.0)
     return np.asarray(np.mean(~kept, axis=(1, 2)))
-
-
-def to_logs(history: FloatArray) -> tuple[FloatArray, bool]:
-    """The logarithms and True if every value is positive, else the values and False."""
-    positive = bool(np.all(history > 0))
-    return (np.log(history) if positive else history), positive
 
 
 def _log(values: FloatArray) -> FloatArray:

@@ -1,1 +1,0 @@
-"""Parts of several rivals: standardised histories, futures, linear algebra, rates."""
