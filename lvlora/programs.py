@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from lvlora.flops.answers import FlopsAccount
     from lvlora.forecast.dataset_forecast import DatasetForecast
     from lvlora.forecast.language_model import LanguageModel
-    from lvlora.model.adapters.files import AdapterInfo
+    from lvlora.model.adapters import AdapterInfo
     from lvlora.narrator import Narrator
     from lvlora.sweep.record import Sweep
 
@@ -96,8 +96,8 @@ def read_adapter(name: str | Path, runs: str | Path = "runs") -> AdapterInfo:
     Raises:
         ModelError: there is no such adapter, or lvlora cannot honour its configuration.
     """
-    from lvlora.model.adapters.files import read_info
-    from lvlora.model.adapters.search import find_adapter
+    from lvlora.model.adapters import read_info
+    from lvlora.model.catalogue import find_adapter
 
     folder = find_adapter(str(name), Path(runs))
     if folder is None:

@@ -19,10 +19,9 @@ from torch import Tensor
 from lvlora.forecast.pricing import Call, PackedCall, Trace
 from lvlora.forecast.sampling import Floats, Ints
 from lvlora.model.cache import RowCache
-from lvlora.model.head import NumericHead
+from lvlora.model.head import NumericHead, cache_argument, decoder_of, sliding_window_of
 from lvlora.model.loading import BaseModel
 from lvlora.model.native.engine import Engine, Row
-from lvlora.model.parts import cache_argument, decoder_of, sliding_window_of
 
 PREFILL_TOKENS = 1024
 """Positions of one call that reads: enough to fill the processor, small enough for its memory."""

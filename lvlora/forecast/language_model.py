@@ -30,9 +30,8 @@ from lvlora.forecast.reading import (
 from lvlora.forecast.sampling import STREAM_SEPARATOR, Sampling
 from lvlora.forecast.settings import SamplingSettings
 from lvlora.model import devices
-from lvlora.model.adapters.files import AdapterInfo, attach
-from lvlora.model.adapters.search import IN_RUN
-from lvlora.model.catalogue import BUNDLED_DECIMALS
+from lvlora.model.adapters import AdapterInfo, attach
+from lvlora.model.catalogue import BUNDLED_DECIMALS, IN_RUN
 from lvlora.model.choice import Choice, choose
 from lvlora.model.devices import Placement
 from lvlora.model.head import NumericHead

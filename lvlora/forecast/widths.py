@@ -34,7 +34,7 @@ from lvlora.errors import DataError, ModelError, SettingsError
 from lvlora.forecast import reading
 from lvlora.forecast.forecaster import Forecast
 from lvlora.forecast.sampling import Sampling
-from lvlora.model.adapters.files import HEAD, WEIGHTS, AdapterInfo
+from lvlora.model.adapters import HEAD, WEIGHTS, AdapterInfo
 from lvlora.model.catalogue import ModelSource
 from lvlora.model.loading import BaseModel
 from lvlora.narrator import Narrator

@@ -1,6 +1,6 @@
-"""Models by the name of ``--model``: bundled, short names, hub ids, folders, .gguf files, auto.
+"""Models by the name of ``--model``, and adapters by that of ``--adapter``.
 
-Imports no torch, so that the light commands can resolve a model.
+Imports no torch, so that the light commands can look for both.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lvlora import durable
-from lvlora.errors import DataError, ModelError, SettingsError
+from lvlora.errors import DataError, ModelError, SettingsError, meant
 from lvlora.flops.catalogue import find_shape
 from lvlora.flops.shape import ModelShape
-from lvlora.model.adapters.search import refuse_adapter
 
 SHORT_NAMES = {
     "qwen2.5-0.5b": "Qwen/Qwen2.5-0.5B-Instruct",
@@ -35,6 +34,19 @@ DEFAULT_HUB_MODEL = SHORT_NAMES["qwen2.5-0.5b"]
 BUNDLED = Path(__file__).parent / "bundled"
 BUNDLED_DECIMALS = 2
 """Decimals that the bundled model was made for."""
+
+ADAPTER_CONFIG = "adapter_config.json"
+"""The file that makes a folder an adapter (PEFT's)."""
+IN_RUN = "adapter"
+"""Where a run keeps its adapter."""
+LATEST = "latest"
+"""The text file among the runs that holds the newest run's name."""
+RUN_NAME = re.compile(r"[\w][\w.+@-]{0,254}")
+"""The form of a run's name."""
+_LONGEST_POINTER = 4096
+_NONE = "none"
+_OTHERWISE = "Name one: --adapter RUN_OR_FOLDER, or --adapter none for the plain model."
+
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -242,3 +254,123 @@ def _with_tokens(shape: ModelShape, folder: Path) -> ModelShape:
         source = ModelSource("folder", shape.name, str(folder))
         alphabet = alphabet_of(load_tokenizer(source), shape.name)
     return replace(shape, alphabet_rows=len(alphabet.tokens))
+
+
+def find_adapter(spec: str | None, runs: Path) -> Path | None:
+    """The adapter folder that ``--adapter`` names; nothing is loaded.
+
+    Args:
+        spec: ``none``, an adapter folder, a run folder, the name of a run in ``runs``, or
+            ``latest``; left out: the newest run if there has been one.
+        runs: the folder of the runs.
+
+    Returns:
+        a folder with an adapter_config.json; None for ``none``, and where nothing was asked for
+        and there is no run yet.
+
+    Raises:
+        ModelError: what was named is not there or has no adapter.
+    """
+    if spec == _NONE:
+        return None
+    name, option = spec, f"--adapter {spec}"
+    if spec is None or spec == LATEST:
+        name, option = latest_run(runs), f"{runs / LATEST}"
+    if name is None and spec is None:
+        return None
+    if name is None:
+        raise ModelError(f"--adapter {LATEST}: there is no run in {runs} yet", _OTHERWISE)
+    # what a user names may be a path, too; "" would be the working directory
+    named = [Path(os.path.expanduser(name))] if spec == name and name else []
+    places = [*named, *_inside(runs, name)]
+    for place in places:
+        if (adapter := _adapter_in(place)) is not None:
+            return adapter
+    for place in places:
+        if _is_folder(place):
+            raise ModelError(
+                f"{option}: {place} has no adapter ({ADAPTER_CONFIG} is missing)",
+                "A run has one once its first best step is saved; a PEFT adapter folder holds "
+                f"{ADAPTER_CONFIG} and adapter_model.safetensors. {_OTHERWISE}",
+            )
+    raise ModelError(
+        f"{option}: no folder, and no run in {runs}, is called {name!r}", _suggestion(name, runs)
+    )
+
+
+def refuse_adapter(folder: Path) -> None:
+    """ModelError where a base model's folder holds an adapter.
+
+    transformers would load the base that the adapter names, wherever that is.
+    """
+    if (folder / ADAPTER_CONFIG).exists():
+        raise ModelError(
+            f"{folder}: the folder holds an adapter, not a base model",
+            f"Use --adapter {folder}, and --model for its base.",
+        )
+
+
+def latest_run(runs: Path) -> str | None:
+    """The name in ``runs/latest``, or None where there is no such file.
+
+    Raises:
+        ModelError: the file is no name of a run.
+    """
+    pointer = runs / LATEST
+    try:
+        content = durable.read_bounded(pointer, _LONGEST_POINTER)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ModelError(
+            f"{pointer}: cannot be read ({error.strerror or error})", _OTHERWISE
+        ) from None
+    name = content.decode("utf-8", errors="replace").strip()
+    if not RUN_NAME.fullmatch(name):
+        raise ModelError(f"{pointer}: does not hold the name of a run", _OTHERWISE)
+    return name
+
+
+def run_names(runs: Path) -> list[str]:
+    """Names of the runs that have an adapter, newest (by name: they begin with the time) first."""
+    try:
+        folders = [p for p in runs.iterdir() if _adapter_in(p) is not None]
+    except OSError:
+        return []
+    return sorted((p.name for p in folders), reverse=True)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # a name too long, a NUL
+        return False
+
+
+def _adapter_in(folder: Path) -> Path | None:
+    for place in (folder, folder / IN_RUN):
+        try:
+            if (place / ADAPTER_CONFIG).is_file():
+                return place
+        except (OSError, ValueError):
+            return None
+    return None
+
+
+def _inside(runs: Path, name: str) -> list[Path]:
+    """Return the folder of a run, never one outside of ``runs``."""
+    if not RUN_NAME.fullmatch(name):
+        return []
+    folder = runs / name
+    return [folder] if folder.resolve().parent == runs.resolve() else []
+
+
+def _suggestion(spec: str, runs: Path) -> str:
+    names = run_names(runs)
+    guess = meant(Path(spec).name, [*names, LATEST, _NONE], cutoff=0.5)
+    if not names:
+        return f"{guess}There is no run with an adapter yet: lvlora train makes one."
+    if not guess:  # a run is remembered by the end of its name
+        close = [n for n in names if spec and spec.lower() in n.lower()][:1]
+        guess = f"Did you mean {close[0]}? " if close else ""
+    return f"{guess}Runs with an adapter: {', '.join(names[:5])}{', …' if len(names) > 5 else ''}."

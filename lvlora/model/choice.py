@@ -8,10 +8,9 @@ from pathlib import Path
 
 from lvlora.data.dataset import Dataset
 from lvlora.errors import ModelError
-from lvlora.model.adapters import files as adapter_files
-from lvlora.model.adapters.files import AdapterInfo
-from lvlora.model.adapters.search import find_adapter
-from lvlora.model.catalogue import ModelSource, cached_snapshot, resolve
+from lvlora.model import adapters
+from lvlora.model.adapters import AdapterInfo
+from lvlora.model.catalogue import ModelSource, cached_snapshot, find_adapter, resolve
 from lvlora.model.loading import weights_sha256
 from lvlora.settings.shared import AdapterSettings
 from lvlora.text.scaling import sizes_of
@@ -53,7 +52,7 @@ def choose(
         if settings.adapter is None:
             note("No trained adapter yet (lvlora train makes one): forecasting zero-shot.")
         return Choice(source, None)
-    info = adapter_files.read_info(folder)
+    info = adapters.read_info(folder)
     difference = ""
     if settings.adapter is None and info.facts.get("helps") is False:
         difference = "was no better than the model without it in its validation"

@@ -23,7 +23,7 @@ from lvlora import durable
 from lvlora.errors import ModelError, reason
 from lvlora.flops.model_config import Token, Word, validated
 from lvlora.flops.shape import LINEARS, ModelShape
-from lvlora.model.adapters.search import refuse_adapter
+from lvlora.model.catalogue import refuse_adapter
 from lvlora.text.alphabet import SYMBOLS
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"

@@ -16,16 +16,13 @@ from torch import Tensor, nn
 from lvlora import durable, folders
 from lvlora.answers import Answer, Shape
 from lvlora.errors import LvloraError, ModelError, NumericalError, SettingsError
-from lvlora.model import devices, lora
-from lvlora.model.adapters import config as adapter_config
-from lvlora.model.adapters import files as adapter_files
-from lvlora.model.adapters.files import FACTS, HEAD, AdapterInfo
+from lvlora.model import adapters, devices, lora
+from lvlora.model.adapters import FACTS, HEAD, AdapterInfo
 from lvlora.model.catalogue import ModelSource, cached_snapshot
 from lvlora.model.choice import choose
-from lvlora.model.head import NumericHead
+from lvlora.model.head import NumericHead, config_of, decoder_of, head_of, is_tied
 from lvlora.model.loading import BaseModel, load, quiet, unpacked
 from lvlora.model.lora import where_it_breaks
-from lvlora.model.parts import config_of, decoder_of, head_of, is_tied
 from lvlora.model.settings import ExportSettings
 from lvlora.narrator import Narrator
 
@@ -66,7 +63,7 @@ def write_merged(
     Args:
         source: where the base was loaded from; its tokenizer's files are copied.
         base: in float32, with its adapter attached.
-        head: what `adapter_files.attach` returned: a trained numeric head is written into the
+        head: what `adapters.attach` returned: a trained numeric head is written into the
             model's own, untied from the embedding.
         folder: an empty folder.
         dtype: of the written weights.
@@ -132,12 +129,12 @@ def write_peft(info: AdapterInfo, base: BaseModel, folder: Path, facts: Mapping[
     # a folder of this machine is nobody else's
     base_name = base.name if Path(info.base_name).is_absolute() else info.base_name
     config = {
-        **adapter_config.config_for(info.plan, base_name, info.full_head),
+        **adapters.config_for(info.plan, base_name, info.full_head),
         "lora_dropout": info.config.get("lora_dropout", 0.0),
         "revision": info.config.get("revision"),
     }
-    tensors = adapter_files.adapter_tensors(base.module, None, info.full_head)
-    adapter_files.save(folder, config, tensors, facts)
+    tensors = adapters.adapter_tensors(base.module, None, info.full_head)
+    adapters.save(folder, config, tensors, facts)
 
 
 def refuse_what_peft_lacks(info: AdapterInfo) -> None:
@@ -331,7 +328,7 @@ def export(settings: ExportSettings, narrator: Narrator) -> Exported:
 
 def _write(settings: ExportSettings, info: AdapterInfo, source: ModelSource) -> Merge | None:
     base = load(source, devices.choose(settings.device, "float32"), through_transformers=True)
-    head = adapter_files.attach(base, info)
+    head = adapters.attach(base, info)
     facts = shareable(info)
     if settings.peft is not None:
         with folders.replacing(settings.peft.absolute()) as folder:

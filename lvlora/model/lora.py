@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lvlora.errors import SettingsError, meant
-from lvlora.model.parts import head_of
+from lvlora.model.head import head_of
 
 _LAYER = re.compile(r"\blayers\.(\d+)\.")
 

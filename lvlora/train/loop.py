@@ -22,12 +22,9 @@ from lvlora.errors import NumericalError, SettingsError, reason
 from lvlora.forecast import widths
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.widths import Widths
-from lvlora.model import lora
-from lvlora.model.adapters import config as adapter_config
-from lvlora.model.adapters import files as adapter_files
-from lvlora.model.head import NumericHead, cap, untie_head
+from lvlora.model import adapters, lora
+from lvlora.model.head import NumericHead, cap, decoder_of, final_softcap_of, head_of, untie_head
 from lvlora.model.loading import BaseModel, load
-from lvlora.model.parts import decoder_of, final_softcap_of, head_of
 from lvlora.text.alphabet import TokenAlphabet
 from lvlora.text.scaling import sizes_of
 from lvlora.text.windows import IGNORED, Batch
@@ -229,9 +226,9 @@ class Loaded:
             "loss": "full" if settings.full_loss else "numeric",
             **facts,
         }
-        config = adapter_config.config_for(self.lora, source.for_peft, full)
-        tensors = adapter_files.adapter_tensors(self.base.module, self.objective.head, full)
-        adapter_files.save(folder, config, tensors, content)
+        config = adapters.config_for(self.lora, source.for_peft, full)
+        tensors = adapters.adapter_tensors(self.base.module, self.objective.head, full)
+        adapters.save(folder, config, tensors, content)
 
 
 def load_run(plan: Plan) -> Loaded:

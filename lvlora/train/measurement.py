@@ -19,9 +19,8 @@ from lvlora.flops.settings import FlopsSettings
 from lvlora.flops.shape import ALPHABET_ROWS, FAMILIES, Lora, ModelShape
 from lvlora.model import attention
 from lvlora.model.cache import RowCache
-from lvlora.model.head import NumericHead
+from lvlora.model.head import NumericHead, cache_argument
 from lvlora.model.lora import LoraPlan, inject
-from lvlora.model.parts import cache_argument
 from lvlora.text.alphabet import SYMBOLS, TokenAlphabet
 from lvlora.text.windows import Batch
 from lvlora.train.loop import Objective

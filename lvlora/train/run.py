@@ -14,7 +14,7 @@ from lvlora.answers import NOTHING, Price
 from lvlora.errors import EXIT_STOPPED, BudgetError, DataError, NumericalError, RunStopped
 from lvlora.flops.ledger import Ledger, Limits, Wanted
 from lvlora.flops.rows import Row, Spender
-from lvlora.model.adapters.files import is_whole
+from lvlora.model.adapters import is_whole
 from lvlora.narrator import Narrator, Silent
 from lvlora.train.loop import Loaded
 from lvlora.train.process import ALONE, FailedElsewhere, ProcessLost, Ranks, StopRequest

@@ -29,7 +29,7 @@ from lvlora import __version__, durable, folders
 from lvlora.errors import LvloraError, SettingsError
 from lvlora.flops.ledger import FILE_NAME, entries
 from lvlora.model import devices
-from lvlora.model.adapters.search import IN_RUN, LATEST, RUN_NAME
+from lvlora.model.catalogue import IN_RUN, LATEST, RUN_NAME
 from lvlora.model.loading import read_safetensors
 from lvlora.runs import NEWEST, find_run, last_sign_of_life
 from lvlora.settings.configuration import resolve, to_toml

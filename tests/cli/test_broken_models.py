@@ -11,9 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lvlora.flops.ledger import Ledger
-from lvlora.model import lora
-from lvlora.model.adapters import files as adapter_files
-from lvlora.model.adapters.config import config_for
+from lvlora.model import adapters, lora
+from lvlora.model.adapters import config_for
 
 WEIGHTS = "model.safetensors"
 BREAKS = {
@@ -81,7 +80,7 @@ def test_an_adapter_that_multiplies_too_much(
         for _, layer in lora.lora_layers(base.module):
             layer.lora_b.fill_(0.1)
     config = config_for(plan, str(tiny_folder("qwen2")), False)
-    adapter_files.save(adapter, config, adapter_files.adapter_tensors(base.module), {})
+    adapters.save(adapter, config, adapters.adapter_tensors(base.module), {})
     tiny_models.edit(adapter / "lvlora.json", sha256="gone", facts_sha256="gone")
     words = [*COMMANDS[command].split(), "--adapter", adapter, *PLAIN]
     assert run_lvlora(words).exit_code == 0

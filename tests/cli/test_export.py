@@ -15,12 +15,10 @@ from safetensors import safe_open
 
 from lvlora.cli.program.root import load as load_command
 from lvlora.data.files import write_dataset
-from lvlora.model import export, lora
-from lvlora.model.adapters import files as adapter_files
-from lvlora.model.adapters.config import config_for
-from lvlora.model.head import NumericHead, untie_head
+from lvlora.model import adapters, export, lora
+from lvlora.model.adapters import config_for
+from lvlora.model.head import NumericHead, head_of, is_tied, untie_head
 from lvlora.model.lora import LoraPlan
-from lvlora.model.parts import head_of, is_tied
 
 pytestmark = pytest.mark.filterwarnings(  # peft of transformers, transformers of us
     "ignore:.*is_gradient_checkpointing:FutureWarning",
@@ -63,10 +61,10 @@ def make_adapter(tiny_folder, tmp_path):
             "decimals": 2,
             "scale": {"divisors": [0.5, 0.5], "rule": "dataset"},
         }
-        adapter_files.save(
+        adapters.save(
             run / "adapter",
             config_for(plan, base.name, head == "full"),
-            adapter_files.adapter_tensors(base.module, rows, head == "full"),
+            adapters.adapter_tensors(base.module, rows, head == "full"),
             facts,
         )
         (tmp_path / "runs" / "latest").write_text(name + "\n")
@@ -158,7 +156,7 @@ def test_what_is_reported_is_what_a_reader_finds(run_lvlora, make_adapter, plain
     base = tiny_models.load_tiny(
         Path(json.loads((run / "adapter/lvlora.json").read_text())["model"])
     )
-    adapter_files.attach(base, adapter_files.read_info(run / "adapter"))
+    adapters.attach(base, adapters.read_info(run / "adapter"))
     ids = export.probe_ids(base)
     model, _ = plain(folder)
     difference = (export.logits(model, ids) - export.logits(base.module, ids)).abs().max()
@@ -188,10 +186,10 @@ def test_peft_reads_a_peft_folder(run_lvlora, make_adapter, tiny_folder, tmp_pat
     for file in folder.glob("*.json"):
         assert str(tmp_path) not in file.read_text(), "no paths of this machine"
     # and lvlora reads it back, scale and all
-    info = adapter_files.read_info(folder)
+    info = adapters.read_info(folder)
     assert info.facts["scale"]["divisors"] == [0.5, 0.5]
     again = tiny_models.load_tiny(tiny_folder("qwen2"))
-    adapter_files.attach(again, info)
+    adapters.attach(again, info)
     assert close(export.logits(again.module, IDS), expected)
 
 

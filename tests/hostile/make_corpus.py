@@ -81,9 +81,8 @@ def _adapters() -> None:
     from hostile.readers import _tiny_base
     from safetensors.torch import save_file
 
-    from lvlora.model import lora
-    from lvlora.model.adapters import files as adapter_files
-    from lvlora.model.adapters.config import config_for
+    from lvlora.model import adapters, lora
+    from lvlora.model.adapters import config_for
 
     base = _tiny_base()
     plan = lora.LoraPlan(rank=2)
@@ -91,7 +90,7 @@ def _adapters() -> None:
     with torch.no_grad():
         for _, layer in lora.lora_layers(base.module):
             layer.lora_b.normal_(0, 0.1)
-    tensors = adapter_files.adapter_tensors(base.module)
+    tensors = adapters.adapter_tensors(base.module)
     save_file(tensors, _folder("safetensors") / "plain.safetensors", {"format": "pt"})
     save_file(
         {n: t.half() for n, t in tensors.items()},

@@ -94,18 +94,18 @@ def _tiny_base() -> object:
 
 def _adapter(file: str) -> Callable[[Path], tuple[Path, Read]]:
     def prepare(folder: Path) -> tuple[Path, Read]:
-        from lvlora.model.adapters import files as adapter_files
+        from lvlora.model import adapters
 
         base = _tiny_base()
         for name in ("adapter_config", "safetensors"):
             seed = sorted((CORPUS / name).iterdir())[0]
             shutil.copyfile(
                 seed,
-                folder / {"adapter_config": adapter_files.CONFIG}.get(name, adapter_files.WEIGHTS),
+                folder / {"adapter_config": adapters.CONFIG}.get(name, adapters.WEIGHTS),
             )
 
         def read() -> object:
-            return adapter_files.attach(copy.deepcopy(base), adapter_files.read_info(folder))
+            return adapters.attach(copy.deepcopy(base), adapters.read_info(folder))
 
         return folder / file, read
 

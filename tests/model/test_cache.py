@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lvlora.model.cache import BLOCK, RowCache
-from lvlora.model.parts import cache_argument, config_of, decoder_of, sliding_window_of
+from lvlora.model.head import cache_argument, config_of, decoder_of, sliding_window_of
 
 
 def full(decoder, ids):

@@ -8,9 +8,9 @@ from lvlora.model import llama, lora
 from lvlora.model.cache import RowCache
 from lvlora.model.devices import Placement
 from lvlora.model.export import logits
+from lvlora.model.head import cache_argument, decoder_of, embedding_of, head_of, is_tied
 from lvlora.model.loading import load
 from lvlora.model.lora import LoraPlan
-from lvlora.model.parts import cache_argument, decoder_of, embedding_of, head_of, is_tied
 
 KINDS = {
     "qwen2": ("qwen2", {}),

@@ -1,7 +1,9 @@
 """Adapters on disk: PEFT reads ours, we read PEFT's, and what is wrong is refused by name."""
 
+import dataclasses
 import json
 import shutil
+import typing
 import warnings
 from pathlib import Path
 
@@ -10,16 +12,14 @@ import tiny_models
 import torch
 from safetensors.torch import load_file, save_file
 
-from lvlora import folders
 from lvlora.errors import ModelError
-from lvlora.model import lora
-from lvlora.model.adapters import files as adapter_files
-from lvlora.model.adapters.config import config_for
-from lvlora.model.adapters.files import FACTS, HEAD, WEIGHTS
-from lvlora.model.adapters.search import CONFIG
-from lvlora.model.head import NumericHead, untie_head
+from lvlora.model import adapters, lora
+from lvlora.model.adapters import FACTS, HARMLESS, HEAD, HONOURED, WEIGHTS, config_for, plan_from
+from lvlora.model.catalogue import ADAPTER_CONFIG as CONFIG
+from lvlora.model.head import NumericHead, head_of, is_tied, untie_head
 from lvlora.model.lora import LoraPlan
-from lvlora.model.parts import head_of, is_tied
+
+peft = pytest.importorskip("peft")
 
 pytestmark = pytest.mark.filterwarnings(  # peft of transformers, transformers of us
     "ignore:.*is_gradient_checkpointing:FutureWarning",
@@ -51,13 +51,13 @@ def save_ours(base, folder, plan, *, full_head=False, head=None, **facts):
         with torch.no_grad():
             head_of(base.module).weight += 0.1 * torch.randn(head_of(base.module).weight.shape)
     config = config_for(plan, base.name, full_head)
-    tensors = adapter_files.adapter_tensors(base.module, head, full_head)
-    adapter_files.save(folder, config, tensors, facts)
+    tensors = adapters.adapter_tensors(base.module, head, full_head)
+    adapters.save(folder, config, tensors, facts)
     return logits(base.module)
 
 
 def with_adapter(base, folder):
-    adapter_files.attach(base, adapter_files.read_info(folder))
+    adapters.attach(base, adapters.read_info(folder))
     return logits(base.module)
 
 
@@ -90,7 +90,6 @@ PLANS = {
     [*(("qwen2", name) for name in PLANS), ("llama", "all-linear"), ("gemma2", "patterns")],
 )
 def test_ours_is_the_same_in_peft_and_here(tiny_base, tiny_folder, tmp_path, name, family):
-    peft = pytest.importorskip("peft")
     from transformers import AutoModelForCausalLM
 
     expected = save_ours(tiny_base(family), tmp_path, PLANS[name])
@@ -113,7 +112,6 @@ def test_ours_is_the_same_in_peft_and_here(tiny_base, tiny_folder, tmp_path, nam
     [*(("qwen2", name) for name in PLANS if "all-linear-" not in name), ("gemma3", "all-linear")],
 )
 def test_pefts_is_the_same_here(tiny_base, tiny_folder, tmp_path, name, family):
-    peft = pytest.importorskip("peft")
     from transformers import AutoModelForCausalLM
 
     plan = PLANS[name]
@@ -139,7 +137,6 @@ def test_pefts_is_the_same_here(tiny_base, tiny_folder, tmp_path, name, family):
 
 @pytest.mark.parametrize("family", ["qwen2", "llama"])  # tied and untied
 def test_a_whole_head_goes_both_ways(tiny_base, tiny_folder, tmp_path, family):
-    peft = pytest.importorskip("peft")
     from transformers import AutoModelForCausalLM
 
     ours = tmp_path / "ours"
@@ -167,31 +164,6 @@ def test_a_whole_head_goes_both_ways(tiny_base, tiny_folder, tmp_path, family):
     assert close(with_adapter(tiny_base(family), theirs), logits(model))
 
 
-def test_keys_and_config_are_pefts(tiny_base, tmp_path):
-    save_ours(tiny_base("qwen2"), tmp_path, LoraPlan(rank=4, alpha=8))
-    tensors = load_file(tmp_path / WEIGHTS)
-    assert {n: tuple(t.shape) for n, t in tensors.items() if ".0." in n} == {
-        "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight": (4, 32),
-        "base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight": (32, 4),
-        "base_model.model.model.layers.0.self_attn.v_proj.lora_A.weight": (4, 32),
-        "base_model.model.model.layers.0.self_attn.v_proj.lora_B.weight": (16, 4),
-    }
-    assert {t.dtype for t in tensors.values()} == {torch.float32}
-    config = json.loads((tmp_path / CONFIG).read_text())
-    expected = {
-        "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": "qwen2",
-        "r": 4,
-        "lora_alpha": 8,
-        "target_modules": ["q_proj", "v_proj"],
-        "bias": "none",
-        "use_rslora": False,
-        "modules_to_save": None,
-    }
-    assert {k: config[k] for k in expected} == expected
-
-
 def test_saving_twice_gives_the_same_bytes(tiny_base, tmp_path):
     for name in ("a", "b"):
         save_ours(tiny_base("qwen2"), tmp_path / name, LoraPlan(), decimals=2)
@@ -207,7 +179,7 @@ def test_a_trained_numeric_head_comes_back(tiny_base, tmp_path):
     save_ours(base, tmp_path, LoraPlan(), head=head)
     assert HEAD not in str(load_file(tmp_path / WEIGHTS).keys())  # peft would not know it
     fresh = tiny_base("qwen2")
-    back = adapter_files.attach(fresh, adapter_files.read_info(tmp_path))
+    back = adapters.attach(fresh, adapters.read_info(tmp_path))
     hidden = torch.randn(3, 32)
     assert torch.equal(back(hidden), head(hidden))
     assert not any(p.requires_grad for p in back.parameters())
@@ -224,7 +196,7 @@ def test_saving_without_a_head_forgets_an_earlier_one(tiny_base, tmp_path):
     head = NumericHead(base.module, base.alphabet, trainable=True)
     save_ours(base, tmp_path, LoraPlan(), head=head)
     save_ours(tiny_base("qwen2"), tmp_path, LoraPlan())
-    assert adapter_files.attach(tiny_base("qwen2"), adapter_files.read_info(tmp_path)) is None
+    assert adapters.attach(tiny_base("qwen2"), adapters.read_info(tmp_path)) is None
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -267,7 +239,7 @@ def refused(tiny_base, folder, message):
     base = tiny_base()
     before = {n: p.clone() for n, p in base.module.named_parameters()}
     with pytest.raises(ModelError, match=message) as caught:
-        adapter_files.attach(base, adapter_files.read_info(folder))
+        adapters.attach(base, adapters.read_info(folder))
     assert "\n" not in caught.value.message
     assert caught.value.exit_code == 4
     after = dict(base.module.named_parameters())
@@ -301,7 +273,7 @@ def test_pickles_are_never_read(tiny_base, saved):
     (saved / "adapter_model.bin").write_bytes(b"cos\nsystem\n(S'touch pwned'\ntR.")
     base = tiny_base()
     with pytest.raises(ModelError, match="no such file") as caught:
-        adapter_files.attach(base, adapter_files.read_info(saved))
+        adapters.attach(base, adapters.read_info(saved))
     assert "pickled" in caught.value.hint
 
 
@@ -313,14 +285,14 @@ def test_facts_that_are_no_json(tiny_base, saved, content):
 
 def test_no_adapter_there(tmp_path):
     with pytest.raises(ModelError, match="no adapter here"):
-        adapter_files.read_info(tmp_path)
+        adapters.read_info(tmp_path)
 
 
 def test_another_base_is_refused(tiny_base, tmp_path):
     save_ours(tiny_base(), tmp_path, LoraPlan(), base_sha256="0" * 64, model="qwen2.5-0.5b")
     base = tiny_base()
     with pytest.raises(ModelError, match="other weights") as caught:
-        adapter_files.attach(base, adapter_files.read_info(tmp_path))
+        adapters.attach(base, adapters.read_info(tmp_path))
     assert "model qwen2.5-0.5b" in caught.value.hint
 
 
@@ -338,16 +310,89 @@ def test_changed_and_lost_weights_are_noticed(tiny_base, tmp_path, file, lost):
     refused(tiny_base, tmp_path, f"{file}: is not as")
 
 
-def test_interrupted_the_one_before_stays(tiny_base, tmp_path, monkeypatch):
-    folder = tmp_path / "adapter"
-    expected = save_ours(tiny_base(), folder, LoraPlan())
+# adapter_config.json, setting by setting
 
-    def interrupt(*paths):
-        raise KeyboardInterrupt
+FIELDS = [field.name for field in dataclasses.fields(peft.LoraConfig)]
+HERE = Path("adapter")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(folders, "take_place", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            save_ours(tiny_base(), folder, LoraPlan(rank=2))
-    assert [path.name for path in tmp_path.iterdir()] == ["adapter"]
-    assert close(with_adapter(tiny_base(), folder), expected)
+
+def plain(**changes):
+    """A config as peft writes it, defaults and all."""
+    config = peft.LoraConfig(r=4, target_modules=["q_proj"], task_type="CAUSAL_LM").to_dict()
+    config["target_modules"] = sorted(config["target_modules"])
+    return json.loads(json.dumps(config)) | changes
+
+
+def test_all_that_peft_writes_by_default_is_taken():
+    plan, full_head = plan_from(plain(), HERE)
+    assert (plan.rank, plan.alpha, plan.targets, full_head) == (4, 8.0, ("q_proj",), False)
+
+
+@pytest.mark.parametrize("value", [True, "x", [1], {"a": 1}], ids=str)
+def test_what_is_neither_honoured_nor_harmless_is_refused_by_name(value):
+    refused = {*FIELDS, "use_tomorrows_trick", "enable_lora"} - HONOURED - HARMLESS
+    assert {"use_dora", "lora_bias", "fan_in_fan_out", "layer_replication"} < refused
+    for name in refused:
+        with pytest.raises(ModelError, match=f"uses {name},"):
+            plan_from(plain(**{name: value}), HERE)
+
+
+def test_what_nobody_knows_is_taken_when_it_is_off():
+    for off in (None, False, 0, "", [], {}):
+        assert plan_from(plain(use_tomorrows_trick=off), HERE) == plan_from(plain(), HERE)
+
+
+HARMLESS_VALUES: dict[str, object] = {
+    "task_type": "FEATURE_EXTRACTION",
+    "auto_mapping": {"base_model_class": "X", "parent_library": "transformers.models.x"},
+    "peft_version": "0.99.0",
+    "base_model_name_or_path": None,
+    "revision": "main",
+    "inference_mode": True,
+    "lora_dropout": 0.5,
+    "loftq_config": {"loftq_bits": 2},
+    "eva_config": {"rho": 1.5},
+    "corda_config": {"corda_method": "kpm"},
+    "lora_ga_config": {"scale": "stable"},
+    "megatron_core": "megatron.elsewhere",
+    "qalora_group_size": 4,
+}
+
+
+@pytest.mark.parametrize("name", sorted(HARMLESS & set(FIELDS) - {"runtime_config"}))
+def test_what_is_harmless_changes_nothing_here_and_in_peft(saved, tiny_base, name):
+    expected = with_adapter(tiny_base(), saved)
+    tiny_models.edit(saved / CONFIG, **{name: HARMLESS_VALUES[name]})
+    assert torch.equal(with_adapter(tiny_base(), saved), expected)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # peft says that it does not need it
+        theirs = peft.PeftModel.from_pretrained(
+            tiny_base("qwen2", through_transformers=True).module, str(saved)
+        ).eval()
+    assert torch.allclose(logits(theirs), expected, atol=1e-4)
+
+
+def beginnings():
+    """The values of init_lora_weights that the installed peft documents."""
+    kind = typing.get_type_hints(peft.LoraConfig)["init_lora_weights"]
+    words = [w for part in typing.get_args(kind) for w in typing.get_args(part)]
+    return [True, False, *(w.replace("[number of iters]", "4") for w in words)]
+
+
+@pytest.mark.parametrize("began", beginnings())
+def test_adapters_whose_beginning_changed_the_base_are_refused(tiny_base, began):
+    """Those that are taken leave the base as it was, by peft's own doing."""
+    try:
+        plan_from(plain(init_lora_weights=began), HERE)
+    except ModelError as error:
+        assert f"init_lora_weights={began!r}" in error.message  # noqa: PT017
+        assert began not in (True, False, "gaussian")
+        return
+    module = tiny_base().module
+    before = {n: p.clone() for n, p in module.named_parameters()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # EVA wants data first
+        config = peft.LoraConfig(r=4, target_modules=["q_proj"], init_lora_weights=began)
+        model = peft.get_peft_model(module, config)
+    after = {n.replace(".base_layer", ""): p for n, p in model.base_model.model.named_parameters()}
+    assert all(torch.equal(after[n], p) for n, p in before.items())
