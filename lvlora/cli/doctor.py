@@ -131,16 +131,16 @@ def _decoder(runs: Path) -> _Finding:
     from lvlora.model.devices import probe_bfloat16
     from lvlora.model.native import building
 
-    dtype = torch.bfloat16 if probe_bfloat16() else torch.float32
-    name = str(dtype).removeprefix("torch.")
-    if building.library(dtype) is not None:
+    name = "bfloat16" if probe_bfloat16() else "float32"
+    if building.library(getattr(torch, name)) is not None:
         return "ok", f"compiled for {name} (in {building.folder()})", ""
+    state, advice = f"it cannot be compiled for {name} here", "PyTorch decodes, more slowly."
     if building.is_switched_off():
-        return "note", f"switched off by {building.SWITCH}=0", "PyTorch decodes, more slowly."
-    if building.compiler() is None:
+        state = f"switched off by {building.SWITCH}=0"
+    elif building.compiler() is None:
+        state = "there is no C compiler"
         advice = "PyTorch decodes, more slowly: install a C compiler (gcc or clang) for the other."
-        return "note", "there is no C compiler", advice
-    return "note", f"it cannot be compiled for {name} here", "PyTorch decodes, more slowly."
+    return "note", state, advice
 
 
 def _gpu(runs: Path) -> _Finding:
@@ -162,10 +162,12 @@ def _memory(runs: Path) -> _Finding:
     from lvlora.model.devices import memory_limit
 
     limit = memory_limit()
-    state = "not known on this system" if limit is None else numbers.size(limit)
-    if limit is not None and limit < _ENOUGH:
-        return "note", state, "Enough for --model bundled; larger models need more."
-    return "ok", state, ""
+    if limit is None:
+        return "ok", "not known on this system", ""
+    if limit < _ENOUGH:
+        advice = "Enough for --model bundled; larger models need more."
+        return "note", numbers.size(limit), advice
+    return "ok", numbers.size(limit), ""
 
 
 def _disk(runs: Path) -> _Finding:

@@ -4,14 +4,7 @@ from typing import get_args
 
 import pytest
 
-import lvlora.cli.doctor
-import lvlora.cli.report
-import lvlora.data.settings
-import lvlora.evaluation.settings
-import lvlora.experiment.settings
-import lvlora.flops.settings
-import lvlora.model.settings
-import lvlora.settings.shared
+from lvlora.cli.program.root import load_all
 from lvlora.evaluation.settings import EvaluateSettings
 from lvlora.forecast.settings import ForecastSettings
 from lvlora.settings.base import Affects, Settings, option
@@ -19,25 +12,15 @@ from lvlora.sweep.settings import SweepSettings
 from lvlora.train.plan import deciding_settings
 from lvlora.train.settings import TrainSettings
 
+load_all()
+
+
+def _below(model: type[Settings]) -> set[type[Settings]]:
+    return {model}.union(*map(_below, model.__subclasses__()))
+
+
 MODELS = sorted(
-    {
-        model
-        for module in (
-            lvlora.cli.doctor,
-            lvlora.cli.report,
-            lvlora.data.settings,
-            lvlora.evaluation.settings,
-            lvlora.experiment.settings,
-            lvlora.flops.settings,
-            lvlora.forecast.settings,
-            lvlora.model.settings,
-            lvlora.settings.shared,
-            lvlora.sweep.settings,
-            lvlora.train.settings,
-        )
-        for model in vars(module).values()
-        if isinstance(model, type) and issubclass(model, Settings)
-    },
+    (model for model in _below(Settings) - {Settings} if model.__module__.startswith("lvlora.")),
     key=lambda model: model.__name__,
 )
 INPUT = {"data", "id_column", "time_column", "date_format", "columns", "known"}

@@ -7,42 +7,17 @@ import pytest
 import typer
 
 from lvlora.answers import Answer
-from lvlora.cli.doctor import DoctorSettings
-from lvlora.cli.program.from_settings import examples, settings_command
-from lvlora.cli.report import ReportSettings
-from lvlora.data.settings import AnalyzeSettings, SimulateSettings
-from lvlora.evaluation.settings import BaselineSettings, EvaluateSettings
-from lvlora.experiment.settings import ExperimentSettings
-from lvlora.flops.settings import FlopsSettings
-from lvlora.forecast.settings import ForecastSettings
-from lvlora.model.settings import ExportSettings, TokenizeSettings
+from lvlora.cli.program.from_settings import COMMANDS, examples, settings_command
+from lvlora.cli.program.root import load_all
 from lvlora.report.document import Document
-from lvlora.settings.base import Settings
-from lvlora.sweep.settings import SweepSettings
 from lvlora.train.settings import TrainSettings
 
-MODELS: dict[str, type[Settings]] = {
-    "analyze": AnalyzeSettings,
-    "baseline": BaselineSettings,
-    "doctor": DoctorSettings,
-    "evaluate": EvaluateSettings,
-    "experiment": ExperimentSettings,
-    "export": ExportSettings,
-    "flops": FlopsSettings,
-    "forecast": ForecastSettings,
-    "report": ReportSettings,
-    "simulate": SimulateSettings,
-    "sweep": SweepSettings,
-    "tokenize": TokenizeSettings,
-    "train": TrainSettings,
-}
+load_all()
+MODELS = dict(COMMANDS)
 
 
-class _Said(Answer):
+class _Given(Answer):
     settings: dict[str, Any]
-
-
-class _Given(_Said):
     sources: dict[str, str]
     dry_run: bool
     verbosity: int
@@ -76,12 +51,6 @@ def _given(run, program, *args, **kwargs):
     return ran.json
 
 
-def test_every_command_is_here():
-    from lvlora.cli.program.root import COMMANDS as LISTED
-
-    assert set(MODELS) == set(LISTED)
-
-
 def test_flag_beats_environment_beats_file_beats_default(run_lvlora, program, tmp_path):
     config = tmp_path / "run.toml"
     config.write_text("rank = 2\nalpha = 3\ndropout = 0.1\n")
@@ -97,75 +66,50 @@ def test_flag_beats_environment_beats_file_beats_default(run_lvlora, program, tm
     assert set(sources) == set(TrainSettings.model_fields)
 
 
-def test_flags_and_their_opposites(run_lvlora, program, tmp_path):
+SEVERAL = 'adapter = ["one", "two"]'
+
+
+@pytest.mark.parametrize(
+    ("line", "file", "env", "values"),
+    [
+        ("train", "", {}, {"validation": True}),
+        ("train --no-validation", "", {}, {"validation": False}),
+        ("train", "validation = false", {}, {"validation": False}),
+        ("train --validation", "validation = false", {}, {"validation": True}),
+        ("train --no-rslora", "rslora = true", {}, {"rslora": False}),
+        ("train", "", {"LVLORA_RSLORA": "1"}, {"rslora": True}),
+        # an option that may be repeated; a comma is part of a folder's name
+        ("evaluate", "", {}, {"adapter": None}),
+        ("evaluate --adapter a", "", {}, {"adapter": ["a"]}),
+        ("evaluate --adapter a,b --adapter=c", "", {}, {"adapter": ["a,b", "c"]}),
+        ("evaluate", "", {"LVLORA_ADAPTER": "a,b"}, {"adapter": ["a,b"]}),
+        ("evaluate", SEVERAL, {}, {"adapter": ["one", "two"]}),
+        # an empty value takes back what the file says; an empty variable is not set
+        ("evaluate --adapter=", SEVERAL, {}, {"adapter": None}),
+        ("train --max-steps=", "max_steps = 10", {}, {"max_steps": None}),
+        ("train", "rank = 3", {"LVLORA_RANK": ""}, {"rank": 3}),
+        # FLOPs are exact whole numbers
+        ("train --budget 1e17", "", {}, {"budget": 10**17}),
+        ("train --budget 100000000000000000", "", {}, {"budget": 10**17}),
+        ("train --budget 100_000_000_000_000_000", "", {}, {"budget": 10**17}),
+        ("train --budget 1.0e17", "", {}, {"budget": 10**17}),
+        (f"train --budget {2**53 + 1}", "", {}, {"budget": 2**53 + 1}),
+        # lists have commas
+        ("forecast - --quantiles 0.05,0.95", "", {}, {"quantiles": [0.05, 0.95], "data": "-"}),
+        ("forecast -", "", {"LVLORA_QUANTILES": "0.05, 0.95"}, {"quantiles": [0.05, 0.95]}),
+        ("forecast - --series a", "", {}, {"series": ["a"]}),
+        # variables give required arguments, too
+        ("forecast", "horizon = 7", {"LVLORA_DATA": "x.csv"}, {"horizon": 7, "data": "x.csv"}),
+        ("train", "\ufeffrank = 3\r\n", {}, {"rank": 3}),
+        ("train", 'out = "~/run"', {"HOME": "/home/somebody"}, {"out": "/home/somebody/run"}),
+    ],
+)
+def test_values_are_read_as_they_are_meant(run_lvlora, program, tmp_path, line, file, env, values):
     config = tmp_path / "run.toml"
-    config.write_text("rslora = true\nvalidation = false\n")
-
-    def settings(*args, **kwargs):
-        return _given(run_lvlora, program, "train", *args, **kwargs)["settings"]
-
-    assert settings()["validation"] is True
-    assert settings("--no-validation")["validation"] is False
-    assert settings("-c", config)["validation"] is False
-    assert settings("-c", config, "--validation")["validation"] is True
-    assert settings("-c", config, "--no-rslora")["rslora"] is False
-    assert settings(env={"LVLORA_RSLORA": "1"})["rslora"] is True
-
-
-def test_an_option_that_may_be_repeated(run_lvlora, program, tmp_path):
-    def adapters(*args, **kwargs):
-        return _given(run_lvlora, program, "evaluate", *args, **kwargs)["settings"]["adapter"]
-
-    config = tmp_path / "several.toml"
-    config.write_text('adapter = ["one", "two"]\n')
-    assert adapters() is None
-    assert adapters("--adapter", "a") == ["a"]
-    # a comma is part of a folder's name
-    assert adapters("--adapter", "a,b", "--adapter=c") == ["a,b", "c"]
-    assert adapters(env={"LVLORA_ADAPTER": "a,b"}) == ["a,b"]
-    assert adapters("-c", config) == ["one", "two"]
-    assert adapters("-c", config, "--adapter", "") is None
-    printed = run_lvlora(
-        ["evaluate", "--adapter", "a", "--adapter", "b", "--print-config"], program=program
-    )
-    assert 'adapter = ["a", "b"]' in printed.stdout
-
-
-def test_flops_are_exact_whole_numbers(run_lvlora, program):
-    for text in ("1e17", "100000000000000000", "100_000_000_000_000_000", "1.0e17"):
-        got = _given(run_lvlora, program, "train", "--budget", text)
-        assert got["settings"]["budget"] == 10**17
-    exact = 2**53 + 1
-    got = _given(run_lvlora, program, "train", "--budget", str(exact))
-    assert got["settings"]["budget"] == exact
-
-
-def test_lists_are_comma_separated(run_lvlora, program):
-    got = _given(run_lvlora, program, "forecast", "-", "--quantiles", "0.05, 0.95", "--series", "a")
-    assert got["settings"]["quantiles"] == [0.05, 0.95]
-    assert got["settings"]["series"] == ["a"]
-    assert got["settings"]["data"] == "-"
-
-
-def test_an_empty_value_takes_back_what_the_file_says(run_lvlora, program, tmp_path):
-    config = tmp_path / "run.toml"
-    config.write_text("max_steps = 10\n")
-    got = _given(run_lvlora, program, "train", "-c", config, "--max-steps", "")
-    assert got["settings"]["max_steps"] is None
-
-
-def test_an_empty_variable_is_not_set(run_lvlora, program):
-    got = _given(run_lvlora, program, "train", env={"LVLORA_RANK": ""})
-    assert got["sources"]["rank"] == "default"
-
-
-def test_the_environment_can_name_the_file_and_required_arguments(run_lvlora, program, tmp_path):
-    config = tmp_path / "run.toml"
-    config.write_text("horizon = 7\n")
-    env = {"LVLORA_CONFIG": str(config), "LVLORA_DATA": "x.csv"}
-    got = _given(run_lvlora, program, "forecast", env=env)
-    assert got["settings"]["horizon"] == 7
-    assert got["sources"]["data"] == "environment"
+    config.write_text(file, encoding="utf-8", newline="")
+    variables = {"LVLORA_CONFIG": str(config)} | env
+    settings = _given(run_lvlora, program, *line.split(), env=variables)["settings"]
+    assert {name: settings[name] for name in values} == values
 
 
 def test_everything_wrong_is_said_at_once(run_lvlora, program, tmp_path):
@@ -220,6 +164,7 @@ def test_printed_settings_run_again(run_lvlora, program, tmp_path, name):
     given = {
         "forecast": ["a b.csv", "--quantiles", "0.25,0.75", "--samples-out", 'we"ird\\name.csv'],
         "export": ["runs/latest", "--merged", "merged"],
+        "evaluate": ["--adapter", "a", "--adapter", "b"],
         "train": ["--budget", "1e17", "--learning-rate", "1e-5", "--targets", "q_proj,o_proj"],
         "sweep": ["--max-flops", str(10**19 + 1), "--no-validation", "--layers", "0-3,7"],
         "tokenize": ["--series", "1.23\n[x] ünï", "--steps", "7"],
@@ -288,19 +233,6 @@ def test_missing_and_unreadable_files(run_lvlora, program, tmp_path):
     binary = tmp_path / "x.toml"
     binary.write_bytes(b"\xff\xfe\x00")
     assert "not UTF-8" in run_lvlora(["train", "-c", binary], program=program).stderr
-
-
-def test_a_byte_order_mark_is_no_error(run_lvlora, program, tmp_path):
-    config = tmp_path / "run.toml"
-    config.write_bytes(b"\xef\xbb\xbfrank = 3\r\n")
-    assert _given(run_lvlora, program, "train", "-c", config)["settings"]["rank"] == 3
-
-
-def test_a_home_folder_in_a_file_is_expanded(run_lvlora, program, tmp_path):
-    config = tmp_path / "run.toml"
-    config.write_text('out = "~/run"\n')
-    got = _given(run_lvlora, program, "train", "-c", config, env={"HOME": "/home/somebody"})
-    assert got["settings"]["out"] == "/home/somebody/run"
 
 
 def test_a_misspelt_variable_is_noticed(run_lvlora, program):
