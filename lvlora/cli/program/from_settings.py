@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -16,7 +16,6 @@ import typer
 from rich.markup import escape
 from typer.core import TyperCommand
 
-from lvlora.cli.program.completion import completer_of
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.root import load_all, wants_debug
 from lvlora.cli.terminal.output import Output
@@ -30,6 +29,7 @@ COMMANDS: dict[str, type[Settings]] = {}
 """The settings of each command that was loaded, by name."""
 
 GENERAL = "General"
+_MOST_RUNS = 50
 _OTHER_VARIABLES = ("config", "debug", "native")
 
 
@@ -236,7 +236,7 @@ def parameter_of(field: Field) -> inspect.Parameter:
         "help": _help(field),
         "show_default": False,
         "metavar": field.metavar,
-        "autocompletion": completer_of(field),
+        "autocompletion": _completer_of(field),
     }
     if field.argument:
         info = typer.Argument(**facts)
@@ -263,3 +263,60 @@ def _help(field: Field) -> str:
         facts.append(field.limits_text())
     text = escape(field.description)
     return f"{text} [dim]{escape('[' + '; '.join(facts) + ']')}[/dim]" if facts else text
+
+
+def _completer_of(field: Field) -> Callable[[typer.Context, str], list[str]] | None:
+    """Return a function that completes what was typed of a field's value; None where none can.
+
+    Completion must stay fast: no heavy import, no network.
+    """
+    if field.name not in _WORDS and not field.choices:
+        return None
+
+    def complete(ctx: typer.Context, incomplete: str) -> list[str]:
+        # of a list, the last word is completed
+        is_list = field.kind == "list"
+        done, comma, last = incomplete.rpartition(",") if is_list else ("", "", incomplete)
+        taken = done.split(",")
+        words = _WORDS[field.name](ctx) if field.name in _WORDS else field.choices
+        return [f"{done}{comma}{w}" for w in words if w.startswith(last) and w not in taken]
+
+    return complete
+
+
+def _models(ctx: typer.Context) -> Iterable[str]:
+    from lvlora.model.catalogue import SHORT_NAMES
+
+    return ("auto", "bundled", *SHORT_NAMES)
+
+
+def _forecasters(ctx: typer.Context) -> Iterable[str]:
+    from lvlora.forecast.rivals import default_rivals, option_name
+
+    return ("lm", "auto", *(option_name(rival.name) for rival in default_rivals()))
+
+
+def _linear_layers(ctx: typer.Context) -> Iterable[str]:
+    from lvlora.flops.shape import LINEARS
+
+    return (*LINEARS, "all-linear")
+
+
+def _runs(ctx: typer.Context) -> Iterable[str]:
+    """Folders of runs, studies and evaluations, the newest first, for names begin with the time."""
+    runs = ctx.params.get("runs") or os.environ.get("LVLORA_RUNS") or "runs"
+    folder = Path(os.path.expanduser(str(runs)))
+    try:
+        names = sorted((entry.name for entry in os.scandir(folder) if entry.is_dir()), reverse=True)
+    except OSError:
+        return ()
+    return ("latest", *names[:_MOST_RUNS])
+
+
+_WORDS: dict[str, Callable[[typer.Context], Iterable[str]]] = {
+    "model": _models,
+    "forecaster": _forecasters,
+    "targets": _linear_layers,
+    **dict.fromkeys(("adapter", "resume", "run", "study", "close"), _runs),
+}
+"""Field name → the words that it may be, in every command that has the field."""
