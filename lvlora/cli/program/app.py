@@ -63,7 +63,8 @@ def _run(program: typer.Typer, arguments: list[str], debug: bool) -> int:
         # not "standalone": typer would draw its refusals as boxes
         code = program(args=arguments, prog_name="lvlora", standalone_mode=False)
     except SystemExit as stop:
-        return _exit_code(stop)
+        code = EXIT_DONE if stop.code is None else stop.code
+        return code if isinstance(code, int) else EXIT_FAILURE
     except BrokenPipeError:
         raise
     except BaseException as error:
@@ -93,19 +94,17 @@ def _tell(error: BaseException, arguments: list[str]) -> int:
     from lvlora.cli.terminal.output import Output
 
     output = Output()
-    command = next((a for a in arguments if not a.startswith("-")), "")
+    if isinstance(error, RunStopped):
+        output.warning(error.message)
+        if error.hint:
+            output.hint(error.hint)
+        return error.exit_code
     if isinstance(error, LvloraError):
-        if isinstance(error, RunStopped):
-            output.warning(error.message)
-            if error.hint:
-                output.hint(error.hint)
-        else:
-            output.error(error.message, error.hint)
+        output.error(error.message, error.hint)
         return error.exit_code
     if isinstance(error, KeyboardInterrupt):
-        output.warning(
-            f"{' '.join(['lvlora', command]).strip()} was interrupted before it was done."
-        )
+        command = next((f" {a}" for a in arguments if not a.startswith("-")), "")
+        output.warning(f"lvlora{command} was interrupted before it was done.")
         return EXIT_INTERRUPTED
     if is_out_of_memory(error):
         output.error(
@@ -124,22 +123,12 @@ def _tell(error: BaseException, arguments: list[str]) -> int:
     elif isinstance(error, OSError) and error.filename is not None:
         output.error(f"{error.filename}: {error.strerror}.", "Run again with --debug to see where.")
     else:
+        first_line = str(error).strip().partition("\n")[0] or "(no message)"
         output.error(
-            f"an unforeseen {type(error).__name__}: {_first_line(error)}",
+            f"an unforeseen {type(error).__name__}: {first_line}",
             "This is a fault of lvlora; run again with --debug to see where.",
         )
     return EXIT_FAILURE
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else "(no message)"
-
-
-def _exit_code(stop: SystemExit) -> int:
-    if stop.code is None:
-        return EXIT_DONE
-    return stop.code if isinstance(stop.code, int) else EXIT_FAILURE
 
 
 def _refusal(error: BaseException) -> SettingsError | None:
