@@ -24,7 +24,7 @@ from .forecast.likelihood import Score as Score
 from .forecast.likelihood import negative_log_likelihood as negative_log_likelihood
 from .forecast.sampling import Sampling as Sampling
 from .forecast.settings import ForecastSettings as ForecastSettings
-from .model.adapters.files import AdapterInfo as AdapterInfo
+from .model.adapters import AdapterInfo as AdapterInfo
 from .programs import charged as charged
 from .programs import count_flops as count_flops
 from .programs import evaluate as evaluate
