@@ -45,8 +45,7 @@ def test_generation_with_a_cache_is_433_times_cheaper():
 class Meter:
     """Counts elementary operations one by one, as a person would with the list of rules."""
 
-    def __init__(self):
-        self.flops = 0
+    flops = 0
 
     def arithmetic(self, times=1):
         self.flops += times
@@ -54,8 +53,7 @@ class Meter:
     def exp(self, times=1):
         self.flops += 10 * times
 
-    def root(self, times=1):
-        self.flops += 10 * times
+    root = exp
 
     def product(self, m, n, p):
         for _ in range(m):
@@ -121,15 +119,8 @@ def small_shapes():
         lambda heads, group, d, h, i, layers, vocab, bias, norm: ModelShape(
             "qwen2", h, i, layers, heads * group, heads, d, vocab, True, qkv_bias=bias, qk_norm=norm
         ),
-        st.integers(1, 3),
-        st.integers(1, 3),
-        st.integers(1, 9),
-        st.integers(1, 20),
-        st.integers(1, 20),
-        st.integers(1, 4),
-        st.integers(1, 40),
-        st.booleans(),
-        st.booleans(),
+        *(st.integers(1, most) for most in (3, 3, 9, 20, 20, 4, 40)),
+        *(st.booleans(), st.booleans()),
     )
 
 

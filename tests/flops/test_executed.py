@@ -19,30 +19,23 @@ QV = ("q_proj", "v_proj")
 TINY = ModelShape("qwen2", 32, 48, 3, 4, 2, 8, 101, True, qkv_bias=True)
 
 
-def cut(name, layers=2):
-    return dataclasses.replace(find_shape(name), layers=layers)
-
-
 SHAPES = {
     "tiny": TINY,
     "untied": dataclasses.replace(TINY, model_type="llama", qkv_bias=False, tied=False),
-    "qwen2.5-0.5b": cut("qwen2.5-0.5b"),
-    "qwen2.5-1.5b": cut("qwen2.5-1.5b"),
-    "smollm2-135m": cut("smollm2-135m"),
     "bundled": dataclasses.replace(
         ModelShape.from_file(BUNDLED / "config.json"), layers=2, alphabet_rows=ROWS
     ),
-    "qwen3-0.6b": cut("qwen3-0.6b"),
-    "gemma-2b": cut("gemma-2b"),
-    "gemma-2-2b": cut("gemma-2-2b"),
-    "gemma-3-270m": cut("gemma-3-270m"),
+    **{
+        name: dataclasses.replace(find_shape(name), layers=2)
+        for name in (
+            *("qwen2.5-0.5b", "qwen2.5-1.5b", "smollm2-135m", "qwen3-0.6b"),
+            *("gemma-2b", "gemma-2-2b", "gemma-3-270m"),
+        )
+    },
 }
 HEADS = [
-    ("numeric", "none"),
-    ("full", "none"),
-    ("numeric", "numeric"),
-    ("full", "full"),
-    ("numeric", "full"),
+    *(("numeric", "none"), ("full", "none"), ("numeric", "numeric")),
+    *(("full", "full"), ("numeric", "full")),
 ]
 EVERY_KERNEL = ("tiny", "untied", "gemma-3-270m")
 FEWER_HEADS = [HEADS[0], HEADS[3]]
@@ -56,9 +49,15 @@ def price(shape, batch, seq, lora, loss="numeric", train_head="none"):
     return total(items, "forward"), backward
 
 
-def read(shape, n_tokens, lora=None, head_rows=ROWS):
-    return total(
-        executed.forward_call(shape, 2, n_tokens, head_positions=2, head_rows=head_rows, lora=lora)
+def call(shape, n_tokens, lora=None, *, head_positions=2, head_rows=ROWS, attended=None):
+    return executed.forward_call(
+        shape,
+        2,
+        n_tokens,
+        head_positions=head_positions,
+        head_rows=head_rows,
+        attended=attended,
+        lora=lora,
     )
 
 
@@ -87,12 +86,7 @@ def test_a_training_step_equals_the_counter(kernel, name):
 )
 @pytest.mark.parametrize(
     "layers",
-    [
-        None,
-        (1,),
-        (0, 2),
-        *(pytest.param(layers, marks=pytest.mark.slow) for layers in ((0,), (2,))),
-    ],
+    [None, (1,), (0, 2), *(pytest.param(n, marks=pytest.mark.slow) for n in ((0,), (2,)))],
 )
 def test_only_what_autograd_needs_is_charged(targets, layers):
     lora = Lora.of(3, targets, layers)
@@ -127,17 +121,15 @@ def test_prefill_decoding_and_jump_forward_equal_the_counter(name):
         put_lora(model, lora)
         widths = (1, 2, 3, 100, 1)
         counts, attended = generation(model, 2, 40, widths)
-        assert counts[0] == read(shape, 40, lora)
+        assert counts[0] == total(call(shape, 40, lora))
         for width, keys, counted in zip(widths, attended, counts[1:], strict=True):
-            items = executed.forward_call(
-                shape, 2, width, head_positions=2 * width, head_rows=ROWS, attended=keys, lora=lora
-            )
+            items = call(shape, width, lora, head_positions=2 * width, attended=keys)
             assert total(items) == counted
 
 
-def test_a_restricted_and_a_full_head_in_generation():
+def test_a_full_head_in_generation():
     counts, _ = generation(build_model(TINY), 2, 40, (), restricted=False)
-    assert counts[0] == read(TINY, 40, head_rows=TINY.vocab)
+    assert counts[0] == total(call(TINY, 40, head_rows=TINY.vocab))
 
 
 @pytest.mark.parametrize(("targets", "layers"), [(QV, 3), (("v_proj",), 3), (("o_proj",), 2)])
@@ -165,17 +157,10 @@ def test_the_fused_cpu_kernel_runs_five_products_backward(name, targets, layers)
 
 def test_the_fused_kernel_on_real_tensors():
     q, k, v = (torch.randn(2, heads, 16, 8, requires_grad=True) for heads in (4, 2, 2))
-    out = []
-
-    def forward():
-        out.append(
-            torch.nn.functional.scaled_dot_product_attention(
-                q, k, v, is_causal=True, enable_gqa=True
-            )
-        )
-
-    one = 2 * 2 * 4 * 16 * 16 * 8
-    assert count(forward) == 2 * one
+    out, one = [], 2 * 2 * 4 * 16 * 16 * 8
+    attend = torch.nn.functional.scaled_dot_product_attention
+    forward = count(lambda: out.append(attend(q, k, v, is_causal=True, enable_gqa=True)))
+    assert forward == 2 * one
     assert count(lambda: out[0].sum().backward()) == 5 * one
 
 
@@ -193,12 +178,7 @@ def small_shapes():
         lambda kv, group, d, h, i, layers, vocab: ModelShape(
             "qwen2", h, i, layers, kv * group, kv, d, vocab, True
         ),
-        st.integers(1, 3),
-        st.integers(1, 3),
-        st.integers(1, 9),
-        st.integers(1, 20),
-        st.integers(1, 20),
-        st.integers(1, 4),
+        *(st.integers(1, most) for most in (3, 3, 9, 20, 20, 4)),
         st.integers(ROWS, 40),
     )
 
@@ -228,18 +208,10 @@ def test_nothing_below_the_lowest_trained_layer_is_differentiated(shape, seq, ra
 @given(small_shapes(), st.integers(1, 9), st.integers(1, 9), loras)
 def test_decoding_is_its_calls_and_reading_further(shape, context, new, lora):
     items = executed.decode(shape, 2, context, new, lora)
-    calls = [
-        executed.forward_call(
-            shape, 2, 1, head_positions=2, head_rows=ROWS, attended=context + i, lora=lora
-        )
-        for i in range(1, new)
-    ]
+    calls = [call(shape, 1, lora, attended=context + i) for i in range(1, new)]
     assert total(items) == sum(map(total, calls))
     longer, shorter = (
-        {
-            i.name: i.flops
-            for i in executed.forward_call(shape, 2, n, head_positions=2, head_rows=ROWS, lora=lora)
-        }
+        {item.name: item.flops for item in call(shape, n, lora)}
         for n in (context + new - 1, context)
     )
     for item in items:

@@ -8,12 +8,7 @@ from lvlora.errors import ModelError, SettingsError
 from lvlora.flops.account import Trained
 from lvlora.flops.catalogue import KNOWN_MODELS, architecture, find_shape
 from lvlora.flops.executed import Head
-from lvlora.flops.shape import (
-    LINEARS,
-    Lora,
-    ModelShape,
-    resolve_targets,
-)
+from lvlora.flops.shape import LINEARS, Lora, ModelShape, resolve_targets
 
 CONFIG_CLASSES = {
     "qwen2": transformers.Qwen2Config,
@@ -71,14 +66,9 @@ def test_parameters_equal_those_of_the_real_model(family, tied, bias, tmp_path):
     with torch.device("meta"):
         model = transformers.AutoModelForCausalLM.from_config(config)
     real = {"embeddings": 0, "attention": 0, "mlp": 0, "norms": 0, "head": 0}
+    words = {"norm": "norms", "self_attn": "attention", ".mlp.": "mlp", "lm_head": "head"}
     for name, parameter in model.named_parameters():
-        part = (
-            "norms"
-            if "norm" in name
-            else "attention"
-            if "self_attn" in name
-            else ("mlp" if ".mlp." in name else "head" if "lm_head" in name else "embeddings")
-        )
+        part = next((part for word, part in words.items() if word in name), "embeddings")
         real[part] += parameter.numel()
     assert shape.parameter_count() == {**real, "total": sum(real.values())}
     for name, (n_in, n_out) in shape.linear_layers().items():
@@ -138,17 +128,13 @@ def test_bad_configs_are_refused_by_name(change, word):
     assert caught.value.exit_code == 4
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff\xfe", b"[" * 100_000])
+@pytest.mark.parametrize("content", [None, b"{"])
 def test_bad_files_are_refused_by_name(tmp_path, content):
     path = tmp_path / "config.json"
-    path.write_bytes(content)
-    with pytest.raises(ModelError, match=r"config\.json"):
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"config\.json: cannot be read"):
         ModelShape.from_file(path)
-
-
-def test_missing_file_is_refused(tmp_path):
-    with pytest.raises(ModelError, match="No such file"):
-        ModelShape.from_file(tmp_path / "config.json")
 
 
 def test_lora_parameters_of_the_design():
