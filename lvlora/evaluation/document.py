@@ -14,7 +14,9 @@ from lvlora.data.metrics import (
     Interval,
     metrics_of,
 )
+from lvlora.errors import DataError
 from lvlora.evaluation.answers import (
+    AGAIN,
     Evaluation,
     EvaluationReport,
     PanelEvaluation,
@@ -24,6 +26,7 @@ from lvlora.evaluation.comparison import skill_baseline
 from lvlora.evaluation.figures import pictures_of
 from lvlora.report.document import Block, Cell, Document, Facts, Points, Section, Table
 from lvlora.report.page import PAGE, write_page
+from lvlora.runs import EVALUATION
 
 _METRICS = metrics_of(Row)
 _HEADS = {name: metric.head_with_unit for name, metric in _METRICS.items()}
@@ -37,7 +40,12 @@ def rebuild(folder: Path) -> EvaluationReport:
         LvloraError: a file cannot be written.
     """
     record = Evaluation.read(folder)
-    files = draw_evaluation(folder, record)
+    try:
+        files = draw_evaluation(folder, record)
+    except (ValueError, IndexError, KeyError) as error:  # as of a record edited by hand
+        raise DataError(
+            f"{folder / EVALUATION}: damaged: its numbers do not fit together ({error})", AGAIN
+        ) from None
     return EvaluationReport(
         evaluation=folder.resolve().name,
         folder=str(folder),

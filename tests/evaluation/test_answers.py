@@ -45,6 +45,25 @@ def test_damaged_records_are_refused_by_name(kept: Path, key: str, value: object
         rebuild(kept)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"variables": ["a", "b", "c", "d"]},
+        {"per_variable": {"mae": [1.0]}},
+        {"mae_by_step": [[1.0, 2.0], [1.0]]},
+    ],
+)
+def test_numbers_that_do_not_fit_together_are_refused(kept: Path, changes: dict) -> None:
+    content = json.loads((kept / EVALUATION).read_text())
+    for row in content["forecasters"]:
+        row.update({key: value for key, value in changes.items() if key in row})
+    content.update({key: value for key, value in changes.items() if key in content})
+    (kept / EVALUATION).write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"evaluation\.json.*fit together"):
+        rebuild(kept)
+    assert not (kept / "report.html").exists()
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"forecasters": [{"name": 1}]}', "NaN"])
 def test_what_is_no_record_is_refused(content: str, tmp_path: Path) -> None:
     (tmp_path / EVALUATION).write_text(content)

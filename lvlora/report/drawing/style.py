@@ -53,49 +53,7 @@ SUFFIXES = (".png", ".svg", ".pdf")
 
 _OTHER_SCRIPTS = ("Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans", "Arial Unicode MS")
 """Taken where they are installed, for names that the shipped font has no letters for."""
-_RC: dict[str, Any] = {
-    "font.size": 10.0,
-    "axes.titlesize": 11.0,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.labelsize": 10.0,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": "#8b949e",
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.formatter.useoffset": False,
-    "axes.formatter.use_mathtext": False,
-    "axes.xmargin": 0.02,
-    "grid.color": "#e3e7eb",
-    "grid.linewidth": 0.7,
-    "text.color": INK,
-    "xtick.color": "#8b949e",
-    "ytick.color": "#8b949e",
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "xtick.labelsize": 9.0,
-    "ytick.labelsize": 9.0,
-    # over a panel it holds the lines behind it back
-    "legend.frameon": True,
-    "legend.framealpha": 0.85,
-    "legend.facecolor": "white",
-    "legend.edgecolor": "none",
-    "legend.fontsize": 9.0,
-    "lines.linewidth": 1.6,
-    "lines.solid_capstyle": "round",
-    "figure.facecolor": "white",
-    "figure.constrained_layout.h_pad": 0.06,
-    "figure.constrained_layout.w_pad": 0.06,
-    "savefig.facecolor": "white",
-    "savefig.dpi": 150,
-    # letters stay letters: selectable, small, and any script shows in a browser
-    "svg.fonttype": "none",
-    # the same figure gives the same bytes
-    "svg.hashsalt": "lvlora",
-}
+_LOOK = Path(__file__).with_name("look.mplstyle")
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -109,7 +67,9 @@ def look() -> Iterator[None]:
         # a name in a script that the shipped font lacks is no reason to say anything
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_RC)  # type: ignore[arg-type]  # its stubs list every key
+        matplotlib.rcParams.update(
+            matplotlib.rc_params_from_file(_LOOK, use_default_template=False)
+        )
         installed = set(get_font_names())
         others = [name for name in _OTHER_SCRIPTS if name in installed]
         matplotlib.rcParams["font.family"] = ["DejaVu Sans", *others, "sans-serif"]
