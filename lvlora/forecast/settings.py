@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,73 +17,44 @@ from lvlora.settings.shared import (
 
 LONGEST_HORIZON = 100_000
 """Time steps of a forecast: each is reckoned with before the first is drawn."""
+_how = partial(option, panel="Forecast", affects="result")
+"""How to forecast: its value decides the result."""
 
 
 class SamplingSettings(ResourceSettings):
     """How futures are drawn from the model."""
 
-    samples: int = option(
-        20, "Futures drawn for each series.", "Forecast", affects="result", ge=1, le=10_000
-    )
-    greedy: bool = option(
-        False,
-        "Take the likeliest token each time: one future, no intervals.",
-        "Forecast",
-        affects="result",
-    )
-    temperature: float = option(
-        1.0, "Sampling temperature.", "Forecast", affects="result", gt=0, le=10
-    )
-    top_p: float = option(
-        1.0,
-        "Draw from the likeliest tokens with this mass.",
-        "Forecast",
-        affects="result",
-        gt=0,
-        le=1,
-    )
-    views: int = option(
+    samples: int = _how(20, "Futures drawn for each series.", ge=1, le=10_000)
+    greedy: bool = _how(False, "Take the likeliest token each time: one future, no intervals.")
+    temperature: float = _how(1.0, "Sampling temperature.", gt=0, le=10)
+    top_p: float = _how(1.0, "Draw from the likeliest tokens with this mass.", gt=0, le=1)
+    views: int = _how(
         4,
         "Scales at which each history is read; the samples are shared among them. More "
         "views have a smaller error and cost a reading each.",
-        "Forecast",
-        affects="result",
         ge=1,
         le=25,
     )
-    season: Season = option(
+    season: Season = _how(
         "auto",
         "Steps of a season, for seasonal forecasters and scaled errors; none: no season; "
         "auto: the period that lvlora analyze finds in each history.",
-        "Forecast",
-        affects="result",
         metavar="N",
     )
-    decimals: int | None = option(
-        None,
-        "Decimals of each number. Default: the adapter's, else 2.",
-        "Forecast",
-        affects="result",
-        ge=0,
-        le=12,
+    decimals: int | None = _how(
+        None, "Decimals of each number. Default: the adapter's, else 2.", ge=0, le=12
     )
-    quantiles: Fractions = option(
-        (0.1, 0.5, 0.9), "Quantiles to report.", "Forecast", affects="result"
-    )
-    as_drawn: bool = option(
+    quantiles: Fractions = _how((0.1, 0.5, 0.9), "Quantiles to report.")
+    as_drawn: bool = _how(
         False,
         "Use the futures as the model drew them, without the corrections of its folder "
         "(widths.json).",
-        "Forecast",
-        affects="result",
     )
-    calibrated: bool = option(
+    calibrated: bool = _how(
         False,
         "Scale the intervals by the factor that lvlora evaluate --calibrate fitted on your data.",
-        "Forecast",
-        affects="result",
     )
-    seed: Seed = option(0, "Seed of the draws.", "Forecast", affects="result")
+    seed: Seed = _how(0, "Seed of the draws.")
 
 
 class PanelSettings(BudgetSettings):
@@ -128,48 +100,38 @@ class ForecastSettings(
         argument=True,
         metavar="FILE",
     )
-    horizon: int | None = option(
+    horizon: int | None = _how(
         None,
         "Time steps to forecast. Default: 20, those of --holdout, or as far as --known columns "
         "are known.",
-        "Forecast",
-        affects="result",
         short="-n",
         ge=1,
         le=LONGEST_HORIZON,
     )
-    holdout: int | None = option(
+    holdout: int | None = _how(
         None,
         "Set the last N steps of each series aside, forecast them, and compare with the truth.",
-        "Forecast",
-        affects="result",
         ge=1,
         le=LONGEST_HORIZON,
         metavar="N",
     )
-    no_hindcast: bool = option(
+    no_hindcast: bool = _how(
         False,
         "Do not forecast the history's own last steps too. The model does so where that costs no "
         "more than the forecast and 5e11 FLOPs, and plain rivals that come nearer are named.",
-        "Forecast",
-        affects="result",
         flag="--no-hindcast/--hindcast",
     )
-    forecaster: str = option(
+    forecaster: str = _how(
         "lm",
         "Who forecasts. lm: the language model; auto: the ensemble of the model and its "
         "rivals, weighted by their hindcasts; or one rival, such as seasonal-naive or "
         "sindy-on-rates, without a model.",
-        "Forecast",
-        affects="result",
         metavar="NAME",
     )
-    patience: float = option(
+    patience: float = _how(
         10.0,
         "With --forecaster auto: leave out a rival that takes more seconds a series than "
         "this, hindcasts included.",
-        "Forecast",
-        affects="result",
         gt=0,
         metavar="SECONDS",
     )
@@ -179,11 +141,9 @@ class ForecastSettings(
         "Data",
         affects="result",
     )
-    context: int | None = option(
+    context: int | None = _how(
         None,
         "Use only this many last steps of the history. Default: what the model can read.",
-        "Forecast",
-        affects="result",
         ge=1,
     )
     output: Path | None = option(

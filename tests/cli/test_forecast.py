@@ -9,8 +9,6 @@ import pytest
 import tiny_runs
 
 from lvlora.flops.ledger import Ledger
-from lvlora.forecast import verb
-from lvlora.forecast.plan import OutlinedModel
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -34,20 +32,6 @@ def trained(run_lvlora, words, tiny_folder):
 
 def _rows(text):
     return list(csv.DictReader(io.StringIO(text)))
-
-
-def test_a_forecast_is_checked_read_and_priced_once(run_lvlora, words, monkeypatch):
-    calls = []
-    for owner, name in ((verb, "check"), (OutlinedModel, "views"), (OutlinedModel, "price_bound")):
-        function = getattr(owner, name)
-
-        def counted(*args, name=name, function=function):
-            calls.append(name)
-            return function(*args)
-
-        monkeypatch.setattr(owner, name, counted)
-    run_lvlora(["forecast", "data.csv", *words, "--no-hindcast"], code=0)
-    assert calls == ["check", "views", "price_bound"]
 
 
 def test_json_has_the_shape_that_scripts_rely_on(run_lvlora, words):
@@ -192,17 +176,6 @@ def test_no_adapter_makes_lvlora_download_its_base(run_lvlora, words, trained):
     assert "Add --model some/body to download it" in ran.stderr
 
 
-def test_names_from_a_file_are_no_formulas(run_lvlora, words):
-    Path("sly.csv").write_text(
-        "id,time,=cmd\n" + "".join(f"+evil,{t},{1 + t % 3}\n" for t in range(9))
-    )
-    out = ["-o", "o.csv", "--samples-out", "s.csv"]
-    run_lvlora(["forecast", "sly.csv", *words, *out], code=0)
-    for file in ("o.csv", "s.csv"):
-        for row in csv.reader(Path(file).read_text().splitlines()):
-            assert not any(cell.startswith(("=", "+", "@", "-")) for cell in row)
-
-
 def test_a_dry_run_tells_the_most_and_spends_nothing(run_lvlora, words):
     ran = run_lvlora(["forecast", "data.csv", *words, "--dry-run", "--json"], code=0)
     assert not Path("runs").exists()
@@ -275,15 +248,18 @@ def test_bad_input_is_one_line_a_hint_and_a_code(run_lvlora, words, given, code,
     assert before == {p: p.read_bytes() for p in Path().glob("*.csv")}
 
 
-def test_an_id_that_is_a_formula_is_harmless_and_reads_back(run_lvlora, tmp_path, tiny_folder):
+def test_names_from_a_file_are_no_formulas_and_read_back(run_lvlora, words):
     name = "=cmd|' /C calc'!A0"
     rows = [f"{name},{t},{2 + t % 5}" for t in range(20)]
-    (tmp_path / "in.csv").write_text("id,time,x\n" + "\n".join(rows) + "\n")
-    out = tmp_path / "out.csv"
-    model = ["--model", tiny_folder("qwen2"), "--runs", tmp_path / "runs", "--samples", "2"]
-    run_lvlora(["forecast", tmp_path / "in.csv", *model, "--horizon", "3", "-o", out], code=0)
-    assert all(line.startswith(f"'{name},") for line in out.read_text().splitlines()[1:])
-    back = run_lvlora(["analyze", out, "--columns", "median", "--json"], code=0)
+    Path("sly.csv").write_text("id,time,=cmd\n" + "\n".join(rows) + "\n")
+    out = ["-o", "o.csv", "--samples-out", "s.csv"]
+    run_lvlora(["forecast", "sly.csv", *words, *out], code=0)
+    for file in ("o.csv", "s.csv"):
+        head, *cells = csv.reader(Path(file).read_text().splitlines())
+        assert all(row[0] == f"'{name}" for row in cells)
+        for row in (head, *cells):
+            assert not any(cell.startswith(("=", "+", "@", "-")) for cell in row)
+    back = run_lvlora(["analyze", "o.csv", "--columns", "median", "--json"], code=0)
     assert back.json["clusters"][0]["example"] == name
 
 

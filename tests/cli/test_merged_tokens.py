@@ -8,7 +8,7 @@ import pytest
 import tiny_models
 import tiny_runs
 
-from lvlora.model.loading import alphabet_of, load_tokenizer
+from lvlora.model.loading import alphabet_of, load_tokenizer, outline
 
 KINDS = list(tiny_models.MERGING)
 ONE_KIND = [KINDS[0], *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS[1:])]
@@ -47,8 +47,11 @@ def test_tokenize_shows_the_tokens_that_are_used(run_lvlora, lone, tiny_folder, 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_text_is_spelled_from_the_left(tiny_folder, kind):
-    alphabet = alphabet_of(load_tokenizer(tiny_models.source(tiny_folder(kind))), kind)
+def test_a_text_is_spelled_from_the_left(tiny_base, tiny_folder, kind):
+    base, source = tiny_base(kind), tiny_models.source(tiny_folder(kind))
+    alphabet = alphabet_of(load_tokenizer(source), kind)
+    assert base.shape.alphabet_rows == len(base.alphabet.tokens) == len(alphabet.tokens)
+    assert outline(source, base.placement).shape == base.shape
     tokens = [alphabet.tokens[i] for i in alphabet.spell("1234.50,0.25;")]
     expected = {
         "triples": ["123", "4", ".", "50", ",", "0", ".", "25", ";"],

@@ -15,10 +15,7 @@ from lvlora.forecast.pricing import Call, PackedCall, Trace
 from lvlora.forecast.sampling import Sampling
 from lvlora.model import lora
 from lvlora.model.native.engine import Engine, Row, in_pages
-from lvlora.text.alphabet import INDEX
 from lvlora.text.codec import Codec
-from lvlora.text.grammar import START
-from lvlora.text.spelling import spelling
 
 GREEDY = Sampling(greedy=True)
 DRAWN = Sampling(samples=3, temperature=1.5, seed=5)
@@ -76,30 +73,6 @@ def test_both_make_the_same_choices(tiny_base, monkeypatch, opened, family, samp
     # what was opened is closed, its memory with it
     assert opened
     assert not any(engine.close.alive for engine in opened)
-
-
-def test_nothing_is_padded_and_only_what_is_chosen_from_is_wanted(tiny_base):
-    base = tiny_base("native qwen2")
-    prompts = prompts_of(Codec(2, 2), [3, 8])
-    trace = Trace()
-    futures = decoder_for(base).decode(prompts, 4, DRAWN, trace=trace)
-    lengths = [len(p.text) + 1 for p in prompts]
-    prefill, *steps = trace.calls
-    assert trace.histories == lengths
-    assert (prefill.tokens, prefill.wanted) == (sum(lengths), 2)
-    choices = written = 0
-    for prompt, texts in zip(prompts, futures, strict=True):
-        ways = spelling(prompt.grammar)
-        for text in texts:
-            state, since = START, 0
-            for symbol in text:
-                if ways.forced[state] < 0:
-                    choices, written, since = choices + 1, written + since, 0
-                since += 1
-                state = int(ways.transitions[state, INDEX[symbol]])
-    # the first choice of a row is made after its history; what follows the last is not fed
-    assert sum(c.wanted for c in steps) == choices - 6 + trace.taken_back
-    assert sum(c.tokens for c in steps) == written + trace.taken_back
 
 
 def _linears(base):

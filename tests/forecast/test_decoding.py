@@ -17,6 +17,7 @@ from lvlora.forecast.decoding import Decoder, Prompt
 from lvlora.forecast.pricing import Trace
 from lvlora.forecast.sampling import Sampling, choose
 from lvlora.model.cache import RowCache
+from lvlora.model.native.engine import Engine
 from lvlora.text.alphabet import INDEX, SYMBOLS
 from lvlora.text.codec import Codec
 from lvlora.text.grammar import START, Grammar
@@ -161,33 +162,43 @@ def test_numbers_end_beyond_the_scale(tiny_base):
     assert futures == [[4 * step] for step in expected]
 
 
-def test_the_trace_says_what_was_run(tiny_base, through_torch):
-    base = tiny_base("qwen2")
+@pytest.mark.parametrize("native", [False, True])
+def test_the_trace_says_what_was_run(tiny_base, monkeypatch, native):
+    """PyTorch pads rows; of the native decoder only what is chosen from is wanted."""
+    if not native:
+        monkeypatch.setattr(Engine, "of", lambda *_: None)
     prompts = prompts_of(Codec(2, 2), [3, 8])
     trace = Trace()
-    futures = decoder_for(base).decode(prompts, 4, Sampling(samples=3), trace=trace)
+    decoder = decoder_for(tiny_base("native qwen2" if native else "qwen2"))
+    futures = decoder.decode(prompts, 4, Sampling(samples=3, temperature=1.5, seed=5), trace=trace)
     lengths = [len(p.text) + 1 for p in prompts]
     assert trace.histories == lengths
     assert trace.futures == [
         (n, len(t)) for n, texts in zip(lengths, futures, strict=True) for t in texts
     ]
+    choices = n_fed = 0
+    for prompt, texts in zip(prompts, futures, strict=True):
+        ways = spelling(prompt.grammar)
+        for text in texts:
+            state, since = START, 0
+            for symbol in text:
+                if ways.forced[state] < 0:  # what follows the last choice is not fed
+                    choices, n_fed, since = choices + 1, n_fed + since, 0
+                since += 1
+                state = int(ways.transitions[state, INDEX[symbol]])
     prefill, *steps = trace.calls
-    assert (prefill.rows, prefill.width, prefill.head_rows) == (2, max(lengths), 2)
-    assert all(c.rows == 6 for c in steps)
     # one look a choice, the first of a row at the history, and one behind each wrong guess
-    choices = sum(_choices(p.grammar, t) for p, f in zip(prompts, futures, strict=True) for t in f)
-    assert sum(c.head_rows for c in steps) == choices - 6 + trace.taken_back
+    n_wanted = choices - 6 + trace.taken_back
+    if native:
+        assert (prefill.tokens, prefill.wanted) == (sum(lengths), 2)
+        assert sum(c.wanted for c in steps) == n_wanted
+        assert sum(c.tokens for c in steps) == n_fed + trace.taken_back
+    else:
+        assert (prefill.rows, prefill.width, prefill.head_rows) == (2, max(lengths), 2)
+        assert all(c.rows == 6 for c in steps)
+        assert sum(c.head_rows for c in steps) == n_wanted
     # forced symbols and right guesses cost no calls of their own
     assert len(steps) < max(len(t) for texts in futures for t in texts)
-
-
-def _choices(grammar, text):
-    """Symbols of a text that more than one could have stood for."""
-    ways, state, found = spelling(grammar), START, 0
-    for symbol in text:
-        found += int(ways.forced[state]) < 0
-        state = int(ways.transitions[state, INDEX[symbol]])
-    return found
 
 
 def test_the_models_own_settings_of_generation_are_never_used(tiny_base):

@@ -18,7 +18,6 @@ from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.likelihood import negative_log_likelihood
 from lvlora.forecast.pricing import Trace
 from lvlora.forecast.sampling import Sampling
-from lvlora.model.loading import outline
 from lvlora.text.alphabet import SYMBOLS, TokenAlphabet
 from lvlora.text.codec import Codec
 from lvlora.text.grammar import START, Grammar
@@ -38,21 +37,6 @@ def short(monkeypatch):
         return Grammar(codec, long.signed, max_integer_digits=2)
 
     monkeypatch.setattr(reading.Grammar, "for_history", short)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_alphabet_has_the_merged_tokens(tiny_base, tiny_folder, kind):
-    base = tiny_base(kind)
-    assert len(base.alphabet.tokens) > len(SYMBOLS)
-    assert base.shape.alphabet_rows == len(base.alphabet.tokens)
-    assert outline(tiny_models.source(tiny_folder(kind)), base.placement).shape == base.shape
-    expected = {
-        "triples": ["0", ".", "25", ",", "123", "4", ".", "00", ";"],
-        "pairs": ["0.2", "5", ",", "12", "3", "4", ".", "00", ";"],
-        "whole": ["0.25,", "1", "2", "3", "4.00;"],
-    }
-    tokens = [base.alphabet.tokens[i] for i in base.alphabet.spell("0.25,1234.00;")]
-    assert tokens == expected[kind]
 
 
 GRAMMARS = [
