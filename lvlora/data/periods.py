@@ -278,16 +278,11 @@ def find_peaks(time: FloatArray, values: FloatArray) -> Peaks:
         return _none(0.0)
     peaks = _by_their_distance(time, values, span)
     repeated = season(_evenly(time, values))
-    missed = 1 + max(_MISSED, repeated.period / n)
-    if not repeated.period > 0 or peaks.period_samples <= missed * repeated.period:
+    lag = repeated.period
+    if not lag > 0 or peaks.period_samples <= (1 + max(_MISSED, lag / n)) * lag:
         return peaks
     interval = float(time[-1] - time[0]) / (n - 1)
-    return replace(
-        peaks,
-        period=repeated.period * interval,
-        period_samples=repeated.period,
-        confidence=repeated.agreement,
-    )
+    return replace(peaks, period=lag * interval, period_samples=lag, confidence=repeated.agreement)
 
 
 def _by_their_distance(time: FloatArray, values: FloatArray, span: float) -> Peaks:

@@ -51,26 +51,26 @@ def test_known_periods_lags_and_damping():
     assert found["amplitudes"]["v0"]["growing"] == 0
 
 
+def has_published_dynamics(analysis: dict, rel: float, lag: float, shrinking: float) -> None:
+    """Check periods, lags and damping against the coursework's, with these tolerances."""
+    for name in ("prey", "predator"):
+        assert analysis["periods"][name]["mean_time"] == pytest.approx(43.6, rel=rel)
+        assert analysis["periods"][name]["mean_samples"] == pytest.approx(21.6, rel=rel)
+    assert analysis["phase_lag"]["mean_time"] == pytest.approx(8.5, rel=rel)
+    assert analysis["phase_lag"]["fraction_of_period"] == pytest.approx(0.211, abs=lag)
+    assert analysis["amplitudes"]["prey"]["shrinking"] == pytest.approx(0.677, abs=shrinking)
+
+
 @pytest.mark.slow
 def test_simulated_data_have_the_published_period_and_lag():
-    found = plain(simulate(SimulateSettings(n_series=600, seed=1)))
-    for name in ("prey", "predator"):
-        assert found["periods"][name]["mean_time"] == pytest.approx(43.6, rel=0.06)
-        assert found["periods"][name]["mean_samples"] == pytest.approx(21.6, rel=0.06)
-    assert found["phase_lag"]["mean_time"] == pytest.approx(8.5, rel=0.06)
-    assert found["phase_lag"]["fraction_of_period"] == pytest.approx(0.211, abs=0.01)
-    assert found["amplitudes"]["prey"]["shrinking"] == pytest.approx(0.677, abs=0.08)
+    analysis = plain(simulate(SimulateSettings(n_series=600, seed=1)))
+    has_published_dynamics(analysis, rel=0.06, lag=0.01, shrinking=0.08)
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="the coursework's data are not here")
 def test_the_coursework_data():
     found = plain(read_dataset(SHARED, InputSettings()))
-    for name in ("prey", "predator"):
-        assert found["periods"][name]["mean_time"] == pytest.approx(43.6, abs=0.5)
-        assert found["periods"][name]["mean_samples"] == pytest.approx(21.6, abs=0.2)
-    assert found["phase_lag"]["mean_time"] == pytest.approx(8.5, abs=0.1)
-    assert found["phase_lag"]["fraction_of_period"] == pytest.approx(0.211, abs=0.002)
-    assert found["amplitudes"]["prey"]["shrinking"] == pytest.approx(0.677, abs=0.01)
+    has_published_dynamics(found, rel=0.009, lag=0.002, shrinking=0.01)
     shares = [c["share"] for c in found["clusters"]]
     assert shares == pytest.approx([0.693, 0.149, 0.146, 0.012], abs=0.03)
     assert found["quality"]["n_duplicates"] == found["quality"]["missing"] == 0
