@@ -70,7 +70,6 @@ class Engine:
         library.engine_open.restype = ctypes.c_void_p
         self._kept: list[object] = []
         self._lengths: dict[int, int] = {}
-        self._free: list[int] = []
         decoder = model.model
         layers = _layers(model)
         self.n_layers = len(layers)
@@ -176,7 +175,7 @@ class Engine:
         Raises:
             MemoryError: there is none left.
         """
-        which = self._free.pop() if self._free else len(self._lengths)
+        which = len(self._lengths)
         self._lengths[which] = 0
         if self._c.segment_expect(self._engine, ctypes.c_int64(which), ctypes.c_int64(expected)):
             raise MemoryError("no memory for keys and values")
@@ -191,11 +190,6 @@ class Engine:
         if length < self._lengths[segment]:
             self._lengths[segment] = length
             self._c.segment_cut(self._engine, ctypes.c_int64(segment), ctypes.c_int64(length))
-
-    def drop(self, segment: int) -> None:
-        """Give a segment's memory back, and its number."""
-        self.cut(segment, 0)
-        self._free.append(segment)
 
     def prepare(self, rows: Sequence[Row], want: Ints) -> Pairs:
         """Have room for rows' tokens; what `run` is going to compute.
