@@ -94,16 +94,13 @@ def run_training(
     *,
     sources: Mapping[str, str],
     observer: Observer,
-    narrator: Narrator | None = None,
+    narrator: Narrator,
     ranks: Ranks = ALONE,
 ) -> tuple[Train, Plan] | None:
-    """Make a run, or go on with the one that ``settings.resume`` names.
+    """Make a run, or go on with the one that ``settings.resume`` names; all ``ranks`` call this.
 
     Args:
         sources: setting → where its value came from, to know what is asked of a run that goes on.
-        observer: who watches, besides the settings' trackers.
-        narrator: told what a person should know; None tells nobody.
-        ranks: the processes that make it together; all call this.
 
     Returns:
         The answer and the plan; None in all but the first of several processes.
@@ -112,9 +109,8 @@ def run_training(
         BudgetError: a limit would be passed; nothing was spent, and nothing is left of a new run.
         RunStopped: a signal came; the state is saved.
         FailedElsewhere: another process could not do its part, and says why.
-        LvloraError: anything else that can be foreseen; the message says whether it can go on.
     """
-    narrator = narrator if narrator is not None and ranks.is_first else Silent()
+    narrator = narrator if ranks.is_first else Silent()
     limit = settings.max_flops
     settings, stopped = _agreed(settings, sources, ranks)
     limit = max(limit or 0, settings.max_flops or 0) or None  # a stopped run's can be raised
@@ -164,22 +160,15 @@ def plan_training(
     """Return the plan of `run_training`, its price bound, and an estimate of its time.
 
     No weights are needed. Where they are there, a few steps are made to measure one process;
-    nothing is charged, and nothing left.
-
-    Args:
-        began: when the command did, by `time.perf_counter`.
-
-    Raises:
-        LvloraError: as `run_training`, before its first step.
+    nothing is charged, and nothing left. ``began`` is when the command did (`time.perf_counter`).
     """
     settings, _ = _agreed(settings, sources, ALONE)
     plan = _plan(settings, read, ALONE, narrator)
     estimated = None
     if has_weights(plan.source):
         loaded = load_run(plan)
-        started = time.perf_counter() - began
         narrator.detail("Measuring a few steps and forecasts …")
-        estimated = estimate_run(loaded, started)
+        estimated = estimate_run(loaded, time.perf_counter() - began)
     else:
         narrator.note("The weights are not here, so time and memory were not measured.")
     limit, at_most = settings.max_flops or settings.budget_flops, plan.at_most()
@@ -196,11 +185,7 @@ def plan_training(
 
 
 def estimate_run(loaded: Loaded, started: float = 0.0) -> RunEstimate:
-    """Return time and memory of a fresh run, whose loaded model real steps use up.
-
-    Args:
-        started: seconds from the command's start until now.
-    """
+    """Return time and memory of a fresh run, ``started`` seconds ago; its model is used up."""
     plan, device = loaded.plan, loaded.base.placement.device
     rate = ledger_rate(entries(plan.settings.runs), ("train",), loaded.base)
     steps = (plan.trained.step(step.shapes) for step in loaded.steps(0, plan.n_steps))

@@ -6,10 +6,10 @@ nothing and decides nothing: the caller stops by no longer asking for the next s
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,15 +41,11 @@ def compile_problem(device: torch.device) -> str | None:
     if device.type == "mps":
         return "not tried on Apple GPUs"
     try:
-        compiled: Any = torch.compile(_trivial, fullgraph=True)
+        compiled: Any = torch.compile(lambda x: x * torch.sigmoid(x), fullgraph=True)
         compiled(torch.ones(64, device=device))
     except Exception as error:  # whatever the compiler's many layers make of a missing part
         return reason(error)
     return None
-
-
-def _trivial(x: Tensor) -> Tensor:
-    return x * torch.sigmoid(x)
 
 
 def compile_layers(model: nn.Module) -> int:
@@ -90,11 +86,7 @@ class Objective:
     def logits(self, inputs: Tensor) -> Tensor:
         """(B, S) ids to (B, S, classes) float32 logits."""
         # of the layers only: the logarithms of the loss are no factors to be rounded
-        with (
-            contextlib.nullcontext()
-            if self.half_activations is None
-            else self.half_activations.in_half()
-        ):
+        with self.half_activations.in_half() if self.half_activations else nullcontext():
             hidden: Tensor = self.decoder(input_ids=inputs, use_cache=False).last_hidden_state
         if self.head is not None:
             restricted: Tensor = self.head(hidden)
@@ -317,21 +309,18 @@ def steps(
         micro = [batch(step * accumulation + i) for i in range(accumulation)]
         n_targets = sum(b.n_targets for b in micro)
         total = torch.zeros((), dtype=torch.float64)
-        with (
-            contextlib.nullcontext()
-            if seed is None
-            else seeded(
-                (seed * 1_000_003 + step + (ranks.rank << 48)) % 2**63, parameters[0].device
-            )
-        ):
+        drawing: AbstractContextManager[None] = nullcontext()
+        if seed is not None:
+            number = (seed * 1_000_003 + step + (ranks.rank << 48)) % 2**63
+            drawing = seeded(number, parameters[0].device)
+        with drawing:
             for rows in ranks.share_of(micro):
                 loss = loss_sum(rows)
                 (loss / n_targets).backward()  # type: ignore[no-untyped-call]
                 total += loss.detach().double().cpu()
         total = ranks.all_reduce(parameters, total)
         norm = nn.utils.clip_grad_norm_(parameters, clip_norm if clip_norm > 0 else float("inf"))
-        mean = float(total) / n_targets
-        grad_norm = float(norm)
+        mean, grad_norm = float(total) / n_targets, float(norm)
         if not (math.isfinite(mean) and math.isfinite(grad_norm)):
             for optimizer in optimizers:
                 optimizer.zero_grad(set_to_none=True)

@@ -61,7 +61,7 @@ def build_model(shape: ModelShape, device: torch.device = META, kernel: str = ""
 
 
 def put_lora(model: Any, lora: Lora) -> None:
-    """Put the updates into the model, if there are any."""
+    """Put the updates, if any, into the model."""
     if lora.rank:
         layers = None if lora.layers is None else tuple(sorted(lora.layers))
         inject(model, LoraPlan(rank=lora.rank, targets=lora.targets, layers=layers))
@@ -113,7 +113,6 @@ def generation(
     context: int,
     widths: Sequence[int],
     *,
-    restricted: bool = True,
     alphabet_rows: int = ALPHABET_ROWS,
 ) -> tuple[list[int], list[int]]:
     """Count FLOPs of a prefill and of calls with so many new tokens each, with lvlora's cache.
@@ -123,16 +122,10 @@ def generation(
     """
     model.eval()
     cpu, meta = torch.device("cpu"), next(model.parameters()).device
-    head = (
-        NumericHead(model, _alphabet(alphabet_rows))
-        if restricted
-        else model.get_output_embeddings()
-    )
-    decoder = model.get_decoder()
+    head, decoder = NumericHead(model, _alphabet(alphabet_rows)), model.get_decoder()
     as_argument = cache_argument(decoder)
-    n_layers = model.config.num_hidden_layers
     # lengths are real numbers, only the buffers have no data
-    cache = RowCache(n_layers, context + 1, cpu)
+    cache = RowCache(model.config.num_hidden_layers, context + 1, cpu)
 
     def prefill() -> None:
         tokens = torch.zeros(batch, context, dtype=torch.long, device=meta)
@@ -154,11 +147,10 @@ def generation(
         head(hidden)
         cache.keep(torch.full((batch,), width))
 
-    counts = [count(prefill)]
+    counts, attended = [count(prefill)], []
     cache.began(torch.full((batch,), context))
-    attended = []
     for width in widths:
-        counts.append(count(lambda width=width: call(width)))  # type: ignore[misc]
+        counts.append(count(partial(call, width)))
         attended.append(cache.capacity)
     return counts, attended
 
@@ -182,8 +174,7 @@ def measure(settings: FlopsSettings, shape: ModelShape) -> FlopsMeasure:
         train_head=settings.train_head,
         alphabet_rows=rows,
     )
-    widths = (1, 2)
-    model = build_model(shape)
+    model, widths = build_model(shape), (1, 2)
     put_lora(model, lora)
     counts, attended = generation(model, batch, context, widths, alphabet_rows=rows)
     reading = executed.forward_call(
@@ -235,33 +226,21 @@ def count(work: Callable[[], object]) -> int:
     return int(counter.get_total_flops())
 
 
-Size = tuple[int, ...]
-
-
-def _attention_forward(query: Size, key: Size, *_: Any, **__: Any) -> int:
+def _attention_forward(query: Any, key: Any, *_: Any, **__: Any) -> int:
     return 2 * _attention_product(query, key)
 
 
-def _fused_backward(gradient: Size, query: Size, key: Size, *_: Any, **__: Any) -> int:
+def _fused_backward(gradient: Any, query: Any, key: Any, *_: Any, **__: Any) -> int:
     return 5 * _attention_product(query, key)
 
 
-def _attention_backward(
-    gradient: Size,
-    query: Size,
-    key: Size,
-    value: Size,
-    weights: Size,
-    scale: float,
-    needs: list[bool],
-    **_: Any,
-) -> int:
+def _attention_backward(gradient: Any, query: Any, key: Any, *others: Any, **_: Any) -> int:
     # the weights are kept; those of the scores are differentiated for queries and keys only
-    q, k, v = needs
-    return (q + k + (q or k) + v) * _attention_product(query, key)
+    _, _, _, (q, k, v) = others  # value, weights, scale, what is differentiated
+    return int(q + k + (q or k) + v) * _attention_product(query, key)
 
 
-def _attention_product(query: Size, key: Size) -> int:
+def _attention_product(query: Any, key: Any) -> int:
     # key heads may be fewer than query heads; every query head is multiplied all the same
     batch, heads, n_query, dim = query
-    return 2 * batch * heads * n_query * dim * key[2]
+    return int(2 * batch * heads * n_query * dim * key[2])

@@ -35,12 +35,9 @@ class Run:
     """A loaded run and its folder, which the caller holds until the run is over.
 
     Args:
-        resume: go on from the folder's newest valid state.
+        resume: go on from the folder's newest valid state; a `DataError` if it is another run's.
         limits: in the ledger, the run's own over all its processes; default: the settings'.
         ranks: the processes that make it together, of which this is the first.
-
-    Raises:
-        DataError: the folder belongs to other data, settings or weights.
     """
 
     def __init__(
@@ -259,15 +256,13 @@ class Run:
         progress.spending["train"] += Spending(
             price=price, seconds=step.seconds, tokens=step.tokens, tokens_padded=step.tokens_padded
         )
-        spent = progress.spent
-        record = step.model_copy(
-            update={
-                "flops": price.executed,
-                "flops_coursework": price.coursework,
-                "total_flops": spent.executed,
-                "total_flops_coursework": spent.coursework,
-            }
-        )
+        counts = {
+            "flops": price.executed,
+            "flops_coursework": price.coursework,
+            "total_flops": progress.spent.executed,
+            "total_flops_coursework": progress.spent.coursework,
+        }
+        record = step.model_copy(update=counts)
         self.folder.append(record.model_dump(mode="json"))
         self.observer.step(record)
 

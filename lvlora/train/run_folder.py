@@ -54,18 +54,14 @@ _MANIFEST = "manifest.json"
 _LARGEST = 10_000_000
 """Bytes of a manifest."""
 _KEPT_STATES = 2
+_GO_ON = "Go on with it by --resume, choose another folder, or delete it yourself."
 _OTHERWISE = "Check its permissions, or choose another folder."
 
 
 class RunFolder:
     """The files of a run; only a process that has it `held` writes there.
 
-    Attributes:
-        config: the resolved settings, a file for --config.
-        metrics: one JSON object a step, and one a validation.
-        adapter: the best adapter (the last, without validation); last_adapter: of the last step.
-        state: folder of the saved states.
-        result: there once the run is over.
+    ``adapter`` is the best one (without validation the last); ``result`` is there once it is over.
     """
 
     def __init__(self, path: Path) -> None:
@@ -115,7 +111,7 @@ class RunFolder:
             SettingsError: another process has begun a run here.
         """
         if self.is_taken:
-            raise _is_there(self.path)
+            raise SettingsError(f"--out {self.path}: is there already", _GO_ON)
         try:
             self.remove_leftovers()
             folders.mark(self.path, "run", _ENTRIES)
@@ -244,13 +240,6 @@ def stopped_run(settings: TrainSettings) -> RunFolder:
     return RunFolder(max(stopped, key=last_sign_of_life))
 
 
-def _is_there(out: Path) -> SettingsError:
-    return SettingsError(
-        f"--out {out}: is there already",
-        "Go on with it by --resume, choose another folder, or delete it yourself.",
-    )
-
-
 def check_out(settings: TrainSettings) -> None:
     """Refuse an ``out`` that a new run may not be written to.
 
@@ -271,7 +260,7 @@ def check_out(settings: TrainSettings) -> None:
             "Choose another name.",
         )
     if is_taken:
-        raise _is_there(out)
+        raise SettingsError(f"--out {out}: is there already", _GO_ON)
 
 
 def create(settings: TrainSettings, slug: str) -> RunFolder:
@@ -287,25 +276,24 @@ def create(settings: TrainSettings, slug: str) -> RunFolder:
         if out is None:
             stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
             slug = re.sub(r"[^A-Za-z0-9.]+", "-", slug).strip("-").lower()[:48]
-            return RunFolder(_make_new(runs / f"{stamp}-{slug}"))
+            runs.mkdir(parents=True, exist_ok=True)
+            out = runs / f"{stamp}-{slug}"
+            while not _makes(out):
+                out = out.with_name(f"{out.name}+")
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise LvloraError(
-            f"{out or runs}: a run's folder cannot be made ({error.strerror or error})", _OTHERWISE
+            f"{settings.out or runs}: a run's folder cannot be made ({error.strerror or error})", _OTHERWISE
         ) from None
     return RunFolder(out)
 
 
-def _make_new(path: Path) -> Path:
-    """Make a folder that no other process makes, too."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    while True:
-        try:
-            path.mkdir()
-        except FileExistsError:
-            path = path.with_name(f"{path.name}+")
-        else:
-            return path
+def _makes(path: Path) -> bool:
+    """Make a folder, unless it is there or another process makes it, too."""
+    with contextlib.suppress(FileExistsError):
+        path.mkdir()
+        return True
+    return False
 
 
 @dataclass(frozen=True)
@@ -374,23 +362,18 @@ def restore_tensors(
 ) -> None:
     """Put `tensors_of` back into parameters and optimisers that were made as for a new run.
 
-    Args:
-        source: the origin of the tensors, for the message.
-
     Raises:
-        LvloraError: they belong to other parameters.
+        LvloraError: they, from ``source``, belong to other parameters.
     """
-    saved = {
-        n.removeprefix("parameter."): t for n, t in tensors.items() if n.startswith("parameter.")
-    }
-    if {n: t.shape for n, t in saved.items()} != {n: p.shape for n, p in parameters.items()}:
+    saved = {n: t.shape for n, t in tensors.items() if n.startswith("parameter.")}
+    if saved != {f"parameter.{n}": p.shape for n, p in parameters.items()}:
         raise LvloraError(
             f"{source}: the checkpoint holds other parameters than this run",
             "Begin a new run, or resume the one that it is of.",
         )
     with torch.no_grad():
         for name, parameter in parameters.items():
-            parameter.copy_(saved[name])
+            parameter.copy_(tensors[f"parameter.{name}"])
     for i, optimizer in enumerate(optimizers):
         content = optimizer.state_dict()
         moments: dict[int, dict[str, Tensor]] = {}

@@ -27,10 +27,9 @@ from lvlora.train.run_folder import RunFolder
 class _TensorBoard:
     """A folder of event files, with the methods of a run of wandb."""
 
-    def __init__(self, folder: Path, facts: Mapping[str, str | int | float]) -> None:
-        writer: Any = importlib.import_module("torch.utils.tensorboard").SummaryWriter
-        self._writer = writer(str(folder))
-        self._writer.add_hparams(dict(facts), metric_dict={})
+    def __init__(self, folder: Path, facts: dict[str, Any]) -> None:
+        self._writer = importlib.import_module("torch.utils.tensorboard").SummaryWriter(str(folder))
+        self._writer.add_hparams(facts, metric_dict={})
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         for name, value in values.items():
@@ -117,7 +116,7 @@ class Tracked(Observer):
 
     def _start(self, name: str, plan: RunPlan) -> Any:
         """Begin a tracker's run, a new one where this run was resumed, and say where to look."""
-        folder, facts = self.folder.path, _facts_of(self.loaded)
+        folder, facts = self.folder.path, self._facts()
         part = f"-from-step-{plan.first_step + 1}" if plan.first_step else ""
         if name == "tensorboard":
             tracker: Any = _TensorBoard(folder / name / f"events{part}", facts)
@@ -137,27 +136,25 @@ class Tracked(Observer):
         self.narrator.note(f"--tracker {name}: {address}")
         return tracker
 
-
-def _facts_of(loaded: Loaded) -> dict[str, str | int | float]:
-    """Return the run's settings and what came of them, flat; lists as text."""
-    base, plan = loaded.base, loaded.plan
-    settings = plan.settings
-    facts: dict[str, Any] = {
-        **settings.deciding("result", "data", "model", "placement", "limit", "resources"),
-        "alpha": settings.effective_alpha,
-        "model": base.name,
-        "model_sha256": base.sha256,
-        "data_sha256": plan.dataset.sha256(),
-        "series": len(plan.dataset),
-        "variables": plan.dataset.variables,
-        "steps": plan.n_steps,
-        "trainable_parameters": plan.trained.n_parameters,
-        "device": str(base.placement.device),
-        "dtype": base.placement.dtype_name,
-        "lvlora_version": __version__,
-    }
-    return {
-        key: value if isinstance(value, str | int | float) else ",".join(map(str, value))
-        for key, value in facts.items()
-        if value is not None
-    }
+    def _facts(self) -> dict[str, Any]:
+        """Return the run's settings and what came of them, flat; lists as text."""
+        base, plan = self.loaded.base, self.loaded.plan
+        facts = {
+            **plan.settings.deciding("result", "data", "model", "placement", "limit", "resources"),
+            "alpha": plan.settings.effective_alpha,
+            "model": base.name,
+            "model_sha256": base.sha256,
+            "data_sha256": plan.dataset.sha256(),
+            "series": len(plan.dataset),
+            "variables": plan.dataset.variables,
+            "steps": plan.n_steps,
+            "trainable_parameters": plan.trained.n_parameters,
+            "device": str(base.placement.device),
+            "dtype": base.placement.dtype_name,
+            "lvlora_version": __version__,
+        }
+        return {
+            key: value if isinstance(value, str | int | float) else ",".join(map(str, value))
+            for key, value in facts.items()
+            if value is not None
+        }

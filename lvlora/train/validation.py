@@ -81,16 +81,13 @@ def scorable(part: Dataset, n_steps: int) -> Dataset:
 
 @dataclass(frozen=True)
 class Scoring:
-    """One validation that was made.
-
-    Attributes:
-        spending: its tokens are targets of the loss, and tokens that the forecasts wrote.
-        maes: the error of each forecast, to seven digits; empty where nothing was forecast.
-    """
+    """One validation that was made."""
 
     errors: Validation
     spending: Spending
+    """Its tokens are targets of the loss, and tokens that the forecasts wrote."""
     maes: list[float | None]
+    """Error of each forecast, to seven digits; empty where nothing was forecast."""
 
 
 class ValidationPart:
@@ -103,15 +100,10 @@ class ValidationPart:
         windows: of what is trained on, whose text, scale and cut are those of validation.
         chosen: the series that are scored.
         n_held_out: steps at their ends that are not trained on; 0: the series are not at all.
-
-    Attributes:
-        batches: of the loss.
-        histories, futures: the ``n`` forecasts, each of ``horizon`` steps.
     """
 
     def __init__(self, windows: Windows, chosen: Dataset, n_held_out: int = 0) -> None:
         self.n_series, self.n_held_out = len(chosen), n_held_out
-        self.variables, self.time_name = chosen.variables, chosen.time_name
         self.scale, self.codec = windows.scale, windows.codec
         if n_held_out:
             self.batches = windows.ends_of(chosen, n_held_out)
@@ -121,13 +113,10 @@ class ValidationPart:
             cuts = _second_halves(chosen)
         self.horizon = min((len(c.future) for c in cuts), default=0)
         # without a value there is nothing to forecast from, or to compare with
-        cuts = [
-            c
-            for c in cuts
-            if np.isfinite(c.history.values).any() and np.isfinite(c.future.values).any()
-        ]
-        self.histories: list[Series] = [c.history for c in cuts]
-        self.futures: list[Series] = [c.future for c in cuts]
+        pairs = [(c.history, c.future) for c in cuts]
+        pairs = [p for p in pairs if all(np.isfinite(series.values).any() for series in p)]
+        self.histories: list[Series] = [history for history, _ in pairs]
+        self.futures: list[Series] = [future for _, future in pairs]
 
     def errors(self, point: FloatArray) -> FloatArray:
         """Return (n, H, V) absolute errors of forecasts, NaN where the truth is not known."""

@@ -127,8 +127,8 @@ def test_prefill_decoding_and_jump_forward_equal_the_counter(name):
             assert total(items) == counted
 
 
-def test_a_full_head_in_generation():
-    counts, _ = generation(build_model(TINY), 2, 40, (), restricted=False)
+def test_a_head_of_all_rows_in_generation():
+    counts, _ = generation(build_model(TINY), 2, 40, (), alphabet_rows=TINY.vocab)
     assert counts[0] == total(call(TINY, 40, head_rows=TINY.vocab))
 
 
