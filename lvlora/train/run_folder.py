@@ -283,7 +283,8 @@ def create(settings: TrainSettings, slug: str) -> RunFolder:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise LvloraError(
-            f"{settings.out or runs}: a run's folder cannot be made ({error.strerror or error})", _OTHERWISE
+            f"{settings.out or runs}: a run's folder cannot be made ({error.strerror or error})",
+            _OTHERWISE,
         ) from None
     return RunFolder(out)
 

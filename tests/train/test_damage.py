@@ -79,21 +79,8 @@ def test_damage_to_any_file_of_a_run_is_noticed_or_harmless(
             shutil.rmtree("run")
             shutil.copytree("whole", "run")
             damage(victim)
-            ran = run_lvlora(
-                [
-                    "forecast",
-                    "data.csv",
-                    "--model",
-                    tiny_folder("qwen2"),
-                    "--adapter",
-                    "run",
-                    "--greedy",
-                    "-n",
-                    1,
-                    "--dtype",
-                    "float32",
-                ]
-            )
+            model = ["--model", tiny_folder("qwen2"), "--adapter", "run", "--dtype", "float32"]
+            ran = run_lvlora(["forecast", "data.csv", *model, "--greedy", "-n", 1])
             # without lvlora.json it is an adapter from elsewhere
             assert ran.exit_code == 4 or victim.name == "lvlora.json", ran.stderr
 

@@ -136,53 +136,53 @@ def test_a_missing_compiler_is_found_missing(monkeypatch, tmp_path):
         assert loop.compile_problem(torch.device("cpu"))
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not shutil.which("g++"), reason="no C++ compiler")
-@pytest.mark.filterwarnings("ignore")
-def test_a_compiled_step_has_the_same_gradients(tiny_base):
+compiler = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not shutil.which("g++"), reason="no C++ compiler"),
+    pytest.mark.filterwarnings("ignore"),
+]
+
+
+@pytest.fixture
+def compilable(tiny_base):
+    """(an objective with updates that differ from zero, what is trained)."""
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
     base = tiny_base()
     lora.inject(base.module, lora.LoraPlan(rank=2, targets=("all-linear",)))
     for _, layer in lora.lora_layers(base.module):
-        torch.nn.init.normal_(layer.lora_b, std=0.1)
+        nn.init.normal_(layer.lora_b, std=0.1)
     base.module.train()
     objective = Objective(base.module, base.alphabet, NumericHead(base.module, base.alphabet))
-    parameters = {n: p for n, p in base.module.named_parameters() if p.requires_grad}
-    ids = np.array(base.alphabet.ids)[np.random.default_rng(0).integers(0, 12, (2, 41))]
-    batch = Batch(ids[:, :-1], ids[:, 1:])
-
-    def gradients():
-        loss = objective.loss_sum(batch)
-        return float(loss), torch.autograd.grad(loss, list(parameters.values()))
-
-    plain = gradients()
-    assert compile_layers(base.module) == base.shape.layers
-    counters = torch._dynamo.utils.counters
-    counters.clear()
-    with torch.compiler.set_stance("force_eager"):
-        assert gradients()[0] == plain[0]
-    assert not counters["stats"]
-    compiled = gradients()
-    assert counters["stats"]["unique_graphs"] >= 1
-    assert compiled[0] == pytest.approx(plain[0], rel=1e-5)
-    for name, a, b in zip(parameters, plain[1], compiled[1], strict=True):
-        assert torch.allclose(a, b, atol=1e-4 * a.abs().max().item()), name
+    return objective, [p for p in base.module.parameters() if p.requires_grad]
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not shutil.which("g++"), reason="no C++ compiler")
-@pytest.mark.filterwarnings("ignore")
-def test_rows_of_all_lengths_share_a_compilation(tiny_base):
-    torch._dynamo.reset()
-    base = tiny_base()
-    lora.inject(base.module, lora.LoraPlan(rank=2, targets=("all-linear",)))
-    base.module.train()
-    objective = Objective(base.module, base.alphabet, NumericHead(base.module, base.alphabet))
-    parameters = [p for p in base.module.parameters() if p.requires_grad]
-    compile_layers(base.module)
-    counters = torch._dynamo.utils.counters
-    counters.clear()
-    for n in (41, 37, 52, 60, 33, 150):
-        ids = np.array(base.alphabet.ids)[np.random.default_rng(n).integers(0, 12, (1, n))]
-        torch.autograd.grad(objective.loss_sum(Batch(ids[:, :-1], ids[:, 1:])), parameters)
-    # the first layer, whose input has no gradient, and the others; for one length, then for all
-    assert counters["stats"]["unique_graphs"] == 4
+def _gradients(objective, parameters, batch):
+    loss = objective.loss_sum(batch)
+    return float(loss), torch.autograd.grad(loss, parameters)
+
+
+class TestCompiled:
+    pytestmark = compiler
+
+    def test_a_step_has_the_same_gradients(self, compilable):
+        objective, parameters = compilable
+        batch, counters = _batch(objective, width=40), torch._dynamo.utils.counters
+        loss, gradients = _gradients(objective, parameters, batch)
+        assert compile_layers(objective.model) == objective.model.config.num_hidden_layers
+        with torch.compiler.set_stance("force_eager"):
+            assert _gradients(objective, parameters, batch)[0] == loss
+        assert not counters["stats"]
+        compiled_loss, compiled = _gradients(objective, parameters, batch)
+        assert counters["stats"]["unique_graphs"] >= 1
+        assert compiled_loss == pytest.approx(loss, rel=1e-5)
+        for a, b in zip(gradients, compiled, strict=True):
+            assert torch.allclose(a, b, atol=1e-4 * a.abs().max().item())
+
+    def test_rows_of_all_lengths_share_a_compilation(self, compilable):
+        objective, parameters = compilable
+        compile_layers(objective.model)
+        for n in (40, 36, 51, 59, 32, 149):
+            _gradients(objective, parameters, _batch(objective, rows=1, width=n, seed=n))
+        # the first layer, whose input has no gradient, and the others; for one length, then for all
+        assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 4

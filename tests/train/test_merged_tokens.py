@@ -1,4 +1,4 @@
-"""Training models whose tokenizers merge symbols: loss, windows, price, and resuming."""
+"""Training models whose tokenizers merge symbols: loss and windows."""
 
 import numpy as np
 import pytest
@@ -6,15 +6,11 @@ import tiny_models
 import tiny_runs
 import torch
 
-from lvlora.errors import RunStopped
 from lvlora.model.head import NumericHead
 from lvlora.text.codec import Codec
 from lvlora.text.scaling import of_dataset
 from lvlora.text.windows import Batch, tokenize_series
 from lvlora.train.loop import Objective
-from lvlora.train.record import Observer
-from lvlora.train.run import Run
-from lvlora.train.run_folder import RunFolder
 
 KINDS = list(tiny_models.MERGING)
 
@@ -48,33 +44,3 @@ def test_a_series_is_its_steps_tokens(tiny_base, kind):
         for a, b in zip(series.starts[:-1], series.starts[1:], strict=True)
     ] == steps
     assert np.array_equal(series.ids, alphabet.encode("".join(steps)))
-
-
-class _Stopper(Observer):
-    def step(self, record):
-        if record.step == 3:
-            raise KeyboardInterrupt
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("train_head", ["none", "numeric"])
-def test_a_run_goes_on_to_the_same_bytes_and_never_spends_more_than_told(
-    tiny_folder, tmp_path, train_head
-):
-    model, runs = tiny_folder("whole"), tmp_path / "runs"
-    how = {"dropout": 0.1, "train_head": train_head, "decimals": 2}
-    loaded = tiny_runs.loaded(model, runs, **how)
-    # two numbers a step, one token each
-    assert loaded.plan.model.alphabet.count("0.25,9.50;") == 2
-    whole = tiny_runs.folder(runs, "whole")
-    spent = Run(loaded, whole, Observer()).train().flops
-    most = loaded.plan.at_most()
-    assert 0 < spent.executed <= most.executed
-    assert 0 < spent.coursework <= most.coursework
-    stopped = tiny_runs.folder(runs, "stopped")
-    with pytest.raises((RunStopped, KeyboardInterrupt)):
-        Run(tiny_runs.loaded(model, runs, **how), stopped, _Stopper()).train()
-    again = tiny_runs.loaded(model, runs, **how)
-    Run(again, RunFolder(stopped.path), Observer(), resume=True).train()
-    for which in ("adapter", "adapter-last"):
-        assert tiny_runs.weights(whole.path, which) == tiny_runs.weights(stopped.path, which)

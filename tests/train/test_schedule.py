@@ -28,16 +28,14 @@ def _total(plan, step=100, validation=30):
     return n * step + (1 + len(at)) * validation * (validation > 0)
 
 
-def test_without_a_limit_the_default_is_validated_four_times():
-    n, at = _plan()
-    assert n == DEFAULT_STEPS
-    assert at == {50, 100, 150, 200}
-
-
-def test_the_last_step_is_always_validated():
+def test_a_run_is_validated_four_times_and_always_after_its_last_step():
+    assert _plan() == (DEFAULT_STEPS, {50, 100, 150, 200})
     assert _plan(max_steps=7, validate_every=3)[1] == {3, 6, 7}
     assert _plan(max_steps=3)[1] == {1, 2, 3}
     assert _plan(max_steps=7, validation=0)[1] == frozenset()
+    for times, at in ((1, {100}), (2, {50, 100})):
+        cost = Cost(Price(1, 1), Price(1, 1), times=times)
+        assert plan_steps(TrainSettings(max_steps=100), cost)[1] == at
 
 
 @given(
@@ -68,9 +66,6 @@ def test_steps_that_do_not_fit_are_refused_with_the_numbers():
     assert "1,150" in caught.value.message  # 10 steps and 5 validations
     assert "1,000" in caught.value.message
     assert _plan(max_steps=10, max_flops=1150)[0] == 10
-
-
-def test_a_limit_below_one_step_is_refused_with_the_price():
     with pytest.raises(BudgetError, match="one step costs 100"):
         _plan(max_flops=99)
 
@@ -84,11 +79,8 @@ def _chosen(step, series, **changes):
     )
 
 
-def test_a_small_model_is_validated_thoroughly_however_short_the_run():
-    assert _chosen(10**10, 2 * 10**10, max_steps=10) == USUAL
-
-
-def test_a_large_model_is_validated_as_its_run_allows():
+def test_validations_are_as_thorough_as_the_run_allows():
+    assert _chosen(10**10, 2 * 10**10, max_steps=10) == USUAL  # a small model, a short run
     step, series = 3 * 10**12, 2 * 10**12
     least = Validations(4, 1)
     assert _chosen(step, series, max_steps=10) == least
@@ -100,6 +92,9 @@ def test_a_large_model_is_validated_as_its_run_allows():
     thoroughness = [(c.series, c.times) for c in chosen]
     assert thoroughness == sorted(thoroughness)
     assert len(set(thoroughness)) > 8
+    # frequent ones leave fewer series
+    assert _chosen(step, 2 * 10**11, max_steps=300).series > 4
+    assert _chosen(step, 2 * 10**11, max_steps=300, validate_every=3).series == 4
 
 
 @given(
@@ -117,23 +112,11 @@ def test_validations_take_a_twentieth_unless_they_are_the_fewest(n_steps, step, 
     assert how.times == 4 or how.series == 4
 
 
-def test_frequent_validations_leave_fewer_series():
-    step, series = 3 * 10**12, 2 * 10**11
-    assert _chosen(step, series, max_steps=300).series > 4
-    assert _chosen(step, series, max_steps=300, validate_every=3).series == 4
-
-
-def test_few_validations_are_laid_out_over_the_run():
-    settings = TrainSettings(max_steps=100)
-    assert plan_steps(settings, Cost(Price(1, 1), Price(1, 1), times=1))[1] == {100}
-    assert plan_steps(settings, Cost(Price(1, 1), Price(1, 1), times=2))[1] == {50, 100}
-
-
 def _rates(n, schedule, warmup=0.1, peak=1.0):
     return [learning_rate(i, n, peak, warmup, schedule) for i in range(n)]
 
 
-def test_cosine_rises_to_the_peak_and_falls_to_a_tenth_and_constant_stays():
+def test_the_shapes_of_the_schedules():
     assert set(_rates(50, "constant")[5:]) == {1.0}
     rates = _rates(100, "cosine")
     assert rates[:10] == pytest.approx([(i + 1) / 10 for i in range(10)])
@@ -141,13 +124,9 @@ def test_cosine_rises_to_the_peak_and_falls_to_a_tenth_and_constant_stays():
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert rates[55] == pytest.approx(0.55, abs=0.01)  # half-way between the peak and a tenth
     assert rates[-1] == pytest.approx(0.1, abs=0.001)
-
-
-def test_one_cycle_begins_and_ends_low():
     rates = _rates(100, "one-cycle", warmup=0.3)
-    assert rates[0] < 0.06
+    assert (rates[0] < 0.06, rates[-1] < 0.001) == (True, True)
     assert max(rates) == pytest.approx(1.0)
-    assert rates[-1] < 0.001
 
 
 @given(
