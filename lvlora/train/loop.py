@@ -41,11 +41,15 @@ def compile_problem(device: torch.device) -> str | None:
     if device.type == "mps":
         return "not tried on Apple GPUs"
     try:
-        compiled: Any = torch.compile(lambda x: x * torch.sigmoid(x), fullgraph=True)
+        compiled: Any = torch.compile(_trivial, fullgraph=True)
         compiled(torch.ones(64, device=device))
     except Exception as error:  # whatever the compiler's many layers make of a missing part
         return reason(error)
     return None
+
+
+def _trivial(x: Tensor) -> Tensor:
+    return x * torch.sigmoid(x)
 
 
 def compile_layers(model: nn.Module) -> int:
