@@ -124,23 +124,6 @@ def test_a_calibration_belongs_to_its_adapter(run_lvlora, words, tiny_folder):
     assert "has no calibration" in ran.stderr
 
 
-@pytest.mark.parametrize(
-    ("args", "reason"),
-    [
-        (["evaluate", "past.h5", "--calibrate", "--split", "test"], "--split"),
-        (["evaluate", "past.h5", "--calibrate", "--split", "train"], "--split"),
-        (["evaluate", "past.h5", "--calibrate", "--greedy"], "no intervals"),
-        (["evaluate", "past.h5", "--calibrate", "--no-model"], "--no-model"),
-        (["baseline", "past.h5", "--calibrated", "--samples", "1"], "no intervals"),
-        (["forecast", "past.h5", "--calibrated", "--greedy"], "no intervals"),
-    ],
-)
-def test_what_cannot_be_calibrated_is_said_before_any_work(run_lvlora, words, args, reason):
-    ran = run_lvlora([args[0], args[1], *words, *args[2:]], code=2)
-    assert reason in ran.stderr
-    assert not Path("runs").exists()
-
-
 def test_one_long_series_is_calibrated_by_its_windows(run_lvlora, words, unbounded):
     long = tiny_runs.dataset(1, n_steps=60)
     tiny_runs.write_csv(Path("long.csv"), long)

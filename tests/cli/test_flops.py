@@ -57,28 +57,6 @@ def test_architecture(run_lvlora):
     assert "494,032,768" in run_lvlora(["flops", "--architecture"]).stdout
 
 
-@pytest.mark.parametrize(
-    ("args", "code", "said"),
-    [
-        (["--model", "qwen2.5-05b"], 4, "Did you mean qwen2.5-0.5b?"),
-        (["--model", "owner/unknown"], 4, "no shape is known"),
-        (["--model", "x.gguf"], 4, "no such file"),
-        (["--vary", "colour=red"], 2, "Settings: rank"),
-        (["--targets", "q_prj"], 2, "q_prj"),
-        (["--vary", "rank=2", "--architecture"], 2, "different accounts"),
-        (["--close", "x"], 2, "Add --ledger"),
-        (["--ledger", "--runs", "nowhere"], 4, "there is no ledger"),
-        (["--seq-len", "0"], 2, "should be greater than"),
-    ],
-)
-def test_what_cannot_be_priced_is_said(run_lvlora, tmp_path, monkeypatch, args, code, said):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    ran = run_lvlora(["flops", *args], code=code)
-    assert said in ran.stderr
-    assert ran.stdout == ""
-
-
 @pytest.fixture
 def runs(tmp_path):
     """A ledger with a settled run and a killed one."""

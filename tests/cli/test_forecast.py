@@ -206,48 +206,6 @@ def test_the_budget_of_a_refused_command_locks_nothing(run_lvlora, words):
     assert "Budget" not in run_lvlora(["flops", "--ledger"]).stdout
 
 
-@pytest.mark.parametrize(
-    ("given", "code", "said"),
-    [
-        (["missing.csv"], 4, "missing.csv"),
-        (["ragged.csv"], 4, "ragged.csv"),
-        (["words.csv"], 4, "many"),
-        (["empty.csv"], 4, "empty.csv"),
-        (["layout.h5"], 4, "layout.h5"),
-        (["void.csv"], 4, "every value is missing"),
-        (["data.csv", "--horizon", "0"], 2, "--horizon"),
-        (["data.csv", "--quantiles", "0.1,1.5"], 2, "--quantiles"),
-        (["data.csv", "--series", "s9"], 4, "s9"),
-        (["data.csv", "--columns", "wolf"], 4, "wolf"),
-        (["data.csv", "--model", "nosuch"], 4, "nosuch"),
-        (["data.csv", "--plot", "p.bmp"], 2, ".bmp"),
-        (["data.csv", "--plot", "p"], 2, "suffix"),
-        (["data.csv", "--output", "no/o.csv"], 2, "the folder no is not there"),
-        (["data.csv", "--output", "data.csv"], 2, "is the input"),
-        (["data.csv", "--output", "x.csv", "--samples-out", "x.csv"], 2, "is --output"),
-        (["data.csv", "--samples-out", "-"], 2, "--samples-out -"),
-        (["data.csv", "--json", "--output", "-"], 2, "standard output"),
-    ],
-)
-def test_bad_input_is_one_line_a_hint_and_a_code(run_lvlora, words, given, code, said):
-    Path("ragged.csv").write_text("time,a,b\n0,1,2\n1,2\n2,3,4\n")
-    Path("words.csv").write_text("time,a\n0,1\n1,many\n2,3\n")
-    Path("void.csv").write_text("time,a\n0,\n1,\n2,\n")
-    Path("empty.csv").write_text("")
-    import h5py
-
-    with h5py.File("layout.h5", "w") as file:
-        file["numbers"] = [1, 2, 3]
-    before = {p: p.read_bytes() for p in Path().glob("*.csv")}
-    ran = run_lvlora(["forecast", *words, *given], code=code)
-    assert ran.stdout == ""
-    lines = [line for line in ran.stderr.splitlines() if line.startswith(("Error: ", "Hint: "))]
-    assert said in lines[0]
-    assert len(lines) == 2, lines
-    assert "Traceback" not in ran.stderr
-    assert before == {p: p.read_bytes() for p in Path().glob("*.csv")}
-
-
 def test_names_from_a_file_are_no_formulas_and_read_back(run_lvlora, words):
     name = "=cmd|' /C calc'!A0"
     rows = [f"{name},{t},{2 + t % 5}" for t in range(20)]

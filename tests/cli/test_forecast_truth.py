@@ -174,29 +174,6 @@ def test_sizes(text, n):
     assert ForecastSettings(data="x.csv", max_memory=text).max_memory == n
 
 
-@pytest.mark.parametrize(
-    ("given", "code", "said"),
-    [
-        (["--holdout", "12"], 4, "which leaves no history"),
-        (["--holdout", "3", "--horizon", "4"], 2, "only 3 steps are held out"),
-        (["--samples-out", "s.txt"], 2, "--samples-out s.txt"),
-        (["--max-memory", "1iB"], 2, "is no size"),
-        (["--max-memory", "-5"], 2, "--max-memory"),
-    ],
-)
-def test_what_does_not_go_together_is_said_before_any_work(run_lvlora, words, given, code, said):
-    ran = run_lvlora(["forecast", *words, *given], code=code)
-    assert said in ran.stderr
-    assert "Traceback" not in ran.stderr
-    assert not Path("runs").exists()
-
-
-def test_nothing_known_is_held_out(run_lvlora, words):
-    Path("end.csv").write_text("time,a\n0,1\n1,2\n2,1\n3,\n4,\n")
-    ran = run_lvlora(["forecast", "end.csv", *words[1:], "--holdout", "2"], code=4)
-    assert "every value held out is missing" in ran.stderr
-
-
 @pytest.mark.parametrize(("season", "named"), [("auto", "12"), ("none", "none"), ("6", "6")])
 def test_mase_names_the_season_of_its_denominator(tmp_path, run_lvlora, season, named):
     file, steps = tmp_path / "wave.csv", np.arange(72)

@@ -70,27 +70,6 @@ def test_a_rival_beside_the_truth(run_lvlora, data) -> None:
     assert "NLL/D" not in printed.stdout
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--forecaster", "sindy-on-rate"], "Did you mean sindy-on-rates?"),
-        (["--forecaster", "global-ridge"], "should be lm, auto, last-value"),
-        (["--forecaster", "auto", "--calibrated"], "--forecaster auto and --calibrated"),
-    ],
-)
-def test_what_cannot_be_meant(run_lvlora, data, options, message) -> None:
-    ran = run_lvlora(["forecast", data, *options], code=2)
-    assert message in ran.stderr
-    assert ran.stderr.count("Error: ") == 1
-
-
-def test_data_that_a_rival_cannot_forecast(run_lvlora, tmp_path) -> None:
-    path = tmp_path / "negative.csv"
-    path.write_text("time,x\n" + "".join(f"{t},{-t}\n" for t in range(12)))
-    ran = run_lvlora(["forecast", path, "--forecaster", "sindy-on-rates"], code=2)
-    assert "--forecaster sindy-on-rates: cannot forecast these data here" in ran.stderr
-
-
 def test_the_ensemble_leans_on_who_was_right(run_lvlora, data, tiny_folder, unbounded) -> None:
     """A random model and the last value know nothing of waves; an autoregression does."""
     options = ["--model", tiny_folder("qwen2"), "--samples", "4", "--views", "1", "--holdout", "4"]

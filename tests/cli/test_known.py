@@ -47,23 +47,6 @@ def test_rows_after_the_last_value_are_forecast(run_lvlora, words, unbounded):
     assert other.json["series"][0]["variables"] != series["variables"]
 
 
-@pytest.mark.parametrize(
-    ("options", "what", "hint"),
-    [
-        (["--known", "warmt"], "no column 'warmt' (--known)", "Did you mean warmth"),
-        (["--known", "warmth,hare,lynx"], "nothing is left to forecast", "fewer"),
-        (["--known", "warmth", "-n", "9"], "known for 4 steps after the last, and 9", "--horizon"),
-    ],
-)
-def test_what_cannot_be_done_is_said(run_lvlora, words, options, what, hint):
-    ran = run_lvlora(["forecast", "data.csv", *options, *words])
-    assert ran.exit_code not in (0, 1), ran.stdout
-    message = " ".join(ran.stderr.split())
-    assert what in message
-    assert hint in message
-    assert "Traceback" not in ran.stderr
-
-
 def test_the_price_is_that_of_known_columns_too(run_lvlora, words):
     known = ["forecast", "data.csv", "--known", "warmth", *words, "--json"]
     dry = run_lvlora([*known, "--dry-run"], code=0)

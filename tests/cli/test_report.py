@@ -75,21 +75,6 @@ def test_a_run_that_was_moved(run_lvlora, here):
     assert run_lvlora(["report", here / "elsewhere", "--json"]).json["run"] == "elsewhere"
 
 
-@pytest.mark.parametrize(
-    ("args", "code", "message"),
-    [
-        (["report", "firts"], 2, "no such run or evaluation in runs; did you mean first?"),
-        (["report", "x" * 5000], 2, "no such run"),
-        (["report", "--runs", "nowhere"], 2, "there is no run or evaluation in nowhere"),
-        (["report", "."], 2, "no such run"),
-    ],
-)
-def test_no_such_run(run_lvlora, here, args, code, message):
-    ran = run_lvlora(args, code=code)
-    assert message in ran.stderr
-    assert ran.stdout == ""
-
-
 def test_a_run_without_a_step(run_lvlora, here):
     (here / "runs" / "first" / "metrics.jsonl").write_text("")
     ran = run_lvlora(["report"], code=4)

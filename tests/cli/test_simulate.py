@@ -35,13 +35,6 @@ def test_json_is_all_there_is_on_stdout(run_lvlora, tmp_path):
     assert ran.json["sha256"] == read_dataset(file, InputSettings()).sha256()
 
 
-@pytest.mark.parametrize(("name", "code"), [("x.xlsx", 4), ("x", 4), ("folder.d/x.csv", 2)])
-def test_what_cannot_be_written_is_said_before_the_work(run_lvlora, tmp_path, name, code):
-    ran = run_lvlora(["simulate", tmp_path / name, "-n", "1"], code=code)
-    assert name in ran.stderr
-    assert "Hint: " in ran.stderr
-
-
 def test_an_existing_file_is_kept_unless_asked(run_lvlora, tmp_path):
     file = tmp_path / "x.csv"
     file.write_text("mine")

@@ -87,25 +87,3 @@ def test_weights_are_never_read(run_lvlora, lone, model, tmp_path):
     for file in folder.glob("*.safetensors"):
         file.write_bytes(b"broken")
     assert run_lvlora(["tokenize", lone, "--model", folder, "--json"]).exit_code == 0
-
-
-@pytest.mark.parametrize(
-    ("args", "code", "message"),
-    [
-        (["LONE", "--series", "7"], 4, "no such series"),
-        (["LONE", "--steps", "0"], 2, "--steps"),
-        (["LONE", "--decimals", "13"], 2, "--decimals"),
-        (["missing.csv"], 4, "missing.csv"),
-        (["LONE", "--model", "qwen2.5-0.5"], 4, "Did you mean qwen2.5-0.5b?"),
-        (["LONE", "--model", "./nowhere"], 4, "nowhere"),
-    ],
-)
-def test_what_is_wrong_is_said(run_lvlora, lone, model, args, code, message):
-    args = [str(lone) if arg == "LONE" else arg for arg in args]
-    if "--model" not in args:
-        args += ["--model", str(model)]
-    ran = run_lvlora(["tokenize", *args], code=code)
-    assert message in ran.stderr
-    assert "Hint: " in ran.stderr or code == 2
-    assert "Traceback" not in ran.stderr
-    assert ran.stdout == ""

@@ -332,48 +332,6 @@ def test_a_trained_head_is_used_by_forecast(run_lvlora, place, head):
         assert without.json["series"] != trained.json["series"]
 
 
-def _bad_files(folder):
-    (folder / "ragged.csv").write_text("time,a,b\n0,1,2\n1,2\n2,3,4\n")
-    (folder / "words.csv").write_text("time,a\n0,1\n1,many\n2,3\n")
-    (folder / "empty.csv").write_text("")
-    tiny_runs.write_csv(folder / "long.csv", tiny_runs.dataset(n_steps=100))
-    import h5py
-
-    with h5py.File(folder / "layout.h5", "w") as file:
-        file["numbers"] = [1, 2, 3]
-
-
-@pytest.mark.parametrize(
-    ("words", "code", "said"),
-    [
-        (["missing.csv"], 4, "missing.csv"),
-        (["ragged.csv"], 4, "ragged.csv"),
-        (["words.csv"], 4, "many"),
-        (["empty.csv"], 4, "empty.csv"),
-        (["layout.h5"], 4, "layout.h5"),
-        (["data.csv", "--model", "nosuch"], 4, "nosuch"),
-        (["data.csv", "--rank", "0"], 2, "--rank"),
-        (["data.csv", "--targets", "z_proj"], 2, "z_proj"),
-        (["data.csv", "--layers", "7"], 2, "layers 0 to 1"),
-        (["long.csv", "--seq-len", "4000"], 2, "--seq-len 4000"),
-        (["data.csv", "--out", "data.csv"], 2, "is there already"),
-        (["data.csv", "--out", "runs/a b"], 2, "made of letters"),
-        (["data.csv", "--loss", "full", "--train-head", "numeric"], 2, "train_head"),
-    ],
-)
-def test_bad_input_is_one_line_a_hint_and_a_code(run_lvlora, place, tmp_path, words, code, said):
-    _bad_files(tmp_path)
-    ran = run_lvlora(["train", *place, *words], code=code)
-    assert ran.stdout == ""
-    error, hint = [
-        line for line in ran.stderr.splitlines() if line.startswith(("Error: ", "Hint: "))
-    ]
-    assert said in error
-    assert hint.startswith("Hint: ")
-    assert "Traceback" not in ran.stderr
-    assert list(Path("runs").glob("*/config.toml")) == []
-
-
 def _content(folder):
     files = (p for p in folder.rglob("*") if p.is_file() and p.name != ".lock")
     return {str(p.relative_to(folder)): p.read_bytes() for p in files}

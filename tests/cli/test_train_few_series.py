@@ -103,24 +103,6 @@ def test_evaluate_knows_which_series_such_an_adapter_has_seen(run_lvlora, place)
         assert ("was trained on" in " ".join(ran.stderr.split())) == seen
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["--mix", "1"], "--mix"),
-        (["--mix", "-0.1"], "--mix"),
-        (["--validation-steps", "31"], "--validation-steps 31: no series has twice as many steps"),
-        (
-            ["--validation-steps", "5", "--no-validation"],
-            "validation_steps: there is no validation",
-        ),
-    ],
-)
-def test_what_cannot_be_is_refused(run_lvlora, place, words, said):
-    ran = run_lvlora(["train", "one.csv", *place, *words], code=2)
-    assert said in ran.stderr
-    assert not Path("runs").exists()
-
-
 @pytest.mark.slow
 def test_tuning_pays_on_the_sea_surface(run_lvlora, tmp_path, monkeypatch):
     """What the README's first command shows: six months say little of the other six."""

@@ -120,9 +120,3 @@ def test_a_file_for_other_weights_is_refused(run_lvlora, model) -> None:
     assert "not what it was written with" in message
     assert "Delete the file" in message
     assert run_lvlora(words(model, "--as-drawn")).exit_code == 0
-
-
-def test_a_rival_has_no_widths(run_lvlora, model) -> None:
-    plain = ["forecast", "data.csv", "--as-drawn", "--forecaster", "last-value"]
-    ran = run_lvlora(plain, code=2)
-    assert "--as-drawn: that is of the language model" in " ".join(ran.stderr.split())

@@ -65,22 +65,6 @@ def test_dry_run_spends_nothing(run_lvlora, data, tiny_folder, monkeypatch) -> N
         assert 0 < spent[convention] <= most
 
 
-@pytest.mark.parametrize(
-    ("args", "code", "words"),
-    [
-        (["--context", "29", "--horizon", "9"], 4, "no series"),
-        (["--no-model", "--no-rivals"], 2, "nothing to score"),
-        (["--horizon", "0"], 2, "--horizon"),
-        (["--context", "15", "--horizon", "5", "--model", "nonsense"], 4, "nonsense"),
-        (["--context", "15", "--horizon", "5", "--adapter", "nonsense"], 4, "nonsense"),
-    ],
-)
-def test_what_cannot_be_scored_is_said(run_lvlora, data, args, code, words) -> None:
-    ran = run_lvlora(["evaluate", data, *args], code=code)
-    assert words in ran.stderr
-    assert "Traceback" not in ran.stderr
-
-
 def test_a_refusal_leaves_nothing_behind(run_lvlora, data, tiny_folder) -> None:
     asked = ["evaluate", data, "--model", tiny_folder("qwen2"), "--adapter", "none", *SHORT]
     asked += ["--no-rivals", "--out", "here"]

@@ -63,29 +63,6 @@ def test_short_series_are_halved(run_lvlora, tmp_path):
     assert "12 steps from 12" in ran.stdout
 
 
-@pytest.mark.parametrize(
-    ("words", "said", "hint"),
-    [
-        (
-            ["baseline", "-", "--context", "40"],
-            "90 steps that this protocol needs (50 steps from 40)",
-            "--context",
-        ),
-        (
-            ["baseline", "-", "--protocol", "B"],
-            "the longest has 30",
-            "--horizon",
-        ),
-        (["evaluate", "-", "--split", "test"], "too few series for a test part", "--split train"),
-    ],
-)
-def test_what_cannot_be_is_refused_with_numbers(run_lvlora, words, said, hint):
-    ran = run_lvlora([*words, "--no-model"], input=csv(30), code=4)
-    assert said in ran.stderr
-    assert hint in ran.stderr
-    assert "longest has 0" not in ran.stderr
-
-
 @pytest.mark.slow
 @pytest.mark.usefixtures("every_rival")
 @pytest.mark.parametrize(

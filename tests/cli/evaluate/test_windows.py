@@ -73,23 +73,3 @@ def test_too_short_series_are_left_out_and_said(run_lvlora, data, no_page) -> No
     ran = run_lvlora(["evaluate", data, *options], code=0)
     assert "1 series too short" in ran.stderr
     assert "4 steps from 12" in ran.stdout
-
-
-@pytest.mark.parametrize(
-    ("options", "code", "said"),
-    [
-        (["--windows", "40", "--horizon", "4"], 4, "the longest has 32"),
-        (
-            ["--windows", "5", "--horizon", "2", "--context", "30"],
-            4,
-            "(2 steps from 30, 5 windows)",
-        ),
-        (["--holdout", "3", "--windows", "2"], 2, "--windows"),
-        (["--holdout", "3", "--horizon", "4"], 2, "--horizon"),
-        (["--stride", "3"], 2, "--windows"),
-    ],
-)
-def test_what_cannot_be_cut_ends_with_one_line(run_lvlora, data, options, code, said) -> None:
-    ran = run_lvlora(["evaluate", data, "--no-model", "--split", "all", *options], code=code)
-    assert said in ran.stderr
-    assert ran.stderr.count("Error: ") == 1

@@ -73,30 +73,6 @@ def test_a_file_name_cannot_write_to_the_terminal(run_lvlora):
     assert ran.stderr == "Error: abc d\n"
 
 
-@pytest.mark.parametrize(
-    ("args", "said"),
-    [
-        (["simulat"], "Did you mean simulate?"),
-        (["fit"], "Did you mean train?"),
-        (["help"], "lvlora COMMAND --help"),
-        (["simulate", "--nois", "1"], "Did you mean --noise?"),
-        (["train", "--lr", "1"], "Did you mean --learning-rate?"),
-        (["sweep", "--out", "x"], "Did you mean --study?"),
-        (["--rank", "4", "train"], "--rank"),
-        (["simulate", "--overwrite=1"], "--overwrite"),
-        (["simulate", "a.h5", "b.h5"], "unexpected extra argument"),
-        (["simulate", "--noise"], "--noise"),
-    ],
-)
-def test_usage_errors_exit_2_and_suggest(run_lvlora, args, said):
-    ran = run_lvlora(args, code=2)
-    assert ran.stdout == ""
-    first, hint = ran.stderr.splitlines()
-    assert first.startswith("Error: ")
-    assert hint.startswith("Hint: ")
-    assert said in ran.stderr
-
-
 def test_without_a_command_there_is_help(run_lvlora):
     ran = run_lvlora([], code=2)
     assert "simulate" in ran.stdout

@@ -137,28 +137,6 @@ def test_everything_wrong_is_said_at_once(run_lvlora, program, tmp_path):
     assert error.rstrip().splitlines()[-1] == "Hint: lvlora train --help explains every option."
 
 
-@pytest.mark.parametrize(
-    ("args", "sentence"),
-    [
-        (["train", "--rank", "0"], "Error: --rank: "),
-        (["train", "--rank=-3"], "Error: --rank: "),
-        (["train", "--rank", "4097"], "Error: --rank: "),
-        (["train", "--dropout", "1"], "Error: --dropout: "),
-        (["train", "--learning-rate", "inf"], "Error: --learning-rate: should be"),
-        (["train", "--rank", "1.5"], "Error: --rank: "),
-        (["forecast", "x", "--quantiles", "0.1,2"], "Error: --quantiles: item 2 should be"),
-        (["forecast"], "Error: FILE is missing"),
-        (["train", "--model", ""], "Error: --model: "),
-    ],
-)
-def test_one_wrong_value_is_one_line_and_a_hint(run_lvlora, program, args, sentence):
-    ran = run_lvlora(args, program=program, code=2)
-    lines = ran.stderr.strip().splitlines()
-    assert lines[0].startswith(sentence)
-    assert lines[1].startswith("Hint: ")
-    assert len(lines) == 2
-
-
 @pytest.mark.parametrize("name", sorted(MODELS))
 def test_printed_settings_run_again(run_lvlora, program, tmp_path, name):
     given = {
