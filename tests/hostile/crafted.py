@@ -16,12 +16,21 @@ from typing import Any
 import numpy as np
 from hostile.readers import CORPUS
 
+PICKLE, ZIP = b"\x80\x04cos\nsystem\n(S'touch pwned'\ntR.", b"PK\x03\x04" + bytes(40)
+NOISE = b"[" * 100_000, b"\0" * 10, b"\xff\xfe{}", PICKLE
 Case = tuple[str, bytes, str]
 """Name, content, and the words of the refusal that say what is wrong and where."""
 
 
 def _text(cases: dict[str, tuple[str | bytes, str]]) -> Iterator[Case]:
     for name, (content, reason) in cases.items():
+        yield name, content if isinstance(content, bytes) else content.encode(), reason
+
+
+def _plain(*contents: str | bytes, reason: str = "") -> Iterator[Case]:
+    """Files that are named by how they begin."""
+    for number, content in enumerate(contents):
+        name = f"{number}: {content[:40]!r}"
         yield name, content if isinstance(content, bytes) else content.encode(), reason
 
 
@@ -79,15 +88,13 @@ def csv_files() -> Iterator[Case]:
             "latin-1": ("time,x\n0,1\n1,é\n".encode("latin-1"), "row 3: byte 3 is not UTF-8"),
             "UTF-16": (wide.encode("utf-16"), "not UTF-8"),
             "UTF-16 without mark": (wide.encode("utf-16-le"), "binary"),
-            "UTF-32": (wide.encode("utf-32"), ""),
             "right to left": ("time,\u202ex\n0,1\n1,2\n", "unprintable"),
             "spaces": ("time prey\n0 1\n1 2\n", "not a number"),
-            "pickle": (b"\x80\x04cos\nsystem\n(S'id'\ntR.", ""),
-            "PDF": (b"%PDF-1.7\n1 0 obj\n<<>>\nendobj\n", ""),
-            "zip": (b"PK\x03\x04" + bytes(40), ""),
             "spreadsheet formula": ("time,x\n0,1\n1,=1+1\n", "'=1+1' is not a number"),
-            "JSON": ('{"time": [0, 1]}\n', ""),
         }
+    )
+    yield from _plain(
+        wide.encode("utf-32"), PICKLE, b"%PDF-1.7\n1 0 obj\n<<>>\n", ZIP, '{"t": [0]}\n'
     )
 
 
@@ -239,15 +246,12 @@ def parquet_files() -> Iterator[Case]:
     yield "time twice", table(time=[3, 3], x=[1, 2]), "row 2, column 'time': time 3"
     yield "structs", table(time=[0, 1], x=[{"a": 1}, {"a": 2}]), ""
     yield "bytes as ids", table(id=[b"a", b"a"], time=[0, 1], x=[1, 2]), ""
-    whole = table(time=list(range(9)), x=list(range(9)))
-    yield "footer only", b"PAR1" + whole[-200:], ""
-    yield "long footer", whole[:-8] + struct.pack("<i", 2**31 - 1) + b"PAR1", ""
-    yield "negative footer", whole[:-8] + struct.pack("<i", -1) + b"PAR1", ""
-    yield "marks alone", b"PAR1PAR1", ""
-    yield "a hole behind the mark", whole[:4] + whole[40:], ""
-    yield "nothing between the marks", b"PAR1" + bytes(100) + b"PAR1", ""
-    yield "cut", whole[:-10], ""
-    yield "the beginning", whole[:50], ""
+    whole, marks = table(time=list(range(9)), x=list(range(9))), b"PAR1"
+    footers = (struct.pack("<i", length) for length in (2**31 - 1, -1))
+    yield from _plain(
+        *(marks + whole[-200:], *(whole[:-8] + footer + marks for footer in footers), marks * 2),
+        *(whole[:4] + whole[40:], marks + bytes(100) + marks, whole[:-10], whole[:50]),
+    )
 
 
 def _safetensors(header: Any, data: bytes = b"", length: int | None = None) -> bytes:
@@ -270,23 +274,23 @@ def safetensors_files() -> Iterator[Case]:
         return save(tensors)
 
     entry = {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}
-    yield "empty", b"", "safetensors"
-    yield "no header", struct.pack("<Q", 0), ""
-    yield "2^62 header", _safetensors(b"{}", length=2**62), "safetensors"
-    yield "2^64 header", _safetensors(b"{}", length=2**64 - 1), ""
-    yield "no JSON", _safetensors(b"{]"), ""
-    yield "deep JSON", _safetensors(b"[" * 100_000), ""
-    yield "no UTF-8", _safetensors(b'{"\xff": 1}'), ""
-    yield "a list", _safetensors([1]), ""
-    yield "no offsets", _safetensors({"a": {"dtype": "F32", "shape": [4]}}, bytes(16)), ""
-    yield "over the end", _safetensors({"a": {**entry, "data_offsets": [0, 2**40]}}, bytes(16)), ""
-    yield "backwards", _safetensors({"a": {**entry, "data_offsets": [16, 0]}}, bytes(16)), ""
-    yield "overflow", _safetensors({"a": {**entry, "shape": [2**40, 2**40]}}, bytes(16)), ""
-    yield "negative", _safetensors({"a": {**entry, "shape": [-4]}}, bytes(16)), ""
-    yield "shared", _safetensors({"a": entry, "b": entry}, bytes(16)), ""
-    yield "a gap", _safetensors({"a": {**entry, "data_offsets": [8, 24]}}, bytes(24)), ""
-    yield "unknown type", _safetensors({"a": {**entry, "dtype": "PICKLE"}}, bytes(16)), ""
-    yield "other keys", _safetensors({"a": entry}, bytes(16)), ""
+    yield from _plain(b"", _safetensors(b"{}", length=2**62), whole[:-1], reason="safetensors")
+    yield from _plain(
+        *(struct.pack("<Q", 0), _safetensors(b"{}", length=2**64 - 1), whole + b"\0", PICKLE, ZIP),
+        *map(_safetensors, (b"{]", b"[" * 100_000, b'{"\xff": 1}', [1])),
+        _safetensors({"a": {"dtype": "F32", "shape": [4]}}, bytes(16)),
+        _safetensors({"a": entry, "b": entry}, bytes(16)),
+        _safetensors({"a": entry}, bytes(16)),
+        _safetensors({"a": {**entry, "data_offsets": [8, 24]}}, bytes(24)),
+    )
+    for name, changes in {
+        "over the end": {"data_offsets": [0, 2**40]},
+        "backwards": {"data_offsets": [16, 0]},
+        "overflow": {"shape": [2**40, 2**40]},
+        "negative": {"shape": [-4]},
+        "unknown type": {"dtype": "PICKLE"},
+    }.items():
+        yield name, _safetensors({"a": {**entry, **changes}}, bytes(16)), ""
     yield "a key missing", changed(lambda t: t.pop(first)), "lacks "
     yield (
         "a key too many",
@@ -304,10 +308,6 @@ def safetensors_files() -> Iterator[Case]:
     yield "another axis", another_axis, "shape"
     yield "no key at all", changed(lambda t: t.clear()), "more)"
     yield "a head", changed(lambda t: t.update({HEAD: t[first].clone()})), "lm_head"
-    yield "cut", whole[:-1], "safetensors"
-    yield "trailing bytes", whole + b"\0", ""
-    yield "pickle", b"\x80\x04cos\nsystem\n(S'touch pwned'\ntR.", ""
-    yield "zip of pickle", b"PK\x03\x04" + bytes(100), ""
 
 
 def adapter_configs() -> Iterator[Case]:
@@ -348,19 +348,9 @@ def adapter_configs() -> Iterator[Case]:
     ):
         for changes in changed:
             yield json.dumps(changes)[:60], json.dumps({**plain, **changes}).encode(), reason
-    name = "adapter_config.json"
-    yield from _text(
-        {
-            "empty": ("", name),
-            "a list": ("[]", name),
-            "a number": ("3", name),
-            "deep": ("[" * 100_000, name),
-            "cut": ("{", name),
-            "no UTF-8": (b"\xff\xfe{}", name),
-            "large": (b" " * 11_000_000 + b"{}", name),
-            "NUL": (b"\0" * 10, name),
-            "digits": ('{"r": ' + "9" * 5000 + "}", name),
-        }
+    yield from _plain(
+        *("", "[]", "3", "{", b" " * 11_000_000 + b"{}", '{"r": ' + "9" * 5000 + "}", *NOISE),
+        reason="adapter_config.json",
     )
 
 
@@ -370,19 +360,13 @@ def gguf_files() -> Iterator[Case]:
     def at(place: int, form: str, value: int) -> bytes:
         return whole[:place] + struct.pack(form, value) + whole[place + struct.calcsize(form) :]
 
-    for name, content in {
-        "empty": b"",
-        "magic alone": b"GGUF",
-        "another magic": b"GGML" + whole[4:],
-        "version 99": at(4, "<I", 99),
-        "big endian": at(4, ">I", 3),
-        "2^60 tensors": at(8, "<Q", 2**60),
-        "2^63 facts": at(16, "<Q", 2**63),
-        "a word of 2^62": at(24, "<Q", 2**62),
-        "an unknown kind of fact": at(24 + 8 + len("GGUF.version"), "<I", 77),
-        **{f"cut at {n}": whole[:n] for n in (30, 200, 1000, len(whole) - 500)},
-    }.items():
-        yield name, content, "m.gguf"
+    numbers = ((4, "<I", 99), (4, ">I", 3), (8, "<Q", 2**60), (16, "<Q", 2**63), (24, "<Q", 2**62))
+    kind_of_fact = at(24 + 8 + len("GGUF.version"), "<I", 77)
+    yield from _plain(
+        *(b"", b"GGUF", b"GGML" + whole[4:], *(at(*number) for number in numbers), kind_of_fact),
+        *(whole[:n] for n in (30, 200, 1000, len(whole) - 500)),
+        reason="m.gguf",
+    )
     for name, old, new in (
         ("another architecture", b"llama", b"lloma"),
         ("no layers", b"block_count", b"block_cuont"),
@@ -395,34 +379,14 @@ def gguf_files() -> Iterator[Case]:
 
 
 def toml_files() -> Iterator[Case]:
-    yield from _text(
-        {
-            "no TOML": ("rank 3", ""),
-            "cut": ("rank = ", ""),
-            "deep": ("x = " + "[" * 50_000, ""),
-            "deep tables": ("x = " + "{a=" * 20_000, ""),
-            "digits": ("rank = " + "9" * 5000, ""),
-            "unknown": ("rnk = 3", ""),
-            "twice": ("rank = 3\nrank = 4", ""),
-            "two spellings": ("max_steps = 3\nmax-steps = 3", ""),
-            "word": ('rank = "many"', ""),
-            "true": ("rank = true", ""),
-            "zero": ("rank = 0", ""),
-            "nan": ("learning_rate = nan", ""),
-            "inf": ("max_flops = inf", ""),
-            "billion digits": ('max_flops = "1e999999999"', ""),
-            "billion zeros": ('budget = "1e-999999999"', ""),
-            "a date": ("rank = 1979-05-27", ""),
-            "table": ("[rank]\nx = 1", ""),
-            "tables": ("[[train]]\nrank = 1", ""),
-            "unknown table": ("[trane]\nrank = 1", ""),
-            "NUL": (b"rank = 3\0", ""),
-            "no UTF-8": (b'model = "\xff"', ""),
-            "UTF-16": ("rank = 3".encode("utf-16"), ""),
-            "escape": ('rank = "\\u001b[31m"', ""),
-            "long key": ("a" * 100_000 + " = 1", ""),
-            "many keys": ("\n".join(f"k{i} = 1" for i in range(3000)), ""),
-        }
+    yield from _plain(
+        *("rank 3", "rank = ", "x = " + "[" * 50_000, "x = " + "{a=" * 20_000, "rnk = 3"),
+        *("rank = " + "9" * 5000, "rank = 3\nrank = 4", "max_steps = 3\nmax-steps = 3"),
+        *('rank = "many"', "rank = true", "rank = 0", "learning_rate = nan", "max_flops = inf"),
+        *('max_flops = "1e999999999"', 'budget = "1e-999999999"', "rank = 1979-05-27"),
+        *("[rank]\nx = 1", "[[train]]\nrank = 1", "[trane]\nrank = 1", b"rank = 3\0"),
+        *(b'model = "\xff"', "rank = 3".encode("utf-16"), 'rank = "\\u001b[31m"'),
+        *("a" * 100_000 + " = 1", "\n".join(f"k{i} = 1" for i in range(3000))),
     )
 
 
@@ -453,35 +417,31 @@ def ledgers() -> Iterator[Case]:
             db.commit()
             db.close()
             yield name, file.read_bytes(), ""
-    yield "text", b"hello\n" * 1000, ""
-    yield "cut", whole[: len(whole) // 2], ""
-    yield "page size 1", whole[:16] + b"\x00\x03" + whole[18:], ""
-    yield "no header", bytes(100) + whole[100:], ""
-    yield "a page of noise", whole[:4096] + b"\xaa" * 4096 + whole[8192:], ""
+    yield from _plain(
+        *(b"hello\n" * 1000, whole[: len(whole) // 2], whole[:16] + b"\x00\x03" + whole[18:]),
+        *(bytes(100) + whole[100:], whole[:4096] + b"\xaa" * 4096 + whole[8192:]),
+    )
 
 
 def studies() -> Iterator[Case]:
     whole = (CORPUS / "study" / "study.journal").read_bytes()
-    yield from _text(
-        {
-            "no JSON": ("hello\nworld\n", ""),
-            "another object": ('{"a": 1}\n', ""),
-            "a list": ("[1]\n", ""),
-            "a number": ("3\n", ""),
-            "deep": ("[" * 100_000 + "\n", ""),
-            "NUL": (b"\0" * 50 + b"\n", ""),
-            "unknown operation": ('{"op_code": 99, "worker_id": "x"}\n', ""),
-            "no study": ('{"op_code": 4, "worker_id": "x", "study_id": 7}\n', ""),
-            "no UTF-8": (b'{"op_code": "\xff"}\n', ""),
-            "first line lost": (whole.split(b"\n", 1)[1], ""),
-            "plan lost": (whole.replace(b'"stages"', b'"stagas"'), ""),
-            "another plan": (whole.replace(b'"stages":[', b'"stages":[7,'), ""),
-            "an older plan": (whole.replace(b'"trials":2,', b""), ""),
-            "settings lost": (whole.replace(b'"settings"', b'"sattings"'), ""),
-            "unknown setting": (whole.replace(b'"rank"', b'"renk"'), ""),
-            "a word as slot": (whole.replace(b'"slot":0', b'"slot":"x"'), ""),
-            "pickle": (b"\x80\x04cos\nsystem\n(S'id'\ntR.\n", ""),
-        }
+    changes = {
+        "plan lost": (b'"stages"', b'"stagas"'),
+        "another plan": (b'"stages":[', b'"stages":[7,'),
+        "an older plan": (b'"trials":2,', b""),
+        "settings lost": (b'"settings"', b'"sattings"'),
+        "unknown setting": (b'"rank"', b'"renk"'),
+        "a word as slot": (b'"slot":0', b'"slot":"x"'),
+    }
+    yield from _text({name: (whole.replace(*change), "") for name, change in changes.items()})
+    operations = (
+        '{"op_code": 99, "worker_id": "x"}',
+        '{"op_code": 4, "worker_id": "x", "study_id": 7}',
+    )
+    yield from _plain(
+        *(f"{line}\n" for line in ("hello\nworld", '{"a": 1}', "[1]", "3", *operations)),
+        *(content + b"\n" for content in (*NOISE, b'{"op_code": "\xff"}')),
+        whole.split(b"\n", 1)[1],
     )
 
 
