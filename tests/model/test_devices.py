@@ -59,15 +59,19 @@ def test_a_device_that_is_not_there(machine, device):
 def test_the_probe_compares_times(monkeypatch, half, single, native):
     times = {torch.bfloat16: half, torch.float32: single}
     monkeypatch.setattr(devices, "product_seconds", times.__getitem__)
-    monkeypatch.setattr(devices, "processor", lambda: "some processor sse avx")
+    # the flag alone says nothing of speed
+    monkeypatch.setattr(devices, "processor", lambda: "Intel(R) Xeon(R) avx512f avx512_bf16")
     devices.probe_bfloat16.cache_clear()
     assert devices.probe_bfloat16() is native
     devices.probe_bfloat16.cache_clear()
 
 
-def test_a_processor_that_says_it_multiplies_bfloat16_is_not_timed(monkeypatch):
+@pytest.mark.parametrize(
+    "words", ["AMD EPYC 9B45 avx512f avx512_bf16", "Intel(R) Xeon(R) avx512_bf16 amx_bf16"]
+)
+def test_a_processor_known_to_multiply_bfloat16_fast_is_not_timed(monkeypatch, words):
     monkeypatch.setattr(devices, "product_seconds", lambda dtype: pytest.fail("it was timed"))
-    monkeypatch.setattr(devices, "processor", lambda: "some processor avx512f avx512_bf16")
+    monkeypatch.setattr(devices, "processor", lambda: words)
     devices.probe_bfloat16.cache_clear()
     assert devices.probe_bfloat16() is True
     devices.probe_bfloat16.cache_clear()
