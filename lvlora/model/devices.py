@@ -1,8 +1,8 @@
 """Where to compute and how precisely: devices, dtypes, threads.
 
 Frozen weights are kept in bfloat16 only where the processor multiplies it at least as fast as
-float32: AMX, AMD's avx512_bf16, any recent GPU. Without such instructions bfloat16 products are tens
-to hundreds of times slower; with Intel's avx512_bf16 and AMX hidden by the virtual machine, twice.
+float32: AMX, AMD's avx512_bf16, any recent GPU. Without such instructions its products are tens to
+hundreds of times slower; with Intel's avx512_bf16, where AMX is hidden, twice.
 """
 
 from __future__ import annotations
@@ -80,11 +80,9 @@ def choose(device: str = "auto", dtype: str = "auto") -> Placement:
     if dtype != "auto":
         return Placement(place, getattr(torch, dtype), f"{dtype} as asked")
     if device == "cpu":
-        native = probe_bfloat16()
-        chosen = torch.bfloat16 if native else torch.float32
-        return Placement(
-            place, chosen, "bfloat16 is fast on this CPU" if native else "bfloat16 is slow on this CPU"
-        )
+        if probe_bfloat16():
+            return Placement(place, torch.bfloat16, "bfloat16 is fast on this CPU")
+        return Placement(place, torch.float32, "bfloat16 is slow on this CPU")
     if device == "cuda" and not torch.cuda.is_bf16_supported():
         return Placement(place, torch.float32, "this GPU has no bfloat16")
     return Placement(place, torch.bfloat16, f"{device} computes in bfloat16")
