@@ -55,7 +55,7 @@ def windows_of(series: Series) -> list[Cut]:
     """The last quarter, one window after the other."""
     n_steps = len(series) // 4
     horizon = max(1, min(MOST_STEPS, n_steps // WINDOWS))
-    return last_windows(series, horizon, n_steps // horizon, horizon)
+    return last_windows(series, horizon, n_steps // horizon)
 
 
 def errors_of(forecaster: lvlora.Forecaster, cuts: list[Cut], samples: int) -> FloatArray:

@@ -121,13 +121,13 @@ def cut(series: Series, at: int, horizon: int) -> Cut:
 
 
 def last_windows(
-    series: Series, horizon: int, n_windows: int = 1, stride: int = 1, context: int | None = None
+    series: Series, horizon: int, n_windows: int = 1, context: int | None = None
 ) -> list[Cut]:
-    """Forecasts from rolling origins: the last ends with the series, each other ``stride`` earlier.
+    """Forecasts from rolling origins, side by side: the last ends with the series.
 
     >>> import numpy as np
     >>> ten = Series("a", np.arange(10.0), np.zeros((10, 1)))
-    >>> [len(c.history) for c in last_windows(ten, horizon=2, n_windows=3, stride=2)]
+    >>> [len(c.history) for c in last_windows(ten, horizon=2, n_windows=3)]
     [4, 6, 8]
 
     Args:
@@ -137,11 +137,11 @@ def last_windows(
         the cuts, the earliest first; none where the series is too short for all of them.
     """
     last = len(series) - horizon
-    first = last - (n_windows - 1) * stride
+    first = last - (n_windows - 1) * horizon
     if first < (LEAST_HISTORY if context is None else context):
         return []
     cuts = []
-    for origin in range(first, last + 1, stride):
+    for origin in range(first, last + 1, horizon):
         begin = 0 if context is None else origin - context
         cuts.append(cut(series.steps(begin, origin + horizon), origin - begin, horizon))
     return cuts

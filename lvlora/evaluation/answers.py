@@ -37,7 +37,7 @@ class TaskFacts(Shape):
     windows: int | None = None
     """Forecasts of each series; only where they go back from its end."""
     stride: int | None = None
-    """Steps from one window to the next; likewise."""
+    """Steps from one window to the next, the horizon but in old records; likewise."""
     all_before: bool | None = None
     """Whether histories are all that came before; likewise."""
     series: int

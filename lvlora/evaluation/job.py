@@ -181,10 +181,7 @@ def prepare(
     context, horizon = settings.steps
     protocol = Protocol(settings.split, context, horizon)
     if settings.from_the_end:
-        stride = settings.stride or horizon
-        protocol = Protocol(
-            settings.split, settings.context, horizon, settings.windows or 1, stride
-        )
+        protocol = Protocol(settings.split, settings.context, horizon, settings.windows or 1)
     scored = task(part, protocol, settings.season)
     _note_what_is_scored(scored, split, settings.rivals, narrator)
     clustering = cluster(data, measure(data), min(STRATA, len(data)), settings.split_seed)
@@ -195,7 +192,7 @@ def prepare(
     data_sha256 = data.sha256()
     decided: list[Any] = [data_sha256, split.sha256, scored.ids, protocol.context, horizon]
     if protocol.windows is not None:
-        decided.append([protocol.windows, protocol.stride])
+        decided.append([protocol.windows, protocol.horizon])
     key = sha256_of_json(decided)
     folder = settings.out
     if folder is None and has_folder and settings.command == "evaluate":

@@ -29,16 +29,14 @@ class Protocol:
     Attributes:
         context: steps of history; None, with windows only, for all that came before.
         horizon: steps to forecast.
-        windows: forecasts of each series, the last of which ends with it; None for one forecast of
-            what follows its first ``context`` steps.
-        stride: steps from one window to the next.
+        windows: forecasts of each series, side by side up to its end; None for one forecast of what
+            follows its first ``context`` steps.
     """
 
     part: Part
     context: int | None
     horizon: int
     windows: int | None = None
-    stride: int = 1
 
     def __str__(self) -> str:
         """In words: ``20 steps from 80``, ``12 steps from all before, 3 windows``."""
@@ -121,12 +119,12 @@ def task(part: Dataset, protocol: Protocol, season: Season = "auto") -> Task:
     seen, futures, names = [], [], []
     for series in part:
         if windows is not None:
-            cuts = splits.last_windows(series, horizon, windows, protocol.stride, context)
+            cuts = splits.last_windows(series, horizon, windows, context)
         else:
             is_long = context is not None and len(series) >= context + horizon
             cuts = [splits.cut(series, context or 0, horizon)] if is_long else []
         for k, cut in enumerate(cuts):
-            n_before = len(series) - horizon - (len(cuts) - 1 - k) * protocol.stride
+            n_before = len(series) - (len(cuts) - k) * horizon
             name = f"{series.id}@{n_before}" if len(cuts) > 1 else series.id
             seen.append(replace(cut.history, id=name))
             futures.append(replace(cut.future, id=name))
@@ -153,7 +151,7 @@ def _too_short(part: Dataset, protocol: Protocol) -> DataError:
             "--split train scores what there is.",
         )
     context = splits.LEAST_HISTORY if protocol.context is None else protocol.context
-    needed = context + protocol.horizon + ((protocol.windows or 1) - 1) * protocol.stride
+    needed = context + (protocol.windows or 1) * protocol.horizon
     return DataError(
         f"{part.source}: no series of the {protocol.part} part has the {needed} steps that this "
         f"protocol needs ({protocol}); the longest has {longest}",

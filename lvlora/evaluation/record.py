@@ -49,7 +49,7 @@ def record_of(entries: Sequence[Entry], job: Job, clusters: Mapping[str, int]) -
     if protocol.windows is not None:
         rolling = {
             "windows": protocol.windows,
-            "stride": protocol.stride,
+            "stride": protocol.horizon,
             "all_before": protocol.context is None,
         }
     return Evaluation(
@@ -96,7 +96,7 @@ def _other_settings(settings: EvaluateSettings) -> dict[str, object]:
     return {
         name: value
         for name, value in deciding.items()
-        if name not in (*elsewhere, "windows", "stride", "holdout") and value is not None
+        if name not in (*elsewhere, "windows", "holdout") and value is not None
     }
 
 

@@ -87,15 +87,6 @@ class EvaluateSettings(
         ge=1,
         le=10_000,
     )
-    stride: int | None = option(
-        None,
-        "With --windows: steps from one forecast to the next. Default: the horizon, so "
-        "that windows do not overlap.",
-        "Forecast",
-        affects="result",
-        ge=1,
-        le=LONGEST_HORIZON,
-    )
     limit: int | None = option(
         None, "Score only the first series of the part.", "Data", affects="result", ge=1
     )
@@ -184,9 +175,6 @@ class EvaluateSettings(
             ),
             "--holdout forecasts all steps that it holds out: leave --horizon out": (
                 self.holdout is not None and self.horizon not in (None, self.holdout)
-            ),
-            "--stride is the distance of --windows: add --windows": (
-                self.stride is not None and self.windows is None
             ),
             "--calibrate and --calibrated need a model: leave --no-model out": (
                 calibrated and not self.with_model

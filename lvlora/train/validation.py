@@ -204,7 +204,7 @@ def _held_out(chosen: Dataset, n_steps: int) -> list[Cut]:
     """Return cuts of the held-out steps: one of each series, or several after one another."""
     n_windows = min(-(-_WINDOWS // len(chosen)), n_steps)
     horizon = n_steps // n_windows
-    cuts = [c for series in chosen for c in last_windows(series, horizon, n_windows, horizon)]
+    cuts = [c for series in chosen for c in last_windows(series, horizon, n_windows)]
     starts = [max(0, len(c.history) + horizon - _MOST_STEPS) for c in cuts]
     return [
         replace(c, history=c.history.steps(start, len(c.history)))

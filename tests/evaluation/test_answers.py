@@ -34,6 +34,14 @@ def test_records_of_every_version_have_a_page(version, run_lvlora, tmp_path, mad
         assert ran.json["files"]
 
 
+def test_records_with_windows_that_overlap_open(kept: Path) -> None:
+    """Windows of earlier versions could have another distance than the horizon."""
+    content = json.loads((kept / EVALUATION).read_text())
+    content["protocol"] |= {"windows": 3, "stride": 2, "all_before": True}
+    (kept / EVALUATION).write_text(json.dumps(content))
+    assert rebuild(kept).protocol.stride == 2
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [("forecasters", []), ("protocol", None), ("led_by", "x"), ("variables", [1]), ("scale", 1)],

@@ -189,11 +189,11 @@ def test_rolling_origins_go_back_from_the_end_of_series_of_any_length() -> None:
     longer = Series("long", np.arange(31.0), np.random.default_rng(0).random((31, 2)))
     short = Series("short", np.arange(9.0), np.ones((9, 2)))
     data = Dataset((*data.series, longer, short), data.variables)
-    given = task(data, Protocol("all", None, 4, windows=3, stride=2))
-    assert given.ids[:3] == ("s0@12", "s0@14", "s0@16")
-    assert given.ids[-3:] == ("long@23", "long@25", "long@27")
+    given = task(data, Protocol("all", None, 4, windows=3))
+    assert given.ids[:3] == ("s0@8", "s0@12", "s0@16")
+    assert given.ids[-3:] == ("long@19", "long@23", "long@27")
     assert given.of_series == tuple(n for n in ("s0", "s1", "long") for _ in range(3))
-    assert (given.n_series, given.left_out, given.context) == (3, 1, 12)
+    assert (given.n_series, given.left_out, given.context) == (3, 1, 8)
     for history, future in zip(given.histories, given.futures, strict=True):
         assert len(future) == 4
         assert future.time[0] == history.time[-1] + 1
@@ -202,11 +202,11 @@ def test_rolling_origins_go_back_from_the_end_of_series_of_any_length() -> None:
 
 def test_no_future_of_any_window_is_learnt_from() -> None:
     data = waves(3, 20)
-    given = task(data[:1], Protocol("all", None, 4, windows=3, stride=2))
+    given = task(data[:1], Protocol("all", None, 4, windows=3))
     seen = given.learnable(data)
     assert [s.id for s in seen] == ["s0", "s1", "s2"]
     # nothing at or after the first time that is scored, of other series neither
-    assert [len(s) for s in seen] == [12, 12, 12]
+    assert [len(s) for s in seen] == [8, 8, 8]
 
 
 def test_one_window_keeps_the_series_name() -> None:
