@@ -43,7 +43,6 @@ _LEAST_COMPILED = 500
 _MOST_STEPS = 10**9
 _MOST_VALIDATIONS = 10**5
 """More than any machine makes; a plan of more could not even be written down."""
-_ONE_CYCLE_START, _ONE_CYCLE_END = 1 / 25, 1e-4
 _COSINE_END = 0.1
 _SHARE = 20
 """One part in so many of a run's FLOPs is for validation."""
@@ -204,24 +203,17 @@ def learning_rate(step: int, n_steps: int, peak: float, warmup: float, schedule:
 
     - cosine: linear warm-up, then half a cosine down to a tenth of the peak (Loshchilov & Hutter
       2016, arXiv:1608.03983).
-    - one-cycle: cosine up from peak/25, cosine down to peak/10,000 (Smith & Topin 2017,
-      arXiv:1708.07120).
     - constant: linear warm-up, then the peak.
 
     ``warmup`` is the share of the steps in which the rate rises.
     """
     rising = round(warmup * n_steps)
     if step < rising:
-        if schedule == "one-cycle":
-            way = (step + 1) / rising
-            share = 0.5 - 0.5 * math.cos(math.pi * way)
-            return peak * (_ONE_CYCLE_START + (1.0 - _ONE_CYCLE_START) * share)
         return peak * (step + 1) / rising
     if schedule == "constant":
         return peak
     way = (step - rising) / max(1, n_steps - rising)
-    end = _ONE_CYCLE_END if schedule == "one-cycle" else _COSINE_END
-    return peak * (end + (1.0 - end) * (0.5 + 0.5 * math.cos(math.pi * way)))
+    return peak * (_COSINE_END + (1.0 - _COSINE_END) * (0.5 + 0.5 * math.cos(math.pi * way)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from lvlora.settings.shared import (
     SplitSettings,
 )
 
-Schedule = Literal["cosine", "one-cycle", "constant"]
+Schedule = Literal["cosine", "constant"]
 TrainHead = Literal["none", "numeric", "full"]
 Compile = Literal["auto", "on", "off"]
 

@@ -124,15 +124,12 @@ def test_the_shapes_of_the_schedules():
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert rates[55] == pytest.approx(0.55, abs=0.01)  # half-way between the peak and a tenth
     assert rates[-1] == pytest.approx(0.1, abs=0.001)
-    rates = _rates(100, "one-cycle", warmup=0.3)
-    assert (rates[0] < 0.06, rates[-1] < 0.001) == (True, True)
-    assert max(rates) == pytest.approx(1.0)
 
 
 @given(
     st.integers(1, 200),
     st.floats(0, 1),
-    st.sampled_from(["cosine", "one-cycle", "constant"]),
+    st.sampled_from(["cosine", "constant"]),
     st.floats(1e-6, 1),
 )
 def test_every_rate_is_positive_and_at_most_the_peak(n, warmup, schedule, peak):

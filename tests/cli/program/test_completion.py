@@ -72,7 +72,7 @@ def test_commands_options_and_words(typed):
     assert "--learning-rate" in typed("lvlora train --lea")
     assert typed("lvlora train --model b") == ["bundled"]
     assert "qwen2.5-0.5b" in typed("lvlora train --model qwen")
-    assert typed("lvlora train --schedule o") == ["one-cycle"]
+    assert typed("lvlora train --schedule con") == ["constant"]
 
 
 @pytest.mark.parametrize(
