@@ -111,10 +111,7 @@ def _save(made: Any, folder: Path) -> None:
     from transformers import PreTrainedTokenizerFast
 
     PreTrainedTokenizerFast(
-        tokenizer_object=made,
-        bos_token="<s>",
-        pad_token="<s>",
-        clean_up_tokenization_spaces=False,
+        tokenizer_object=made, bos_token="<s>", pad_token="<s>", clean_up_tokenization_spaces=False
     ).save_pretrained(folder)
 
 

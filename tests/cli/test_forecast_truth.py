@@ -53,8 +53,7 @@ def test_what_is_held_out_is_forecast_and_compared(run_lvlora, words):
         assert 0 < found["flops"][convention] <= most
     # the futures are those of the file without its end, and the likelihood costs what it costs
     plain = tiny_runs.write_csv(
-        Path("cut.csv"),
-        type(data)(tuple(s.steps(0, 9) for s in data), data.variables, data.source),
+        Path("cut.csv"), type(data)(tuple(s.steps(0, 9) for s in data), data.variables, data.source)
     )
     without = run_lvlora(
         ["forecast", plain, *words[1:], "--horizon", "3", "--json", "--no-hindcast"]

@@ -75,13 +75,6 @@ def test_chosen_series_and_decimals(run_lvlora, many, model):
     assert all(one["steps_shown"] == 40 for one in got["series"])
 
 
-def test_tables_say_all_of_it(run_lvlora, lone, model):
-    ran = run_lvlora(["tokenize", lone, "--model", model, "--steps", "2"], code=0)
-    for part in ("2 decimals", "the first 2 of 30 steps", "tokens a step"):
-        assert part in ran.stdout, part
-    assert f"lvlora train {lone}" in ran.stderr
-
-
 def test_weights_are_never_read(run_lvlora, lone, model, tmp_path):
     folder = Path(shutil.copytree(model, tmp_path / "model"))
     for file in folder.glob("*.safetensors"):

@@ -126,15 +126,6 @@ def test_an_adapter_that_does_not_help_is_not_picked_up(run_lvlora, place, monke
     )
 
 
-@pytest.mark.usefixtures("unbounded")
-def test_a_table_for_people_and_the_next_command(run_lvlora, place):
-    ran = run_lvlora(["train", "data.csv", *place], code=0)
-    assert "validation MAE" in ran.stdout
-    assert "FLOPs, executed" in ran.stdout
-    assert re.search(f"Next: lvlora evaluate .* --adapter {_only_run()}$", ran.stderr, re.MULTILINE)
-    assert "Traceback" not in ran.stderr
-
-
 def test_a_dry_run_spends_and_writes_nothing(run_lvlora, place):
     ran = run_lvlora(["train", "data.csv", *place, "--dry-run", "--json"], code=0)
     assert not Path("runs").exists()

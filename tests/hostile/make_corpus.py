@@ -93,8 +93,7 @@ def _adapters() -> None:
     tensors = adapters.adapter_tensors(base.module)
     save_file(tensors, _folder("safetensors") / "plain.safetensors", {"format": "pt"})
     save_file(
-        {n: t.half() for n, t in tensors.items()},
-        CORPUS / "safetensors" / "small.safetensors",
+        {n: t.half() for n, t in tensors.items()}, CORPUS / "safetensors" / "small.safetensors"
     )
     configs = _folder("adapter_config")
     plain = config_for(plan, "tiny", False)

@@ -100,8 +100,7 @@ def _adapter(file: str) -> Callable[[Path], tuple[Path, Read]]:
         for name in ("adapter_config", "safetensors"):
             seed = sorted((CORPUS / name).iterdir())[0]
             shutil.copyfile(
-                seed,
-                folder / {"adapter_config": adapters.CONFIG}.get(name, adapters.WEIGHTS),
+                seed, folder / {"adapter_config": adapters.CONFIG}.get(name, adapters.WEIGHTS)
             )
 
         def read() -> object:

@@ -51,13 +51,6 @@ def test_baseline_has_every_rival_and_the_untrained_model(
         assert [row["name"].lower() for row in csv.DictReader(stream)] == names
 
 
-def test_the_table_for_people(run_lvlora, data, tiny_folder) -> None:
-    args = ["baseline", data, "--model", tiny_folder("qwen2"), *STEPS, "--greedy"]
-    ran = run_lvlora([*args, "--no-rivals", "-v"], code=0)
-    assert "5 steps from 15" in ran.stdout
-    assert "the figures are rough" in ran.stderr
-
-
 def test_the_table_goes_to_standard_output(run_lvlora, data) -> None:
     ran = run_lvlora(
         ["baseline", data, "--no-model", *STEPS, "--limit", "1", "--output", "-"], code=0

@@ -73,14 +73,11 @@ def test_a_file_name_cannot_write_to_the_terminal(run_lvlora):
     assert ran.stderr == "Error: abc d\n"
 
 
-def test_without_a_command_there_is_help(run_lvlora):
+def test_the_program_alone(run_lvlora):
+    assert re.fullmatch(r"lvlora \d+\.\d+\.\d+\S*\n", run_lvlora(["--version"]).stdout)
     ran = run_lvlora([], code=2)
     assert "simulate" in ran.stdout
     assert ran.stderr == ""
-
-
-def test_version(run_lvlora):
-    assert re.fullmatch(r"lvlora \d+\.\d+\.\d+\S*\n", run_lvlora(["--version"]).stdout)
 
 
 @pytest.mark.slow
@@ -162,6 +159,8 @@ def test_a_forecast_of_the_bundled_model_needs_neither_transformers_nor_the_comp
 def test_every_command_has_help_and_examples(run_lvlora, name):
     command = load(name)
     assert (command.help or "").strip()
+    for option in command.params:
+        assert option.hidden or (option.help or "").strip(), f"{name} {option.opts} has no help"
     commands = re.findall(r"\[bold\](lvlora [^[]*)\[/bold\]", command.epilog or "")
     assert len(commands) >= 2
     for line in commands:
@@ -186,14 +185,6 @@ def test_the_help_of_a_large_command_begins_with_its_common_options(run_lvlora, 
     assert panels[0] == "Common options"
     assert panels[-1] == "General"
     assert all(panel.startswith("More: ") for panel in panels[1:-1])
-
-
-@pytest.mark.parametrize("name", REGISTERED)
-def test_every_option_has_help(name):
-    options = [p for p in load(name).params if not p.hidden]
-    assert options
-    for option in options:
-        assert (option.help or "").strip(), f"{name} {option.opts} has no help"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
