@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from xml.sax.saxutils import escape
 
 import hypothesis
@@ -67,7 +67,7 @@ def pytest_collection_finish() -> None:
 
 @dataclass(frozen=True)
 class Ran:
-    """What a call of the program gave."""
+    """Exit code and output of a call of the program."""
 
     exit_code: int
     stdout: str
@@ -92,17 +92,8 @@ class Ran:
         return answer
 
 
-class Run(Protocol):
-    """``run_lvlora(["train", "--rank", "4"], code=0)``; the exit code is asserted if given."""
-
-    def __call__(
-        self,
-        args: Sequence[str | Path],
-        input: str | bytes | None = None,
-        env: Mapping[str, str | None] | None = None,
-        program: typer.Typer | None = None,
-        code: int | None = None,
-    ) -> Ran: ...
+Run = Callable[..., Ran]
+"""``run_lvlora(["train", "--rank", "4"], input="…", env={…}, code=0)``; a code is asserted."""
 
 
 @pytest.fixture
@@ -131,6 +122,11 @@ def few_rivals() -> Iterator[None]:
         yield
 
 
+def _checked(ran: Ran, code: int | None) -> Ran:
+    assert code in (None, ran.exit_code), f"exit code {ran.exit_code}: {ran.stderr}"
+    return ran
+
+
 @pytest.fixture
 def run_lvlora() -> Run:
     """The real command line in this process, through the error mapping of ``main``."""
@@ -145,15 +141,14 @@ def run_lvlora() -> Run:
         program: typer.Typer | None = None,
         code: int | None = None,
     ) -> Ran:
+        words = tuple(map(str, args))
         environment = {"COLUMNS": "80", "TERM": "dumb", **(env or {})}
         with CliRunner().isolation(input, environment) as (out, err, _):
-            exit_code = main([str(arg) for arg in args], program or app)
+            exit_code = main(list(words), program or app)
             sys.stdout.flush()
             sys.stderr.flush()
-            words = () if program is not None else tuple(map(str, args))
-            ran = Ran(exit_code, out.getvalue().decode(), err.getvalue().decode(), words)
-        assert code in (None, exit_code), f"exit code {exit_code}: {ran.stderr}"
-        return ran
+            texts = out.getvalue().decode(), err.getvalue().decode()
+        return _checked(Ran(exit_code, *texts, () if program else words), code)
 
     return run
 
@@ -164,27 +159,21 @@ def run_lvlora_process() -> Run:
 
     def run(
         args: Sequence[str | Path],
-        input: str | bytes | None = None,
         env: Mapping[str, str | None] | None = None,
-        program: typer.Typer | None = None,
         code: int | None = None,
     ) -> Ran:
+        words = tuple(map(str, args))
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
-        for key, value in (env or {}).items():
-            environment.pop(key, None)
-            if value is not None:
-                environment[key] = value
+        environment |= env or {}
         done = subprocess.run(
-            [sys.executable, "-m", "lvlora", *map(str, args)],
-            input=input.encode() if isinstance(input, str) else input,
+            [sys.executable, "-m", "lvlora", *words],
             capture_output=True,
-            env=environment,
+            env={name: value for name, value in environment.items() if value is not None},
             timeout=120,
         )
-        words = tuple(map(str, args))
-        ran = Ran(done.returncode, done.stdout.decode(), done.stderr.decode(), words)
-        assert code in (None, ran.exit_code), f"exit code {ran.exit_code}: {ran.stderr}"
-        return ran
+        return _checked(
+            Ran(done.returncode, done.stdout.decode(), done.stderr.decode(), words), code
+        )
 
     return run
 
@@ -209,14 +198,9 @@ def _quick_figures(request: pytest.FixtureRequest) -> None:
 
 
 FIGURES_OF_PAGES = {
-    "lvlora.train.document": ["course_figure"],
-    "lvlora.evaluation.figures": [
-        "errors_figure",
-        "forecast_figure",
-        "error_by_step_figure",
-        "cost_figure",
-    ],
-    "lvlora.sweep.document": ["error_by_flops_figure", "error_by_setting_figure"],
+    "lvlora.train.document": "course",
+    "lvlora.evaluation.figures": "errors forecast error_by_step cost",
+    "lvlora.sweep.document": "error_by_flops error_by_setting",
 }
 
 
@@ -231,8 +215,8 @@ def figures_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
         return Figure()
 
     for module, names in FIGURES_OF_PAGES.items():
-        for name in names:
-            monkeypatch.setattr(f"{module}.{name}", empty)
+        for name in names.split():
+            monkeypatch.setattr(f"{module}.{name}_figure", empty)
 
 
 @pytest.fixture

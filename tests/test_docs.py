@@ -34,30 +34,17 @@ STORIES = {ROOT / "docs" / "tutorial.md", *(ROOT / "docs" / "howto").glob("*.md"
 """Pages that are one story, whose every command needs those before it: run whole, with -m slow."""
 
 SETUP = (
-    "git clone",
-    "cd ",
-    "python -m venv",
-    "python3 -m venv",
-    "python -m pip",
-    "pip install",
-    ". .venv/bin/activate",
-    "source .venv/bin/activate",
-    "python -m pytest",
-    "pytest",
-    "ruff",
-    "mypy",
-    "python -m build",
+    *("git clone", "cd ", "python -m venv", "python3 -m venv", "python -m pip", "pip install"),
+    *(". .venv/bin/activate", "source .venv/bin/activate", "python -m pytest", "pytest", "ruff"),
+    *("mypy", "python -m build"),
 )
 """Beginnings of the commands that prepare a machine; they are shown and not run."""
 
 SLOW = (
-    "lvlora train",
-    "lvlora sweep",
-    "lvlora experiment",
-    "lvlora baseline",
-    "lvlora evaluate",
-    "lvlora export",
-    "lvlora report",
+    *(
+        f"lvlora {name}"
+        for name in "train sweep experiment baseline evaluate export report".split()
+    ),
     "lvlora forecast examples/trajectory.csv --horizon 5 --model merged",
     "lvlora forecast examples/trajectory.csv --horizon 10 --samples 10 --adapter none --calibrated",
     "lvlora forecast examples/trajectory.csv --samples 50",
@@ -129,20 +116,11 @@ def typed(page: Path) -> list[Line]:
     return found
 
 
-def _existing() -> list[Path]:
-    return [page for page in PAGES if page.is_file()]
-
-
 def _name(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
-def test_the_page_is_there(page):
-    assert page.is_file(), f"{_name(page)} is missing: it belongs to the project"
-
-
-@pytest.mark.parametrize("page", _existing(), ids=_name)
 def test_every_shown_command_is_one_that_can_be_run(page):
     for line in typed(page):
         known = line.begins_with((*SETUP, "lvlora ", "python examples/"))
@@ -213,7 +191,7 @@ def _lines_to_run(page: Path) -> list[Line]:
 
 
 @pytest.mark.parametrize(
-    "page", [p for p in _existing() if _lines_to_run(p) and p not in STORIES], ids=_name
+    "page", [p for p in PAGES if _lines_to_run(p) and p not in STORIES], ids=_name
 )
 def test_shown_commands_run(quick_shell, page):
     for line in _lines_to_run(page):
@@ -228,7 +206,7 @@ def _has_slow_lines(page: Path) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("page", [p for p in _existing() if _has_slow_lines(p)], ids=_name)
+@pytest.mark.parametrize("page", [p for p in PAGES if _has_slow_lines(p)], ids=_name)
 def test_shown_commands_run_with_the_slow_ones(shell, page):
     for line in _lines_to_run(page):
         shell(line)
@@ -262,9 +240,12 @@ def test_the_reference_is_what_the_commands_say():
     )
 
 
-@pytest.mark.parametrize("page", _existing(), ids=_name)
+@pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_links_to_files_and_headings_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+    text = page.read_text(encoding="utf-8")
+    paths = re.findall(r"\b(?:tests|scripts|benchmarks|lvlora)/[\w/.-]+\.(?:py|toml)\b", text)
+    assert not [path for path in paths if not (ROOT / path).is_file()]
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
         if re.match(r"[a-z]+:", target):
             continue
         file, _, heading = target.partition("#")
@@ -274,14 +255,6 @@ def test_links_to_files_and_headings_lead_somewhere(page):
             headings = re.findall(r"^#+ (.+)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
             anchors = {_anchor(words) for words in headings}
             assert heading in anchors, f"{_name(page)} links to {target}: no such heading"
-
-
-@pytest.mark.parametrize("page", _existing(), ids=_name)
-def test_files_that_a_page_names_are_there(page):
-    """Those of the tests, scripts, benchmarks and examples, by their paths from the root."""
-    text = page.read_text(encoding="utf-8")
-    named = set(re.findall(r"\b(?:tests|scripts|benchmarks|lvlora)/[\w/.-]+\.(?:py|toml)\b", text))
-    assert not [path for path in named if not (ROOT / path).is_file()]
 
 
 def _anchor(heading: str) -> str:

@@ -48,19 +48,8 @@ ROOMS: dict[str, set[str]] = {
 """Room → the rooms it may import besides the above and itself."""
 
 HEAVY = {
-    "torch",
-    "transformers",
-    "scipy",
-    "sklearn",
-    "matplotlib",
-    "optuna",
-    "h5py",
-    "pandas",
-    "pyarrow",
-    "gguf",
-    "huggingface_hub",
-    "tokenizers",
-    "safetensors",
+    *("torch", "transformers", "scipy", "sklearn", "matplotlib", "optuna", "h5py", "pandas"),
+    *("pyarrow", "gguf", "huggingface_hub", "tokenizers", "safetensors"),
 }
 HEAVY_ALLOWED = {"model", "train", "forecast", "evaluation", "sweep", "experiment"}
 

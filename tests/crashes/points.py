@@ -46,43 +46,34 @@ class Points:
 
         from lvlora import folders
 
+        def half_written(path: Path, content: bytes) -> None:
+            path.open("wb").write(content[: len(content) // 2])
+
+        serialize = safetensors.torch.serialize_file
+
+        def half_serialized(tensors: Any, path: str, *args: Any, **keywords: Any) -> None:
+            serialize(tensors, path, *args, **keywords)
+            os.truncate(path, os.path.getsize(path) // 2)
+
         for name in _BEFORE:
-            setattr(os, name, self._before(name, getattr(os, name)))
-        folders._exchange = self._before("exchange", folders._exchange)
-        Path.write_bytes = self._in_the_middle(  # type: ignore[method-assign]
-            "write",
-            Path.write_bytes,
-            lambda path, content: path.open("wb").write(content[: len(content) // 2]),
+            setattr(os, name, self._wrapped(f"before {name}", getattr(os, name)))
+        folders._exchange = self._wrapped("before exchange", folders._exchange)
+        Path.write_bytes = self._wrapped(  # type: ignore[method-assign]
+            "in the middle of write", Path.write_bytes, half_written
         )
-        safetensors.torch.serialize_file = self._cut_short(safetensors.torch.serialize_file)
+        safetensors.torch.serialize_file = self._wrapped(
+            "in the middle of safetensors", serialize, half_serialized
+        )
         Path.open = self._appending(Path.open)  # type: ignore[method-assign]
         journal.open = self._appending(open)  # type: ignore[attr-defined]
         self._wrap_sqlite()
 
-    def _before(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **keywords: Any) -> Any:
-            self(f"before {name}")
-            return original(*args, **keywords)
-
-        return call
-
-    def _in_the_middle(
-        self, name: str, original: Callable[..., Any], half: Callable[..., Any]
+    def _wrapped(
+        self, name: str, original: Callable[..., Any], half: Callable[..., Any] | None = None
     ) -> Callable[..., Any]:
         def call(*args: Any, **keywords: Any) -> Any:
-            self(f"in the middle of {name}", lambda: half(*args, **keywords))
+            self(name, None if half is None else lambda: half(*args, **keywords))
             return original(*args, **keywords)
-
-        return call
-
-    def _cut_short(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        def call(tensors: Any, path: str, *args: Any, **keywords: Any) -> Any:
-            def half() -> None:
-                original(tensors, path, *args, **keywords)
-                os.truncate(path, os.path.getsize(path) // 2)
-
-            self("in the middle of safetensors", half)
-            return original(tensors, path, *args, **keywords)
 
         return call
 
@@ -113,10 +104,10 @@ class Points:
                 ends = sql.startswith(_ENDS_TRANSACTION)
                 if ends:
                     points(f"before {sql.split()[0]}")
-                found = super().execute(sql, *args)
+                cursor = super().execute(sql, *args)
                 if ends:
                     points(f"after {sql.split()[0]}")
-                return found
+                return cursor
 
         sqlite3.connect = lambda *a, **k: connect(*a, **{**k, "factory": Connection})
 
