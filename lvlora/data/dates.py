@@ -6,13 +6,15 @@ Months and working days differ in length, so one step is one of *them*, not a nu
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
 from lvlora.errors import DataError
 
@@ -42,6 +44,8 @@ MICROSECONDS: dict[Unit, int] = {
 
 _DAY = MICROSECONDS["day"]
 _FINENESS: tuple[Precision, ...] = get_args(Precision)
+_NEEDED: dict[Unit, Precision] = {"day": "D", "minute": "m", "second": "s", "millisecond": "ms"}
+"""How far dates are written that are no texts, by the longest unit in which all are whole."""
 _LAST_DAY = (datetime(9999, 12, 31) - datetime(1970, 1, 1)).days
 _EPOCH = datetime(1970, 1, 1)
 
@@ -52,7 +56,7 @@ _ISO = re.compile(
 _QUARTER = re.compile(r"(\d{4})-?Q([1-4])")
 _WEEK = re.compile(r"(\d{4})-?W(\d{2})")
 _ALIKE = re.compile(
-    r"\d{1,4}[./-]\d{1,2}([./-]\d{1,4})?([T ].*)?"
+    r"\d{1,4}[./-]\d{1,2}([./-]\d{1,4})?([T ].*)?|\d{4}-?(?-i:Q[1-4]|W\d{2})"
     r"|.*\b(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\b.*\d.*",
     re.IGNORECASE,
 )
@@ -67,29 +71,13 @@ class Calendar:
     """The unit of the times of a data set: whole units since 1970-01-01."""
 
     unit: Unit
-    day: int = 1
+    day: Annotated[int, Field(ge=1, le=31)] = 1
     """Of the month, where months are counted; 31 is the last, however long the month is."""
     precision: Precision = "D"
     separator: Literal["T", " "] = "T"
     """Before the hour."""
-    offset: int | None = None
+    offset: Annotated[int, Field(gt=-24 * 60, lt=24 * 60)] | None = None
     """Minutes from UTC that are written behind; None for times without a zone."""
-
-    def __post_init__(self) -> None:
-        whole = isinstance(self.day, int) and isinstance(self.offset, int | None)
-        whole = whole and abs(self.offset or 0) < 24 * 60
-        known = self.unit in get_args(Unit) and self.precision in get_args(Precision)
-        if not (whole and known and 1 <= self.day <= 31 and self.separator in ("T", " ")):
-            raise ValueError(f"no calendar: {self}")
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, stored: Mapping[str, Any] | None) -> Self | None:
-        """Invert `to_dict`; None for None. TypeError or ValueError where it is no calendar."""
-        return None if stored is None else cls(**stored)
 
     def dates(self, positions: FloatArray) -> DateArray:
         """(n,) datetime64[us] of times; one between two whole positions lies between their dates.
@@ -125,10 +113,6 @@ class Calendar:
         zone = _zone(self.offset) if self.precision not in WHOLE_DAYS else ""
         return [str(text).replace("T", self.separator) + zone for text in written]
 
-    def text(self, position: float) -> str:
-        """One date as it is written."""
-        return self.texts(np.array([position]))[0]
-
     def datetimes(self, positions: FloatArray) -> list[datetime]:
         """The dates as Python's own, with their zone if they have one."""
         zone = None if self.offset is None else timezone(timedelta(minutes=self.offset))
@@ -140,9 +124,8 @@ class Calendar:
             day = np.busday_offset(np.datetime64(0, "D"), positions, roll="forward")
         else:
             months = positions.astype("datetime64[M]")
-            first = months.astype("datetime64[D]")
-            length = ((months + 1).astype("datetime64[D]") - first).astype(np.int64)
-            day = first + (np.minimum(self.day, length) - 1).astype("timedelta64[D]")
+            of_month = np.minimum(self.day, _lengths(months))
+            day = months.astype("datetime64[D]") + (of_month - 1).astype("timedelta64[D]")
         return day.astype("datetime64[us]")
 
     def positions(self, microseconds: IntArray) -> FloatArray:
@@ -171,7 +154,7 @@ def text_of(calendar: Calendar | None, position: float) -> str:
     decimals where those are more (seconds of Julian dates).
     """
     if calendar is not None:
-        return calendar.text(position)
+        return calendar.texts(np.array([position]))[0]
     if float(position).is_integer() and abs(position) < 2**53:
         return str(int(position))
     whole_digits = len(str(int(min(abs(position), 1e17))))
@@ -196,11 +179,10 @@ def _unit(microseconds: IntArray, codes: IntArray) -> tuple[Unit, int]:
         return next(u for u, n in MICROSECONDS.items() if not (microseconds % n).any()), 1
     days = _days(microseconds)
     months = days.astype("datetime64[M]")
-    first = months.astype("datetime64[D]")
-    of_month = (days - first).astype(np.int64) + 1
-    length = ((months + 1).astype("datetime64[D]") - first).astype(np.int64)
-    latest = 31 if np.all(of_month == length) else int(of_month.max())
-    if np.any(months != months[0]) and np.all(of_month == np.minimum(latest, length)):
+    of_month = (days - months.astype("datetime64[D]")).astype(np.int64) + 1
+    lengths = _lengths(months)
+    latest = 31 if np.all(of_month == lengths) else int(of_month.max())
+    if np.any(months != months[0]) and np.all(of_month == np.minimum(latest, lengths)):
         return "month", latest
     if np.is_busday(days).all():
         order = np.lexsort((days, codes))
@@ -222,6 +204,11 @@ def _days(microseconds: IntArray) -> DateArray:
     return np.asarray((microseconds // _DAY).astype("datetime64[D]"))
 
 
+def _lengths(months: DateArray) -> IntArray:
+    """Days of months."""
+    return ((months + 1).astype("datetime64[D]") - months.astype("datetime64[D]")).astype(np.int64)
+
+
 def _zone(offset: int | None) -> str:
     if not offset:
         return "" if offset is None else "Z"
@@ -234,10 +221,7 @@ def looks_like_date(text: str) -> bool:
     try:
         float(text)
     except ValueError:
-        try:
-            return bool(_ALIKE.fullmatch(text.strip())) or _parsed(text.strip()) is not None
-        except ValueError:
-            return False
+        return _ALIKE.fullmatch(text.strip()) is not None
     return False
 
 
@@ -254,17 +238,15 @@ def _parsed(text: str) -> tuple[datetime, Precision] | None:
     match = _ISO.fullmatch(text)
     if match is None:
         return None
-    if match[1] is None:
+    depth = sum(part is not None for part in match.groups())
+    if depth == 0:
         return datetime.fromisoformat(f"{text}-01"), "M"
-    if match[2] is None:
-        return datetime.fromisoformat(text), "D"
-    part = (match[5] or "")[1:].rstrip("0")
-    if len(part) > 6:
+    digits = (match[5] or "")[1:].rstrip("0")
+    if len(digits) > 6:
         raise ValueError("finer than a microsecond")
-    precision: Precision = "h" if not match[3] else "m" if not match[4] else "s"
-    if match[5]:
-        precision = "ms" if len(part) <= 3 else "us"
-    return datetime.fromisoformat(f"{text[:10]}T{''.join(text[11:].split())}"), precision
+    fineness: tuple[Precision, ...] = ("D", "h", "m", "s", "ms" if len(digits) <= 3 else "us")
+    time = "".join(text[11:].split())
+    return datetime.fromisoformat(text[:10] + (f"T{time}" if time else "")), fineness[depth - 1]
 
 
 def has_dates(column: pandas.Series) -> bool:
@@ -296,12 +278,12 @@ def read_dates(
     """
     import pandas
 
-    period: Any = ""
+    period: Any = None
     if isinstance(column.dtype, pandas.PeriodDtype):
         period, column = column.dtype.freq.rule_code[0], column.dt.to_timestamp()
     if date_format is None and not has_dates(column):
         return None
-    are_texts = isinstance(column.iloc[0], str)
+    is_iso = date_format is None and isinstance(column.iloc[0], str)
     texts = column.map(lambda item: item.isoformat() if hasattr(item, "isoformat") else str(item))
     which, distinct = pandas.factorize(texts.str.strip())
     _, first = np.unique(which, return_index=True)
@@ -319,14 +301,11 @@ def read_dates(
             )
     naive = [(d.replace(tzinfo=None) - _EPOCH) // timedelta(microseconds=1) for d in dates]
     clock = np.array(naive, dtype=np.int64)[which]
-    if are_texts and date_format is None:
-        # as they are written, not as finely as they need
+    if is_iso:  # as they are written, not as finely as they need
         mark: Literal["T", " "] = " " if distinct[0][10:11] == " " else "T"
         style = Calendar("microsecond", 1, max(precisions, key=_FINENESS.index), mark)
     else:
-        letters: dict[Unit, Precision] = {"day": "D", "minute": "m", "second": "s"}
-        letters["millisecond"] = "ms"
-        fitting = (p for unit, p in letters.items() if not (clock % MICROSECONDS[unit]).any())
+        fitting = (p for unit, p in _NEEDED.items() if not (clock % MICROSECONDS[unit]).any())
         needed: Precision = next(fitting, "us")
         style = Calendar("microsecond", 1, period if period in ("Q", "M") else needed)
     if dates[0].tzinfo is not None:

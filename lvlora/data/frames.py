@@ -6,7 +6,6 @@ A frame is anything with named columns (pandas, polars, pyarrow, a dictionary).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from lvlora.data.dataset import Dataset, Series
 from lvlora.data.dates import has_dates
-from lvlora.data.files.tables import ID_NAMES, TIME_NAMES, Table, read_table
+from lvlora.data.files.tables import ID_NAMES, TIME_NAMES, assign_roles, read_table
 from lvlora.errors import DataError, reason
 from lvlora.settings.shared import InputSettings
 
@@ -80,7 +79,7 @@ def from_arrays(
     frame.insert(0, "time", np.tile(moments, n), allow_duplicates=True)
     frame.insert(0, "id", np.repeat(np.array(labels, dtype=object), steps), allow_duplicates=True)
     settings = InputSettings(id_column="id", time_column="time", columns=tuple(names))
-    return read_table(_table(frame, source), settings, insert=False)
+    return _read_pandas(frame, settings, source, insert=False)
 
 
 def from_frame(
@@ -128,7 +127,7 @@ def _read_frame(frame: Any, settings: InputSettings, source: str) -> Dataset:
     if isinstance(frame, pandas.DataFrame):
         frame, dates = _with_index(frame, {settings.id_column, settings.time_column})
         settings = settings.model_copy(update={"time_column": settings.time_column or dates})
-        return read_table(_table(frame, source), settings)
+        return _read_pandas(frame, settings, source)
     # the columns of pyarrow are something else than names
     names = getattr(frame, "column_names", None) or getattr(frame, "columns", frame)
     try:
@@ -138,14 +137,17 @@ def _read_frame(frame: Any, settings: InputSettings, source: str) -> Dataset:
             f"{source}: the columns have different lengths ({reason(error)})",
             "Fill what is missing with NaN.",
         ) from None
-    return read_table(_table(table, source), settings)
+    return _read_pandas(table, settings, source)
 
 
-def _table(frame: pandas.DataFrame, where: str) -> Table:
-    """A data frame as a table; its rows are counted from 1."""
+def _read_pandas(
+    frame: pandas.DataFrame, settings: InputSettings, source: str, *, insert: bool = True
+) -> Dataset:
+    """Read a frame whose rows messages count from 1."""
     header = [str(name).strip() for name in frame.columns]
-    numbered = frame.set_axis(range(1, len(frame) + 1)).set_axis(header, axis=1)
-    return Table(header, where, lambda *names: numbered[list(chain(*names))])
+    roles = assign_roles(header, settings, source)
+    frame = frame.set_axis(range(1, len(frame) + 1)).set_axis(header, axis=1)
+    return read_table(frame[roles.columns], roles, source, settings, insert=insert)
 
 
 def to_dataset(data: Any, settings: InputSettings | None = None, argument: str = "data") -> Dataset:
@@ -187,7 +189,7 @@ def to_dataset(data: Any, settings: InputSettings | None = None, argument: str =
 def _with_index(
     frame: pandas.DataFrame, chosen: set[str | None]
 ) -> tuple[pandas.DataFrame, str | None]:
-    """A frame with the levels of its index that say when or whose a row is as columns.
+    """Make columns of the index levels that say when or whose a row is.
 
     Returns:
         the frame, and the name of the first level that is dates.
@@ -197,10 +199,8 @@ def _with_index(
         level = frame.index.get_level_values(position).to_series(index=frame.index)
         title = "time" if name is None else str(name).strip()
         is_date = has_dates(level)
-        is_named = name is not None and (
-            title in chosen or title.lower() in (*TIME_NAMES, *ID_NAMES)
-        )
-        if title not in frame and (is_date or is_named):
+        is_named = title in chosen or title.lower() in (*TIME_NAMES, *ID_NAMES)
+        if title not in frame and (is_date or (is_named and name is not None)):
             frame.insert(0, title, level)
             dates = dates or (title if is_date else None)
     return frame, dates

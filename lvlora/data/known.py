@@ -23,21 +23,21 @@ from lvlora.narrator import Narrator
 from lvlora.settings.shared import InputSettings, KnownSettings
 
 
-def read_known(data: Dataset | Path | None, settings: KnownSettings) -> Dataset:
-    """The trajectories of a file or of standard input (None), known columns set apart.
+def read_known(data: Dataset | Path, settings: InputSettings) -> Dataset:
+    """Read the trajectories of a file, and set the columns apart whose future is known.
 
     Raises:
         DataError, SettingsError: as `read_dataset` and `with_known`.
     """
+    known = settings.known if isinstance(settings, KnownSettings) else None
     if isinstance(data, Dataset):
-        return with_known(data, settings.known) if settings.known and not data.known else data
-    if not settings.known:
+        return with_known(data, known) if known and not data.known else data
+    if not known:
         return read_dataset(data, settings)
     columns = settings.columns
     if columns is not None:
-        columns = (*(name for name in settings.known if name not in columns), *columns)
-    dataset = read_dataset(data, settings.model_copy(update={"columns": columns}))
-    return with_known(dataset, settings.known)
+        columns = (*(name for name in known if name not in columns), *columns)
+    return with_known(read_dataset(data, settings.model_copy(update={"columns": columns})), known)
 
 
 def with_known(dataset: Dataset, known: Sequence[str]) -> Dataset:
@@ -71,7 +71,7 @@ def with_known(dataset: Dataset, known: Sequence[str]) -> Dataset:
 
 
 def known_ahead(history: Series, horizon: int, names: Sequence[str] = ()) -> FloatArray:
-    """(T + H, K) the known columns of a history and of the steps that are to be forecast.
+    """Return (T + H, K) the known columns of a history and of the steps to be forecast.
 
     Raises:
         DataError: they are not known so far.
@@ -102,13 +102,8 @@ def known_ahead(history: Series, horizon: int, names: Sequence[str] = ()) -> Flo
     return wanted
 
 
-def known_so_far(history: Series, horizon: int) -> FloatArray | None:
-    """(T + H, K) for who fills gaps himself; None where nothing is known ahead."""
-    return None if history.known is None else history.known[: len(history) + horizon]
-
-
 def read_data(settings: InputSettings, narrator: Narrator) -> Dataset:
-    """The data set of ``data``; the narrator is told what the reader had to say.
+    """Read the data set of ``data``, and pass the reader's notes and warnings to the narrator.
 
     Raises:
         DataError: the file cannot be used.
@@ -126,10 +121,7 @@ def read_data(settings: InputSettings, narrator: Narrator) -> Dataset:
             "standard input is a terminal; there is no CSV to read.",
             "Pipe a file in (… < data.csv), or give its name.",
         )
-    if isinstance(settings, KnownSettings):
-        dataset = read_known(settings.data, settings)
-    else:
-        dataset = read_dataset(settings.data, settings)
+    dataset = read_known(settings.data, settings)
     for note in dataset.notes:
         narrator.note(note)
     for warning in dataset.warnings:

@@ -113,7 +113,7 @@ def _panel(series: DrawnSeries, record: Evaluation, drawn: Drawn) -> ForecastPic
         },
         truth=_array(series.truth),
         title=f"{series.id}{why}MAE {series.mae:.3g}",
-        calendar=Calendar.from_dict(drawn.calendar),
+        calendar=None if drawn.calendar is None else Calendar(**drawn.calendar),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -135,7 +136,7 @@ def _drawn(entries: Sequence[Entry], task: Task, quantiles: Sequence[float], led
             )
         )
     calendar = task.histories[0].calendar if task.histories else None
-    dated = {} if calendar is None else {"calendar": calendar.to_dict()}
+    dated = {} if calendar is None else {"calendar": asdict(calendar)}
     return Drawn(forecaster=about.row.name, series=series, **dated)
 
 

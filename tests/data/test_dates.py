@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from lvlora.data.dataset import Dataset
 from lvlora.data.dates import Calendar, length_of, looks_like_date
 from lvlora.data.files import read_dataset, write_dataset
-from lvlora.data.files.csv import open_csv, table_text
-from lvlora.data.files.tables import read_table
+from lvlora.data.files.csv import read_csv, table_text
 from lvlora.data.frames import from_frame
 from lvlora.errors import DataError
 from lvlora.forecast.forecaster import continue_time
@@ -21,7 +21,7 @@ from lvlora.settings.shared import InputSettings
 def table(*times: str, name: str = "date", **settings: object) -> Dataset:
     """A table of one variable."""
     text = f"{name},x\n" + "".join(f"{t},{i * i % 7}\n" for i, t in enumerate(times))
-    return read_table(open_csv(io.BytesIO(text.encode()), "F"), InputSettings(**settings))
+    return read_csv(io.BytesIO(text.encode()), "F", InputSettings(**settings))
 
 
 STEPS = {
@@ -114,7 +114,7 @@ def test_dates_are_read_as_their_format_says(written, date_format):
 def test_a_format_goes_with_decimal_commas():
     text = "Datum;x\n31.12.2020;1,5\n01.01.2021;2,5\n"
     options = InputSettings(time_column="Datum", date_format="%d.%m.%Y")
-    made = read_table(open_csv(io.BytesIO(text.encode()), "F"), options)
+    made = read_csv(io.BytesIO(text.encode()), "F", options)
     assert made.series[0].values.tolist() == [[1.5], [2.5]]
 
 
@@ -190,11 +190,11 @@ def test_a_calendar_has_dates_between_months_zones_and_an_end():
 
 @pytest.mark.parametrize(
     "stored",
-    [{}, {"unit": "moon"}, {"unit": "day", "day": 32}, {"unit": "day", "offset": 10**9}, [1]],
+    [{}, {"unit": "moon"}, {"unit": "day", "day": 32}, {"unit": "day", "offset": 10**9}],
 )
 def test_a_stored_calendar_is_not_believed(stored):
-    with pytest.raises((TypeError, ValueError)):
-        Calendar.from_dict(stored)
+    with pytest.raises(ValidationError):
+        Calendar(**stored)
 
 
 def test_lengths_in_words():

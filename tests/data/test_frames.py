@@ -5,8 +5,7 @@ import io
 import numpy as np
 import pytest
 
-from lvlora.data.files.csv import open_csv
-from lvlora.data.files.tables import read_table
+from lvlora.data.files.csv import read_csv
 from lvlora.data.frames import from_arrays, from_frame
 from lvlora.errors import DataError
 from lvlora.settings.shared import InputSettings
@@ -23,7 +22,7 @@ TEXT = "unique_id,ds,hare,lynx\nb,1,2,0.2\nb,0,1,0.1\na,0,5,0.5\na,1,,0.6\na,2,7
 
 
 def of_file(text):
-    return read_table(open_csv(io.BytesIO(text.encode()), "F"), InputSettings())
+    return read_csv(io.BytesIO(text.encode()), "F", InputSettings())
 
 
 @pytest.mark.parametrize("library", ["dict", "pandas", "polars", "pyarrow"])

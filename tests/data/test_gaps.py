@@ -10,15 +10,14 @@ from hypothesis import strategies as st
 from lvlora.data.answers import AbsentStep
 from lvlora.data.dataset import Series
 from lvlora.data.files import read_dataset, write_dataset
-from lvlora.data.files.csv import open_csv
-from lvlora.data.files.tables import read_table
+from lvlora.data.files.csv import read_csv
 from lvlora.data.frames import from_arrays
 from lvlora.data.gaps import bridged, find_steps, insert_absent
 from lvlora.settings.shared import InputSettings
 
 
 def read(text: str, **settings: object):
-    return read_table(open_csv(io.BytesIO(text.encode()), "F"), InputSettings(**settings))
+    return read_csv(io.BytesIO(text.encode()), "F", InputSettings(**settings))
 
 
 def series(*times: float, name: str = "s") -> Series:

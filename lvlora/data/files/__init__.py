@@ -11,30 +11,27 @@ import os
 import stat
 import sys
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
 from lvlora import durable, output_files
 from lvlora.data.dataset import Dataset
-from lvlora.data.files.csv import open_csv, write_csv
+from lvlora.data.files.csv import read_csv, write_csv
 from lvlora.data.files.hdf5 import read_hdf5, write_hdf5
-from lvlora.data.files.parquet import open_parquet, write_parquet
-from lvlora.data.files.tables import check_name, read_table
+from lvlora.data.files.parquet import read_parquet, write_parquet
+from lvlora.data.files.tables import check_name
 from lvlora.errors import DataError, closest
 from lvlora.settings.shared import InputSettings
 
-STANDARD_INPUT = Path("-")
-_FORMATS_HINT = "lvlora reads CSV (UTF-8), HDF5 (.h5) and Parquet files."
 _HDF5_MAGIC, _PARQUET_MAGIC = b"\x89HDF\r\n\x1a\n", b"PAR1"
 
 
-def read_dataset(
-    path: Path | None, settings: InputSettings, stdin: BinaryIO | None = None
-) -> Dataset:
-    """The trajectories of a file, or of standard input (CSV).
+def read_dataset(path: Path, settings: InputSettings, stdin: BinaryIO | None = None) -> Dataset:
+    """Read the trajectories of a file, or of standard input (CSV).
 
     Args:
-        path: the file, whose first bytes tell its format; None or ``-`` is standard input.
+        path: the file, whose first bytes tell its format; ``-`` is standard input.
         settings: ``id_column``, ``time_column``, ``columns``; ``data`` isn't looked at.
         stdin: read instead of this process's standard input.
 
@@ -45,35 +42,37 @@ def read_dataset(
         DataError: it cannot be read, or is not what it should be.
         SettingsError: the format needs a package that is not installed.
     """
-    if path is None or path == STANDARD_INPUT:
-        stream = sys.stdin.buffer if stdin is None else stdin
-        return read_table(open_csv(stream, "standard input"), settings)
+    if path == Path("-"):
+        return read_csv(sys.stdin.buffer if stdin is None else stdin, "standard input", settings)
     where = str(path)
     try:
-        with open_file(path, pipes=True) as stream:
+        with _open_file(path) as stream:
             # the first bytes of a pipe such as <(…) can be read only once
-            is_pipe = stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)
-            start = b"" if is_pipe else stream.read(len(_HDF5_MAGIC))
+            if stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode):
+                return read_csv(stream, where, settings)
+            start = stream.read(len(_HDF5_MAGIC))
+            stream.seek(0)
             if start == _HDF5_MAGIC:
-                return read_hdf5(path, settings, where)
-            if not is_pipe:
-                stream.seek(0)
-            opened = open_parquet if start.startswith(_PARQUET_MAGIC) else open_csv
-            return read_table(opened(stream, where), settings)
+                return read_hdf5(path, settings)
+            read = read_parquet if start.startswith(_PARQUET_MAGIC) else read_csv
+            return read(stream, where, settings)
     except OSError as error:
         raise DataError(
             f"{where}: cannot be read ({error.strerror or error})", "Check the file and the disk."
         ) from None
 
 
-def open_file(path: Path, *, pipes: bool = False) -> BinaryIO:
-    """Open a regular file to read, or a pipe where these are allowed; DataError for others."""
+def _open_file(path: Path) -> BinaryIO:
+    """Open a regular file or a pipe to read; DataError for others."""
     try:
-        return durable.open_regular(path, pipes=pipes)
+        return durable.open_regular(path, pipes=True)
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(f"{path}: no such file", _near(path)) from None
     except IsADirectoryError:
-        raise DataError(f"{path}: a folder, not a file", _FORMATS_HINT) from None
+        raise DataError(
+            f"{path}: a folder, not a file",
+            "lvlora reads CSV (UTF-8), HDF5 (.h5) and Parquet files.",
+        ) from None
     except PermissionError:
         raise DataError(f"{path}: no permission to read it", "Check its owner and mode.") from None
     except (OSError, ValueError) as error:
@@ -87,7 +86,7 @@ def open_file(path: Path, *, pipes: bool = False) -> BinaryIO:
 def _near(path: Path) -> str:
     """A hint with files of a similar name in the same folder."""
     try:
-        names = [p.name for _, p in zip(range(1000), path.parent.iterdir(), strict=False)]
+        names = [p.name for p in islice(path.parent.iterdir(), 1000)]
     except OSError:
         return f"There is no folder {path.parent} either."
     near = closest(path.name, names)
@@ -118,8 +117,7 @@ def write_dataset(dataset: Dataset, path: Path, overwrite: bool = False) -> None
     """Write a data set in the format of the path's suffix (`WRITERS`), atomically.
 
     `read_dataset` reads it back equal (`Dataset.sha256`): ids, variables, times, values.
-    Rows that a reader put in are left out again. HDF5 is the layout of `hdf5`; CSV is wide
-    for one series with the id "0", long for others; Parquet is long.
+    Rows that a reader put in are left out again.
 
     Raises:
         DataError: an unknown suffix, names that cannot be stored, or an empty data set.
@@ -137,7 +135,7 @@ def write_dataset(dataset: Dataset, path: Path, overwrite: bool = False) -> None
 
 
 def _check_names(names: list[str], what: str, path: Path) -> None:
-    """Refuse what could not be read back."""
+    """Refuse names that could not be read back."""
     if not names:
         raise DataError(f"{path}: the data set has no {what}", "There is nothing to write.")
     for name, count in Counter(names).items():

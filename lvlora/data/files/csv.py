@@ -13,7 +13,7 @@ import io
 import math
 import re
 from collections.abc import Iterator, Sequence
-from itertools import chain, islice
+from itertools import dropwhile, islice, tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -23,15 +23,18 @@ from lvlora.data.files.tables import (
     ID_NAMES,
     LONE_ID,
     MAX_TEXT_BYTES,
-    MAX_VALUES,
     TIME_NAMES,
-    Table,
+    Roles,
+    assign_roles,
+    check_size,
     place,
     read_numbers,
+    read_table,
     shortened,
     table_header,
 )
 from lvlora.errors import DataError, reason
+from lvlora.settings.shared import InputSettings
 
 if TYPE_CHECKING:
     import pandas
@@ -46,23 +49,21 @@ _BLOCK = 50_000
 """Rows that are texts at a time; numbers take a tenth of their memory."""
 
 
-def open_csv(stream: BinaryIO, where: str) -> Table:
-    """Read the names of the columns; the first row has them.
+def read_csv(stream: BinaryIO, where: str, settings: InputSettings) -> Dataset:
+    """Read the trajectories of a CSV text.
 
     Separators: comma, semicolon or tab (by the first row); with the latter two also decimal
     commas. Missing: empty, NaN, NA, N/A, null, none (any case).
 
     Raises:
-        DataError: it is empty, no UTF-8 text, or begins with values. `Table.read`: a row of another
-            length, a cell that is no number, decimals of both kinds, too many values.
+        DataError: it is empty, no UTF-8 text, or begins with values; a row of another length, a
+            cell that is no number, decimals of both kinds, too many values; as `read_table`.
     """
-    lines = _lines(stream, where)
-    leading = [next(lines, "")]
-    while leading[-1].isspace():
-        leading.append(next(lines, ""))
-    first = _QUOTED.sub("", leading[-1])
+    lines, ahead = tee(_lines(stream, where))
+    first = _QUOTED.sub("", next(dropwhile(str.isspace, ahead), ""))
+    del ahead  # which would keep all lines
     separator = next((mark for mark in "\t;" if mark in first), ",")
-    records = _records(chain(leading, lines), separator, where)
+    records = _records(lines, separator, where)
     _, names = next(records, (0, []))
     if not names:
         raise DataError(f"{where}: the file is empty", _HINT)
@@ -73,68 +74,69 @@ def open_csv(stream: BinaryIO, where: str) -> Table:
             f"{where}, row 1: values where the names of the columns should be",
             "Put a first row such as time,prey,predator above them.",
         )
-    mark = "." if separator == "," else ""
+    roles = assign_roles(header, settings, where)
+    frame = _read_columns(records, header, roles, separator != ",", where)
+    return read_table(frame, roles, where, settings)
 
-    def with_points(column: pandas.Series) -> pandas.Series:
-        """Replace decimal commas; the first decimal of the table says which mark it has."""
-        nonlocal mark
-        if separator == ",":
-            return column
-        marks = column.str.extract("([.,])", expand=False)
-        mark = mark or next(iter(marks.dropna()), "")
-        other = marks.notna() & (marks != mark)
-        if other.any():
-            at = int(other.argmax())
-            raise DataError(
-                f"{place(column, at, where)}: '{shortened(column.iloc[at].strip())}' has another "
-                f"decimal mark than the cells before it ('{mark}')",
-                "Write all decimals in one way.",
-            )
-        return column.str.replace(",", ".", regex=False) if mark == "," else column
 
-    def read(
-        numbers: Sequence[str], texts: Sequence[str], times: Sequence[str]
-    ) -> pandas.DataFrame:
-        import pandas
+def _read_columns(
+    records: Iterator[tuple[int, list[str]]],
+    header: list[str],
+    roles: Roles,
+    has_commas: bool,
+    where: str,
+) -> pandas.DataFrame:
+    """Return the columns in use by the numbers of their rows: numbers of variables, other texts.
 
-        places = {name: header.index(name) for name in (*numbers, *texts, *times)}
-        frames = [pandas.DataFrame(columns=list(places), dtype=object)]
-        n_values = 0
-        while block := list(islice(records, _BLOCK)):
-            rows, cells = zip(*block, strict=True)
-            for row, fields in block:
-                if len(fields) != len(header):
-                    raise DataError(
-                        f"{where}, row {row}: {len(fields)} fields, but the first row names "
-                        f"{len(header)} columns",
-                        _HINT,
-                    )
-            n_values += len(rows) * len(numbers)
-            if n_values > MAX_VALUES:
+    Args:
+        has_commas: decimals may have commas; the first one of the table says which mark it has.
+    """
+    import pandas
+
+    frames = [pandas.DataFrame(columns=roles.columns, dtype=object)]
+    n_rows, mark = 0, ""
+    while block := list(islice(records, _BLOCK)):
+        rows, cells = zip(*block, strict=True)
+        for row, fields in block:
+            if len(fields) != len(header):
                 raise DataError(
-                    f"{where}, row {rows[-1]}: more than {MAX_VALUES:,} values",
-                    "Split the file or use --columns.",
+                    f"{where}, row {row}: {len(fields)} fields, but the first row names "
+                    f"{len(header)} columns",
+                    _HINT,
                 )
-            columns = {
-                name: pandas.Series([fields[i] for fields in cells], rows, object, name)
-                for name, i in places.items()
-            }
-            for name, column in columns.items():
-                if name in numbers:
-                    values = read_numbers(with_points(column), where)
-                    columns[name] = pandas.Series(values, rows)
-                elif name in times and not looks_like_date(column.iloc[0]):
-                    columns[name] = with_points(column.str.strip())
-                else:
-                    columns[name] = column.map(lambda cell: armed(cell.strip()))
-            frames.append(pandas.DataFrame(columns))
-        return pandas.concat(frames[1:] or frames)
+        n_rows += len(block)
+        check_size(n_rows * len(roles.variables), where)
+        frame = pandas.DataFrame(index=rows)
+        for name in roles.columns:
+            at = header.index(name)
+            column = pandas.Series([fields[at] for fields in cells], rows, object, name)
+            if name == roles.id:
+                column = column.map(lambda cell: armed(cell.strip()))
+            elif has_commas and (name != roles.time or not looks_like_date(column.iloc[0])):
+                mark = _check_marks(column, mark, where)
+                column = column.str.replace(",", ".") if mark == "," else column
+            frame[name] = read_numbers(column, where) if name in roles.variables else column
+        frames.append(frame)
+    return pandas.concat(frames[1:] or frames)
 
-    return Table(header, where, read)
+
+def _check_marks(column: pandas.Series, mark: str, where: str) -> str:
+    """Return the decimal mark of the cells so far, which must be the same; "" before the first."""
+    marks = column.str.extract("([.,])", expand=False)
+    mark = mark or next(iter(marks.dropna()), "")
+    other = marks.notna() & (marks != mark)
+    if other.any():
+        at = int(other.argmax())
+        raise DataError(
+            f"{place(column, at, where)}: '{shortened(column.iloc[at].strip())}' has another "
+            f"decimal mark than the cells before it ('{mark}')",
+            "Write all decimals in one way.",
+        )
+    return mark
 
 
 def _lines(stream: BinaryIO, where: str) -> Iterator[str]:
-    """The decoded lines, bounded in length."""
+    """Decode the lines, bounded in length."""
     n_bytes, number = 0, 0
     while raw := stream.readline(_MAX_LINE_BYTES + 1):
         number += 1
@@ -160,7 +162,7 @@ def _lines(stream: BinaryIO, where: str) -> Iterator[str]:
 
 
 def _records(lines: Iterator[str], separator: str, where: str) -> Iterator[tuple[int, list[str]]]:
-    """(line number, cells) of every row that is not blank."""
+    """Return (line number, cells) of every row that is not blank."""
     reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
     try:
         for cells in reader:
@@ -173,10 +175,8 @@ def _records(lines: Iterator[str], separator: str, where: str) -> Iterator[tuple
 
 
 def _is_row_of_values(names: list[str]) -> bool:
-    """Whether the first row is no header: dates or decimals, or nothing but numbers.
-
-    Years and levels of quantiles may be names beside others, such as that of the time.
-    """
+    """Whether the first row is no header: dates or decimals, or nothing but numbers."""
+    # years and levels of quantiles may be names beside others, such as that of the time
     if {name.lower() for name in names} & {*TIME_NAMES, *ID_NAMES}:
         return False
     if any(looks_like_date(name) or _DECIMAL.fullmatch(name) for name in names):

@@ -9,8 +9,8 @@ optional; `/time` (T,), or (n, T) where the series differ, with NaN after the en
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
@@ -35,14 +35,10 @@ from lvlora.data.gaps import with_steps
 from lvlora.errors import DataError, reason
 from lvlora.settings.shared import InputSettings
 
-TRAJECTORIES = "trajectories"
-TIME = "time"
-
 _LAYOUT_HINT = (
     "lvlora reads /trajectories (series, time, variables) and /time (time,), stored in the file "
     "itself; convert other layouts, or give a CSV."
 )
-_BLOCK_VALUES = 1_000_000
 _BLOCK_BYTES = 200_000_000
 _MAX_SHARED_BYTES = 4_000_000_000  # strings of variable length may all share one long one
 _MAX_DEFLATE_RATIO = 1_100  # deflate cannot shrink by more than 1,032
@@ -50,8 +46,8 @@ _HEAP_MAGIC = b"GCOL"
 _LONGEST_DATE = 40
 
 
-def read_hdf5(path: Path, settings: InputSettings, where: str) -> Dataset:
-    """The trajectories of an HDF5 file.
+def read_hdf5(path: Path, settings: InputSettings) -> Dataset:
+    """Read the trajectories of an HDF5 file.
 
     Without `/time`, time counts steps from 0; without names, two variables are prey and predator,
     others v1, v2, …; without ids, they are "0", "1", ….
@@ -64,205 +60,189 @@ def read_hdf5(path: Path, settings: InputSettings, where: str) -> Dataset:
 
     try:
         with h5py.File(path, "r") as file:
-            return _File(file, path.stat().st_size, where).dataset(settings)
+            return _dataset(file, settings)
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         raise DataError(
-            f"{where}: not a readable HDF5 file ({reason(error)})",
+            f"{path}: not a readable HDF5 file ({reason(error)})",
             "The file is damaged or incomplete; write or download it again.",
         ) from None
 
 
-@dataclass(frozen=True)
-class _File:
-    """An open file of so many bytes, and how messages call it."""
+def _refusal(file: Any, problem: str) -> DataError:
+    return DataError(f"{file.filename}: {problem}", _LAYOUT_HINT)
 
-    file: Any
-    n_bytes: int
-    where: str
 
-    def refusal(self, problem: str) -> DataError:
-        return DataError(f"{self.where}: {problem}", _LAYOUT_HINT)
+def _dataset(file: Any, settings: InputSettings) -> Dataset:
+    where = file.filename
+    data = _stored(file, "trajectories", (3,))
+    if data is None:
+        names = [f"/{name[:60]}" for name in islice(file, 20)]
+        shown = ", ".join(name if name.isprintable() else ascii(name) for name in names)
+        raise _refusal(file, f"no /trajectories; it has {shown or 'nothing'}")
+    n_series, n_steps, n_variables = data.shape
+    if min(data.shape) == 0 or n_steps < 2 or n_variables > MAX_VARIABLES:
+        raise DataError(
+            f"{where}: /trajectories has the shape {data.shape} (series, time, variables)",
+            f"{SHORT_OF_ROWS} A file has at most {MAX_VARIABLES:,} variables.",
+        )
+    names = _variables(file, data)
+    variables = check_columns(settings.columns or names, names, where)
+    with np.errstate(invalid="ignore"):  # a NaN that "signals" is one like any other
+        values = np.asarray(data[...], dtype=np.float64)
+    for i, step, variable in np.argwhere(np.abs(values) > MAX_MAGNITUDE)[:1].tolist():
+        at = f"series {i}, step {step}, variable {variable}"
+        check_magnitude(float(values[i, step, variable]), f"{where}: /trajectories {at}")
+    values = values[:, :, [names.index(name) for name in variables]]
+    ids = _ids(file, settings.id_column, n_series)
+    times, calendar, notes = _times(file, settings.time_column, n_series, n_steps)
+    series = tuple(
+        Series(name, time, part[: len(time)], calendar)
+        for name, time, part in zip(ids, times, values, strict=True)
+    )
+    dataset = Dataset(series, variables, where, settings.time_column or "time", notes=notes)
+    return with_steps(dataset, insert=False)
 
-    def dataset(self, settings: InputSettings) -> Dataset:
-        data = self._stored(TRAJECTORIES, (3,))
-        if data is None:
-            names = [f"/{name[:60]}" for name in islice(self.file, 20)]
-            shown = ", ".join(name if name.isprintable() else ascii(name) for name in names)
-            raise self.refusal(f"no /{TRAJECTORIES}; it has {shown or 'nothing'}")
-        n_series, n_steps, n_variables = data.shape
-        if min(data.shape) == 0 or n_steps < 2 or n_variables > MAX_VARIABLES:
+
+def _stored(
+    file: Any, name: str, ranks: Sequence[int], kinds: str = "fiu", option: str = ""
+) -> Any | None:
+    """The array of this name at the top of the file; None where it may be absent and is."""
+    import h5py
+
+    links = file.id.links
+    if not name or "/" in name or not links.exists(name.encode()):
+        if option:
+            check_columns([name], list(islice(file, 1000)), file.filename, option)
+        return None
+    if links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
+        raise _refusal(file, f"/{name} is a soft or external link")
+    data = file[name]
+    if not isinstance(data, h5py.Dataset):
+        raise _refusal(file, f"/{name} is not a dataset")
+    if data.shape is None or len(data.shape) not in ranks:
+        rank = "no" if data.shape is None else len(data.shape)
+        wanted = " or ".join(map(str, ranks))
+        raise _refusal(file, f"/{name} has {rank} dimensions instead of {wanted}")
+    if data.dtype.kind not in kinds or (data.dtype.itemsize > 8 and data.dtype.kind == "f"):
+        raise _refusal(file, f"/{name} has the type {data.dtype}, not real numbers")
+    if data.is_virtual or data.external:
+        raise _refusal(file, f"/{name} keeps its numbers in other files")
+    n_values = max(math.prod(data.shape), math.prod(data.chunks) if data.chunks else 0)
+    if n_values > MAX_VALUES:
+        raise _refusal(file, f"/{name} declares {n_values:,} values; the limit is {MAX_VALUES:,}")
+    declared = math.prod(data.shape) * data.dtype.itemsize
+    stored = min(int(data.id.get_storage_size()), os.path.getsize(file.filename))
+    filtered = data.id.get_create_plist().get_nfilters() > 0
+    if declared > stored * (_MAX_DEFLATE_RATIO if filtered else 1):
+        raise _refusal(file, f"/{name} declares {declared:,} bytes, but stores {stored:,}")
+    return data
+
+
+def _names(
+    file: Any, item: Any, what: str, n_names: int, read: Callable[[slice], Any]
+) -> list[str]:
+    """Names in order, each there once, of a dataset or an attribute's id that isn't read yet.
+
+    Text that is stored where HDF5 goes astray or would take much memory is refused.
+    """
+    import h5py
+
+    n_stored = 0 if item.shape is None else math.prod(item.shape)
+    if n_stored != n_names:
+        raise _refusal(file, f"{what} has {n_stored:,} names instead of {n_names:,}")
+    if item.dtype.kind == "O":
+        # a damaged list or reference of variable length ends the process
+        if h5py.check_string_dtype(item.dtype) is None:
+            raise _refusal(file, f"{what} has lists or references, not text")
+        _check_heaps(file)
+    elif n_names * item.dtype.itemsize > _BLOCK_BYTES:
+        raise _refusal(file, f"{what} has very long names")
+    # many entries may share one stored string, so a small file could become a large list
+    block = max(1, _BLOCK_BYTES // os.path.getsize(file.filename))
+    names: dict[str, None] = {}
+    for start in range(0, n_names, block):
+        for text in _strings(read(slice(start, start + block))):
+            check_name(text, f"name {len(names)} of {what}", file.filename)
+            if text in names:
+                raise _refusal(file, f"{what} has '{text}' twice")
+            names[text] = None
+    return list(names)
+
+
+def _variables(file: Any, data: Any) -> list[str]:
+    n_variables = int(data.shape[2])
+    holder = next((h.attrs for h in (data, file) if "variables" in h.attrs), None)
+    if holder is None:
+        numbered = [f"v{i + 1}" for i in range(n_variables)]
+        return ["prey", "predator"] if n_variables == 2 else numbered
+    attribute, what = holder.get_id("variables"), "the attribute variables"
+    n_shared = n_variables * os.path.getsize(file.filename)
+    if attribute.dtype.kind == "O" and n_shared > _MAX_SHARED_BYTES:
+        raise _refusal(file, f"{what} has strings of variable length")
+    return _names(file, attribute, what, n_variables, lambda p: np.ravel(holder["variables"])[p])
+
+
+def _ids(file: Any, chosen: str | None, n_series: int) -> list[str]:
+    for name in ID_NAMES if chosen is None else [chosen]:
+        data = _stored(file, name, (1,), "iuSO", "--id-column" if chosen else "")
+        if data is not None:
+            return _names(file, data, f"/{name}", n_series, data.__getitem__)
+    return [str(i) for i in range(n_series)]
+
+
+def _times(
+    file: Any, chosen: str | None, n_series: int, n_steps: int
+) -> tuple[list[FloatArray], Calendar | None, tuple[str, ...]]:
+    """The times of each series, their calendar where they are dates, and notes."""
+    name, calendar = chosen or "time", None
+    data = _stored(file, name, (1, 2), "fiuS", "--time-column" if chosen else "")
+    if data is None:
+        note = f"{file.filename}: no /time; time counts steps from 0"
+        return [np.arange(n_steps, dtype=np.float64)] * n_series, None, (note,)
+    if data.shape not in ((n_steps,), (n_series, n_steps)):
+        raise _refusal(
+            file, f"/{name} has the shape {data.shape}, but /trajectories has {n_steps:,} steps"
+        )
+    if data.dtype.kind == "S":
+        import pandas
+
+        if data.dtype.itemsize > _LONGEST_DATE:
+            raise _refusal(file, f"/{name} has texts longer than a date")
+        texts = np.atleast_2d(data[...])
+        there = texts != b""  # empty after the end of a shorter series
+        column = pandas.Series(_strings(texts[there]), range(1, there.sum() + 1), name=name)
+        times: FloatArray = np.full(texts.shape, np.nan)
+        times[there], calendar = read_times(column, np.nonzero(there)[0], file.filename)
+    else:
+        with np.errstate(invalid="ignore"):
+            times = np.asarray(data[...], dtype=np.float64).reshape(-1, n_steps)
+    rows = []
+    for row in times:
+        if len(times) > 1:  # a series with times of its own may end before others do
+            row = row[: n_steps - int(np.argmin(np.isnan(row[::-1])))]
+        if len(row) < 2 or not np.all(np.abs(row) <= MAX_MAGNITUDE):
+            raise _refusal(file, f"/{name} has missing, infinite or too few times")
+        if np.any(np.diff(row) <= 0):
             raise DataError(
-                f"{self.where}: /{TRAJECTORIES} has the shape {data.shape} (series, time, "
-                "variables)",
-                f"{SHORT_OF_ROWS} A file has at most {MAX_VARIABLES:,} variables.",
+                f"{file.filename}: /{name} does not increase",
+                "Sort the samples, and keep one for each time.",
             )
-        names = self._variables(data)
-        variables = check_columns(settings.columns or names, names, self.where)
-        values = self._values(data)[:, :, [names.index(name) for name in variables]]
-        ids = self._ids(settings.id_column, n_series)
-        time_name, notes = settings.time_column or TIME, []
-        times = self._times(settings.time_column, n_series, n_steps)
-        if times is None:
-            times = [np.arange(n_steps, dtype=np.float64)], None
-            notes.append(f"{self.where}: no /{TIME}; time counts steps from 0")
-        rows, calendar = times
-        if len(rows) == 1:
-            rows *= n_series
-        series = tuple(
-            Series(name, time, part[: len(time)], calendar)
-            for name, time, part in zip(ids, rows, values, strict=True)
-        )
-        dataset = Dataset(series, variables, self.where, time_name, notes=tuple(notes))
-        return with_steps(dataset, insert=False)
+        rows.append(row)
+    return rows if len(rows) == n_series else rows * n_series, calendar, ()
 
-    def _stored(
-        self, name: str, ranks: Sequence[int], kinds: str = "fiu", option: str = ""
-    ) -> Any | None:
-        """The array of this name at the top of the file; None where it may be absent and is."""
-        import h5py
 
-        links = self.file.id.links
-        if not name or "/" in name or not links.exists(name.encode()):
-            if option:
-                check_columns([name], list(islice(self.file, 1000)), self.where, option)
-            return None
-        if links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
-            raise self.refusal(f"/{name} is a soft or external link")
-        data = self.file[name]
-        if not isinstance(data, h5py.Dataset):
-            raise self.refusal(f"/{name} is not a dataset")
-        if data.shape is None or len(data.shape) not in ranks:
-            rank = "no" if data.shape is None else len(data.shape)
-            wanted = " or ".join(map(str, ranks))
-            raise self.refusal(f"/{name} has {rank} dimensions instead of {wanted}")
-        if data.dtype.kind not in kinds or (data.dtype.itemsize > 8 and data.dtype.kind == "f"):
-            raise self.refusal(f"/{name} has the type {data.dtype}, not real numbers")
-        if data.is_virtual or data.external:
-            raise self.refusal(f"/{name} keeps its numbers in other files")
-        n_values = max(math.prod(data.shape), math.prod(data.chunks) if data.chunks else 0)
-        if n_values > MAX_VALUES:
-            raise self.refusal(f"/{name} declares {n_values:,} values; the limit is {MAX_VALUES:,}")
-        declared = math.prod(data.shape) * data.dtype.itemsize
-        stored = min(int(data.id.get_storage_size()), self.n_bytes)
-        filtered = data.id.get_create_plist().get_nfilters() > 0
-        if declared > stored * (_MAX_DEFLATE_RATIO if filtered else 1):
-            raise self.refusal(f"/{name} declares {declared:,} bytes, but stores {stored:,}")
-        return data
-
-    def _names(self, item: Any, what: str, n_names: int, read: Callable[[slice], Any]) -> list[str]:
-        """Names in order, each there once, of a dataset or an attribute's id that isn't read yet.
-
-        Text that is stored where HDF5 goes astray or would take much memory is refused.
-        """
-        import h5py
-
-        n_stored = 0 if item.shape is None else math.prod(item.shape)
-        if n_stored != n_names:
-            raise self.refusal(f"{what} has {n_stored:,} names instead of {n_names:,}")
-        if item.dtype.kind == "O":
-            # a damaged list or reference of variable length ends the process
-            if h5py.check_string_dtype(item.dtype) is None:
-                raise self.refusal(f"{what} has lists or references, not text")
-            self._check_heaps()
-        elif n_names * item.dtype.itemsize > _BLOCK_BYTES:
-            raise self.refusal(f"{what} has very long names")
-        # many entries may share one stored string, so a small file could become a large list
-        block = max(1, _BLOCK_BYTES // max(self.n_bytes, 1))
-        names: dict[str, None] = {}
-        for start in range(0, n_names, block):
-            for text in _strings(read(slice(start, start + block))):
-                check_name(text, f"name {len(names)} of {what}", self.where)
-                if text in names:
-                    raise self.refusal(f"{what} has '{text}' twice")
-                names[text] = None
-        return list(names)
-
-    def _check_heaps(self) -> None:
-        """Refuse a file whose stores of strings are damaged."""
-        n_size = self.file.id.get_create_plist().get_sizes()[1]
-        with (
-            open(self.file.filename, "rb") as stream,
-            mmap(stream.fileno(), 0, access=ACCESS_READ) as raw,
-        ):
-            at = raw.find(_HEAP_MAGIC)
-            while at >= 0:
-                if not _is_whole_heap(raw, at, n_size):
-                    raise self.refusal("its strings are damaged")
-                at = raw.find(_HEAP_MAGIC, at + 1)
-
-    def _variables(self, data: Any) -> list[str]:
-        n_variables = int(data.shape[2])
-        holders = [h.attrs for h in (data, self.file) if "variables" in h.attrs]
-        if not holders:
-            numbered = [f"v{i + 1}" for i in range(n_variables)]
-            return ["prey", "predator"] if n_variables == 2 else numbered
-        attribute, what = holders[0].get_id("variables"), "the attribute variables"
-        if attribute.dtype.kind == "O" and n_variables * self.n_bytes > _MAX_SHARED_BYTES:
-            raise self.refusal(f"{what} has strings of variable length")
-        return self._names(
-            attribute, what, n_variables, lambda part: np.ravel(holders[0]["variables"])[part]
-        )
-
-    def _ids(self, chosen: str | None, n_series: int) -> list[str]:
-        for name in ID_NAMES if chosen is None else [chosen]:
-            data = self._stored(name, (1,), "iuSO", "--id-column" if chosen else "")
-            if data is not None:
-                return self._names(data, f"/{name}", n_series, data.__getitem__)
-        return [str(i) for i in range(n_series)]
-
-    def _times(
-        self, chosen: str | None, n_series: int, n_steps: int
-    ) -> tuple[list[FloatArray], Calendar | None] | None:
-        """The times of all series together, or of each; their calendar where they are dates."""
-        name, calendar = chosen or TIME, None
-        data = self._stored(name, (1, 2), "fiuS", "--time-column" if chosen else "")
-        if data is None:
-            return None
-        if data.shape not in ((n_steps,), (n_series, n_steps)):
-            raise self.refusal(
-                f"/{name} has the shape {data.shape}, but /{TRAJECTORIES} has {n_steps:,} steps"
-            )
-        if data.dtype.kind == "S":
-            import pandas
-
-            if data.dtype.itemsize > _LONGEST_DATE:
-                raise self.refusal(f"/{name} has texts longer than a date")
-            texts = np.atleast_2d(data[...])
-            there = texts != b""  # empty after the end of a shorter series
-            column = pandas.Series(_strings(texts[there]), range(1, there.sum() + 1), name=name)
-            times: FloatArray = np.full(texts.shape, np.nan)
-            times[there], calendar = read_times(column, np.nonzero(there)[0], self.where)
-        else:
-            with np.errstate(invalid="ignore"):
-                times = np.asarray(data[...], dtype=np.float64).reshape(-1, n_steps)
-        rows = []
-        for row in times:
-            if len(times) > 1:  # a series with times of its own may end before others do
-                row = row[: n_steps - int(np.argmin(np.isnan(row[::-1])))]
-            if len(row) < 2 or not np.all(np.abs(row) <= MAX_MAGNITUDE):
-                raise self.refusal(f"/{name} has missing, infinite or too few times")
-            if np.any(np.diff(row) <= 0):
-                raise DataError(
-                    f"{self.where}: /{name} does not increase",
-                    "Sort the samples, and keep one for each time.",
-                )
-            rows.append(row)
-        return rows, calendar
-
-    def _values(self, data: Any) -> FloatArray:
-        """(n, T, V) float64, read block by block, no infinities."""
-        values = np.empty(data.shape, dtype=np.float64)
-        block = max(1, _BLOCK_VALUES // max(1, data.shape[1] * data.shape[2]))
-        for start in range(0, data.shape[0], block):
-            part = values[start : start + block]
-            with np.errstate(invalid="ignore"):  # a NaN that "signals" is one like any other
-                part[...] = data[start : start + block]
-            for i, step, variable in np.argwhere(np.abs(part) > MAX_MAGNITUDE)[:1].tolist():
-                at = f"series {start + i}, step {step}, variable {variable}"
-                check_magnitude(
-                    float(part[i, step, variable]), f"{self.where}: /{TRAJECTORIES} {at}"
-                )
-        return values
+def _check_heaps(file: Any) -> None:
+    """Refuse a file whose stores of strings are damaged."""
+    n_size = file.id.get_create_plist().get_sizes()[1]
+    with (
+        open(file.filename, "rb") as stream,
+        mmap(stream.fileno(), 0, access=ACCESS_READ) as raw,
+    ):
+        at = raw.find(_HEAP_MAGIC)
+        while at >= 0:
+            if not _is_whole_heap(raw, at, n_size):
+                raise _refusal(file, "its strings are damaged")
+            at = raw.find(_HEAP_MAGIC, at + 1)
 
 
 def _is_whole_heap(raw: mmap, at: int, n_size: int) -> bool:
@@ -316,7 +296,7 @@ def write_hdf5(
     lengths = {len(series) for series in dataset}
     same = len(lengths) == 1 and all(np.array_equal(row, times[0]) for row in times[1:])
     with h5py.File(path, "w") as file:
-        data = file.create_dataset(TRAJECTORIES, data=values)
+        data = file.create_dataset("trajectories", data=values)
         data.attrs["variables"] = np.array([v.encode() for v in dataset.variables], dtype="S")
-        file.create_dataset(TIME, data=times[0] if same else times)
+        file.create_dataset("time", data=times[0] if same else times)
         file.create_dataset("id", data=np.array([s.id.encode() for s in dataset], dtype="S"))

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from lvlora.data.dataset import Dataset
 from lvlora.data.dates import WHOLE_DAYS
-from lvlora.data.files.tables import MAX_TEXT_BYTES, MAX_VALUES, Table, table_header
+from lvlora.data.files.tables import (
+    MAX_TEXT_BYTES,
+    assign_roles,
+    check_size,
+    read_table,
+    table_header,
+)
 from lvlora.errors import DataError, SettingsError, reason
-
-if TYPE_CHECKING:
-    import pandas
+from lvlora.settings.shared import InputSettings
 
 
 def _pyarrow() -> tuple[Any, Any]:
@@ -31,73 +33,54 @@ def _pyarrow() -> tuple[Any, Any]:
     return pyarrow, pyarrow.parquet
 
 
-@contextmanager
-def _readable(where: str) -> Iterator[None]:
-    """Turn what goes wrong inside into a `DataError`."""
-    pyarrow, _ = _pyarrow()
-    try:
-        yield
-    except (pyarrow.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{where}: not a readable Parquet file ({reason(error)})",
-            "The file is damaged or incomplete; write or download it again.",
-        ) from None
-
-
-def open_parquet(stream: BinaryIO, where: str) -> Table:
-    """Read the names of the columns of a Parquet file; nulls are missing values.
+def read_parquet(stream: BinaryIO, where: str, settings: InputSettings) -> Dataset:
+    """Read the trajectories of a Parquet file; nulls are missing values.
 
     Raises:
-        DataError: the file is damaged. `Table.read`: too many values, or lists and bytes.
+        DataError: the file is damaged; too many values, lists or bytes; as `read_table`.
         SettingsError: pyarrow is not installed.
     """
     pyarrow, parquet = _pyarrow()
-    with _readable(where), parquet.ParquetFile(stream) as file:
-        schema, n_rows = file.schema_arrow, file.metadata.num_rows
-        # of whole groups of rows: pyarrow 26 aborts where a column's own entry is damaged
-        groups = range(file.metadata.num_row_groups)
-        n_bytes = sum(file.metadata.row_group(g).total_byte_size for g in groups)
+    try:
+        with parquet.ParquetFile(stream) as file:
+            schema, n_rows = file.schema_arrow, file.metadata.num_rows
+            # of whole groups of rows: pyarrow 26 aborts where a column's own entry is damaged
+            groups = range(file.metadata.num_row_groups)
+            n_bytes = sum(file.metadata.row_group(g).total_byte_size for g in groups)
         header = [name.strip() for name in schema.names]
-
-    def read(
-        numbers: Sequence[str], texts: Sequence[str], times: Sequence[str]
-    ) -> pandas.DataFrame:
-        import pandas
-
-        chosen = [*numbers, *texts, *times]
-        fields = [schema.field(header.index(name)) for name in chosen]
-        if n_rows * len(chosen) > MAX_VALUES or n_bytes > MAX_TEXT_BYTES:
+        roles = assign_roles(header, settings, where)
+        fields = [schema.field(header.index(name)) for name in roles.columns]
+        check_size(n_rows * len(fields), where)
+        if n_bytes > MAX_TEXT_BYTES:
             raise DataError(
-                f"{where}: {n_rows * len(chosen):,} values in {n_bytes:,} bytes; the limits are "
-                f"{MAX_VALUES:,} and {MAX_TEXT_BYTES:,}",
-                "Split the file.",
+                f"{where}: {n_bytes:,} bytes; the limit is {MAX_TEXT_BYTES:,}", "Split the file."
             )
-        types = pyarrow.types
         for field in fields:
-            if types.is_nested(field.type) or types.is_binary(field.type):
+            if pyarrow.types.is_nested(field.type) or pyarrow.types.is_binary(field.type):
                 raise DataError(
                     f"{where}, column '{field.name}': it has the type {str(field.type)[:60]}, not "
                     "numbers, texts or dates",
                     "Values are numbers, ids strings or whole numbers, times numbers or dates.",
                 )
         # one long text of many rows is in memory once
-        categories = [
-            field.name
-            for field in fields
-            if types.is_string(field.type) or types.is_large_string(field.type)
-        ]
-        with _readable(where):
-            with parquet.ParquetFile(stream, read_dictionary=categories) as file:
-                table = file.read(columns=[field.name for field in fields])
-            table.validate(full=True)  # a damaged page may give indices out of range
-            frame = table.select([field.name for field in fields]).to_pandas(date_as_object=False)
-            return frame.set_axis(pandas.RangeIndex(1, n_rows + 1)).set_axis(chosen, axis=1)
-
-    return Table(header, where, read)
+        texts = (pyarrow.string(), pyarrow.large_string())
+        with parquet.ParquetFile(
+            stream, read_dictionary=[field.name for field in fields if field.type in texts]
+        ) as file:
+            table = file.read(columns=[field.name for field in fields])
+        table.validate(full=True)  # a damaged page may give indices out of range
+        frame = table.select([field.name for field in fields]).to_pandas(date_as_object=False)
+        frame = frame.set_axis(range(1, n_rows + 1)).set_axis(roles.columns, axis=1)
+    except (pyarrow.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{where}: not a readable Parquet file ({reason(error)})",
+            "The file is damaged or incomplete; write or download it again.",
+        ) from None
+    return read_table(frame, roles, where, settings)
 
 
 def write_parquet(dataset: Dataset, path: Path) -> None:
-    """The data set as a long table: id, time (or dates, or timestamps), one column a variable.
+    """Write the data set as a long table: id, time (or dates, or timestamps), each variable.
 
     Raises:
         DataError: the names of the variables would be read back as something else.

@@ -1,13 +1,13 @@
 """A table becomes trajectories: which column is what, order of time, one id for each series.
 
-CSV, Parquet and data frames all take this one way.
+CSV, Parquet and data frames all take this one way: `assign_roles`, then `read_table`.
 """
 
 from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -36,19 +36,16 @@ MAX_TEXT_BYTES = 2_000_000_000
 """Bytes of a CSV file or of standard input."""
 
 MAX_NAME_CHARACTERS = 200
-"""Characters of an id or of a variable's name."""
 
+# the first name that is there wins, in any case
 TIME_NAMES = (
     *("time", "t", "year", "years", "quarter", "month", "week", "day", "days", "hour"),
     *("date", "datetime", "timestamp", "ds", "step", "steps"),
 )
-"""Names of a time column, the first that is there wins (any case)."""
-
 ID_NAMES = (
     *("id", "ids", "series", "series_id", "item_id", "unique_id", "system_id"),
     *("trajectory", "trajectory_id"),
 )
-"""Names of a column that tells trajectories apart, the first that is there wins (any case)."""
 
 LONE_ID = "0"
 """Id of the only trajectory of a table without ids."""
@@ -69,29 +66,24 @@ _YEARS = (1000, 2999)
 
 
 @dataclass(frozen=True)
-class Table:
-    """A table of which only the names of the columns were read; messages call it ``where``."""
-
-    header: list[str]
-    where: str
-    read: Callable[[Sequence[str], Sequence[str], Sequence[str]], pandas.DataFrame]
-    """Returns columns of numbers, of texts and of times by their names; the index of the frame
-    numbers the rows as messages do."""
-
-
-@dataclass(frozen=True)
 class Roles:
     """Names of the columns in use: of ids (None: one trajectory), times (None: steps), values."""
 
     id: str | None
     time: str | None
     variables: tuple[str, ...]
+    skips_first: bool = False
+    """The first column has no name (row numbers, as pandas writes them)."""
+
+    @property
+    def columns(self) -> list[str]:
+        return [*self.variables, *(name for name in (self.id, self.time) if name is not None)]
 
 
 def check_columns(
     wanted: Sequence[str], names: Sequence[str], where: str, option: str = "--columns"
 ) -> tuple[str, ...]:
-    """The names that an option gives, if there is a column of each and none is named twice.
+    """Return the names that an option gives, if there is a column of each and none is named twice.
 
     Raises:
         DataError: there is no such column, with the nearest names as a hint; or a name is twice.
@@ -107,10 +99,16 @@ def check_columns(
     return tuple(wanted)
 
 
+def check_size(n_values: int, where: str) -> None:
+    """Refuse more than `MAX_VALUES` values."""
+    if n_values > MAX_VALUES:
+        raise DataError(
+            f"{where}: more than {MAX_VALUES:,} values", "Split the file or use --columns."
+        )
+
+
 def assign_roles(header: Sequence[str], settings: InputSettings, where: str) -> Roles:
     """Return the columns of ids, times, variables: by options, else by `ID_NAMES`, `TIME_NAMES`.
-
-    A first column without a name (row numbers, as pandas writes them) has no role.
 
     Raises:
         DataError: unknown or duplicate names, an unnamed column, no variable left, too many.
@@ -126,18 +124,14 @@ def assign_roles(header: Sequence[str], settings: InputSettings, where: str) -> 
         if count > 1:
             raise DataError(f"{where}: {count} columns are named '{name}'", "Rename one of them.")
     chosen = check_columns(settings.columns or (), header, where)
-
-    def conventional(names: Sequence[str], other: str | None) -> str | None:
-        free = {name.lower(): name for name in reversed(header) if name not in (other, *chosen)}
-        return next((free[name] for name in names if name in free), None)
-
     time, identity = settings.time_column, settings.id_column
-    for option, wanted in (("--time-column", time), ("--id-column", identity)):
-        check_columns([] if wanted is None else [wanted], header, where, option)
+    for option, column in (("--time-column", time), ("--id-column", identity)):
+        check_columns([] if column is None else [column], header, where, option)
+    free = {n.lower(): n for n in reversed(header) if n not in (*chosen, time, identity)}
     if time is None:
-        time = conventional(TIME_NAMES, settings.id_column)
+        time = next((free[name] for name in TIME_NAMES if name in free), None)
     if identity is None:
-        identity = conventional(ID_NAMES, settings.time_column)
+        identity = next((free[name] for name in ID_NAMES if name in free), None)
     for column, count in Counter([*chosen, time, identity]).items():
         if column is not None and count > 1:
             raise DataError(
@@ -151,11 +145,11 @@ def assign_roles(header: Sequence[str], settings: InputSettings, where: str) -> 
             f"{where}: {n_variables}; a table has 1 to {MAX_VARIABLES:,} variables",
             "Give columns such as time,prey,predator, or choose some with --columns.",
         )
-    return Roles(identity, time, variables)
+    return Roles(identity, time, variables, skips_first=not header[0])
 
 
 def table_header(dataset: Dataset, *, with_ids: bool) -> list[str]:
-    """Names for the columns of a written table, such that `assign_roles` knows them again.
+    """Return names for a written table's columns, such that `assign_roles` knows them again.
 
     A time column of another name than `TIME_NAMES` becomes ``time``.
 
@@ -175,22 +169,26 @@ def table_header(dataset: Dataset, *, with_ids: bool) -> list[str]:
     )
 
 
-def read_table(table: Table, settings: InputSettings, *, insert: bool = True) -> Dataset:
-    """The trajectories of a table: grouped by id, sorted by time; ``insert`` puts in absent steps.
+def read_table(
+    frame: pandas.DataFrame,
+    roles: Roles,
+    where: str,
+    settings: InputSettings,
+    *,
+    insert: bool = True,
+) -> Dataset:
+    """Return the trajectories of a table: grouped by id, sorted by time.
+
+    Args:
+        frame: the columns of the roles; its index numbers the rows as messages do.
+        insert: put in absent steps.
 
     Raises:
-        DataError: as `assign_roles`; a cell that is no number, a missing time or id, a time that
-            occurs twice in a series, a series with fewer than 2 rows, too many values, or a first
-            column that nobody called time or a variable and that looks like time.
+        DataError: a cell that is no number, a missing time or id, a time that occurs twice in a
+            series, a series with fewer than 2 rows, too many values, or a first column that
+            nobody called time or a variable and that looks like time.
     """
-    header, where = table.header, table.where
-    roles = assign_roles(header, settings, where)
-    texts, times = ([] if name is None else [name] for name in (roles.id, roles.time))
-    frame = table.read(roles.variables, texts, times)
-    if len(frame) * len(roles.variables) > MAX_VALUES:
-        raise DataError(
-            f"{where}: more than {MAX_VALUES:,} values", "Split the file or use --columns."
-        )
+    check_size(len(frame) * len(roles.variables), where)
     rows = frame.index.to_numpy()
     values = np.column_stack([read_numbers(frame[name], where) for name in roles.variables])
     ids, codes = [LONE_ID], np.zeros(len(rows), dtype=np.int64)
@@ -201,18 +199,17 @@ def read_table(table: Table, settings: InputSettings, *, insert: bool = True) ->
         whose = f"series '{ids[int(np.argmin(sizes))]}' has" if len(ids) > 1 else "there is"
         n_rows = "no row of values" if not sizes.min() else "only 1 row"
         raise DataError(f"{where}: {whose} {n_rows}", SHORT_OF_ROWS)
-    notes = [] if header[0] else [f"{where}: column 1 has no name and is left out"]
+    notes = [f"{where}: column 1 has no name and is left out"] if roles.skips_first else []
     order = np.argsort(codes, kind="stable")
     starts = np.cumsum(sizes) - sizes
+    calendar = None
     if roles.time is None:
-        time, calendar, time_name = np.arange(len(rows), dtype=np.float64), None, "time"
-        time -= np.repeat(starts, sizes)
+        time = np.arange(len(rows), dtype=np.float64) - np.repeat(starts, sizes)
         if not settings.columns and len(roles.variables) > 1:
             _ask_about_time(roles.variables, values[order, 0], codes[order], where)
         notes.append(f"{where}: no time column; time counts steps from 0")
     else:
-        time_name = roles.time
-        time, calendar = read_times(frame[time_name], codes, where, settings.date_format)
+        time, calendar = read_times(frame[roles.time], codes, where, settings.date_format)
         by_series, order = order, np.lexsort((time, codes))
         if np.any(order != by_series):
             notes.append(f"{where}: rows were out of time order and have been sorted")
@@ -222,19 +219,20 @@ def read_table(table: Table, settings: InputSettings, *, insert: bool = True) ->
             first, second = sorted(rows[order][twice[0] : twice[0] + 2].tolist())
             of = f" of series '{ids[codes[twice[0]]]}'" if len(ids) > 1 else ""
             raise DataError(
-                f"{where}, row {second}, column '{time_name}': time "
+                f"{where}, row {second}, column '{roles.time}': time "
                 f"{text_of(calendar, time[twice[0]])}{of} is already in row {first}",
                 "Keep one row for each time; several trajectories need an id column "
                 "(--id-column). Where year and month are two columns, join them into one date.",
             )
-    values = values[order]
-    series = tuple(
-        Series(name, time[start : start + size], values[start : start + size], calendar)
-        for name, start, size in zip(ids, starts.tolist(), sizes.tolist(), strict=True)
-    )
-    id_name = roles.id or "id"
+    parts = zip(ids, np.split(time, starts[1:]), np.split(values[order], starts[1:]), strict=True)
+    series = tuple(Series(name, times, numbers, calendar) for name, times, numbers in parts)
     dataset = Dataset(
-        series, roles.variables, where, time_name, id_name=id_name, notes=tuple(notes)
+        series,
+        roles.variables,
+        where,
+        roles.time or "time",
+        id_name=roles.id or "id",
+        notes=tuple(notes),
     )
     return with_steps(dataset, insert=insert)
 
@@ -242,11 +240,7 @@ def read_table(table: Table, settings: InputSettings, *, insert: bool = True) ->
 def _ask_about_time(
     variables: Sequence[str], first: FloatArray, codes: NDArray[np.int64], where: str
 ) -> None:
-    """Refuse to forecast a first column that looks like time, where nobody said what it is.
-
-    Args:
-        first: (N,) its values, of one series after the other; codes: (N,) whose they are.
-    """
+    """Refuse to forecast a first column (N,) that looks like time; codes (N,) tell the series."""
     steps = np.diff(first)[np.diff(codes) == 0]
     years = np.all((first == np.round(first)) & (first >= _YEARS[0]) & (first <= _YEARS[1]))
     if len(steps) < (2 if years else _FEWEST_STEPS) or not np.all(steps > 0):
@@ -266,24 +260,23 @@ def place(column: pandas.Series, at: int, where: str) -> str:
     return f"{where}, row {column.index[at]}, column '{column.name}'"
 
 
-def shortened(cell: object) -> str:
+def shortened(cell: str) -> str:
     """The text of a cell for a message: short and printable."""
-    text = str(cell)
-    text = text if len(text) <= 30 else text[:29] + "…"
+    text = cell if len(cell) <= 30 else cell[:29] + "…"
     return text if text.isprintable() else ascii(text)[1:-1]
 
 
 def check_name(name: str, what: str, where: str) -> str:
-    """The name, if it is short, printable and not empty; else DataError says what it is where."""
+    """Return a name that is short, printable and not empty; else DataError."""
+    problem = ""
     if not name:
-        raise DataError(f"{where}: {what} is empty", "Give it a name.")
-    if len(name) > MAX_NAME_CHARACTERS:
-        raise DataError(
-            f"{where}: {what} has {len(name):,} characters; the limit is {MAX_NAME_CHARACTERS}",
-            "Shorten it.",
-        )
-    if not name.isprintable():
-        raise DataError(f"{where}: {what} {name!r} has unprintable characters", "Rename it.")
+        problem = "is empty"
+    elif len(name) > MAX_NAME_CHARACTERS:
+        problem = f"has {len(name):,} characters; the limit is {MAX_NAME_CHARACTERS}"
+    elif not name.isprintable():
+        problem = f"{name!r} has unprintable characters"
+    if problem:
+        raise DataError(f"{where}: {what} {problem}", "Give it a short, printable name.")
     return name
 
 
@@ -297,35 +290,35 @@ def check_magnitude(value: float, where: str) -> None:
 
 
 def _is_text(column: pandas.Series) -> bool:
-    """Whether the first value that is there is a text."""
+    """Whether the first value that is not missing is a text."""
     return column.dtype.kind == "O" and isinstance(next(iter(column.dropna()), None), str)
 
 
 def read_numbers(column: pandas.Series, where: str) -> FloatArray:
-    """(N,) float64 exactly as Python reads them, NaN for missing values; DataError for others."""
+    """Return (N,) float64 exactly as Python reads them, NaN for missing; DataError for others."""
     is_text = _is_text(column)
-    if is_text:
-        numbers = _numbers_of_text(column, where)
-    else:
-        try:
-            if column.dtype.kind in "Mmc":  # which numpy would take for numbers, or halves of them
-                raise TypeError("dates or complex numbers")
-            numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
-        except (TypeError, ValueError):
-            raise DataError(
-                f"{where}, column '{column.name}': it has something else than numbers",
-                _no_numbers(column, has_dates(column)),
-            ) from None
-    bad = np.flatnonzero(np.abs(numbers) > MAX_MAGNITUDE)
-    if len(bad):
-        at = int(bad[0])
+    try:
+        if column.dtype.kind in "Mmc":  # numpy would take these for numbers, or halves of them
+            raise TypeError("dates or complex numbers")
+        numbers = (
+            _numbers_of_text(column, where)
+            if is_text
+            else column.to_numpy(dtype=np.float64, na_value=np.nan)
+        )
+    except (TypeError, ValueError):
+        raise DataError(
+            f"{where}, column '{column.name}': it has something else than numbers",
+            _number_hint(column, has_dates(column)),
+        ) from None
+    beyond = np.flatnonzero(np.abs(numbers) > MAX_MAGNITUDE)
+    if len(beyond):
+        at = int(beyond[0])
         shown = f" ('{shortened(column.iloc[at])}')" if is_text else ""
         check_magnitude(float(numbers[at]), f"{place(column, at, where)}{shown}")
     return numbers
 
 
-def _no_numbers(column: pandas.Series, is_date: bool) -> str:
-    """A hint for a column of dates, which may be the time, or of anything else."""
+def _number_hint(column: pandas.Series, is_date: bool) -> str:
     if is_date:
         name = shlex.quote(str(column.name))
         return f"Is it the time? --time-column {name}; or leave it out: --columns names the others."
@@ -336,29 +329,28 @@ def _no_numbers(column: pandas.Series, is_date: bool) -> str:
 
 
 def _numbers_of_text(column: pandas.Series, where: str) -> FloatArray:
-    """(N,) numbers of texts; pandas' own conversion rounds some of them in the last digit."""
+    """Read (N,) numbers; pandas' own conversion rounds some of them in the last digit."""
     numbers = np.full(len(column), np.nan)
     for at, cell in enumerate(column):
         text = str(cell).strip()
+        if text.lower() in _MISSING:
+            continue
         try:
-            # float() also takes 1_000 and the digits of other scripts
-            if text and "_" not in text and text.isascii():
-                numbers[at] = float(text)
-                continue
+            if "_" in text or not text.isascii():  # float() takes 1_000 and other scripts' digits
+                raise ValueError
+            numbers[at] = float(text)
         except ValueError:
-            pass
-        if text.lower() not in _MISSING:
             raise DataError(
                 f"{place(column, at, where)}: '{shortened(text)}' is not a number",
-                _COMMA_HINT if "," in text else _no_numbers(column, looks_like_date(text)),
-            )
+                _COMMA_HINT if "," in text else _number_hint(column, looks_like_date(text)),
+            ) from None
     return numbers
 
 
 def read_times(
     column: pandas.Series, codes: NDArray[np.int64], where: str, date_format: str | None = None
 ) -> tuple[FloatArray, Calendar | None]:
-    """(N,) times, none missing, and their calendar where the first of them is a date.
+    """Return (N,) times, and their calendar where the first of them is a date.
 
     Args:
         codes: (N,) which series each is of.
@@ -379,10 +371,7 @@ def read_times(
 
 
 def read_ids(column: pandas.Series, where: str) -> tuple[list[str], NDArray[np.int64]]:
-    """The distinct ids in order of first appearance, and (N,) the code of each row.
-
-    A categorical column stays one: many rows may share one long id.
-    """
+    """Return the distinct ids in order of first appearance, and (N,) the code of each row."""
     import pandas
 
     codes, distinct = pandas.factorize(column)

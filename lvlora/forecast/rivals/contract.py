@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from lvlora.answers import Price
 from lvlora.data.dataset import Dataset, FloatArray, Series
 from lvlora.data.gaps import complete
-from lvlora.data.known import known_so_far
 from lvlora.data.seasons import seasons, seasons_of, seasons_used, whole_season
 from lvlora.forecast import workers
 from lvlora.forecast.forecaster import (
@@ -208,11 +207,10 @@ class Rival(Forecaster):
         seen = [h.last_steps(context) for h in histories]
         ahead = [times_ahead(h, n) for h, n in zip(seen, horizons, strict=True)]
         n_samples = 0 if sampling.greedy else sampling.samples
-        # arguments of `prediction`
-        work = [
-            (np.concatenate([h.time, t]), h.values, n_samples, h.id, known_so_far(h, len(t)))
-            for h, t in zip(seen, ahead, strict=True)
-        ]
+        work = []  # arguments of `prediction`
+        for h, t in zip(seen, ahead, strict=True):
+            known = None if h.known is None else h.known[: len(h) + len(t)]
+            work.append((np.concatenate([h.time, t]), h.values, n_samples, h.id, known))
 
         def parts(progress: Progress) -> Iterator[Part]:
             if not seen:

@@ -9,15 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvlora.data.dataset import Dataset, Series
-from lvlora.data.files.csv import armed, disarmed, open_csv, table_text
-from lvlora.data.files.tables import read_table
+from lvlora.data.files.csv import armed, disarmed, read_csv, table_text
 from lvlora.errors import DataError
 from lvlora.settings.shared import InputSettings
 
 
 def read(text: str | bytes, **settings: object) -> Dataset:
     raw = text.encode() if isinstance(text, str) else text
-    return read_table(open_csv(io.BytesIO(raw), "f.csv"), InputSettings(**settings))
+    return read_csv(io.BytesIO(raw), "f.csv", InputSettings(**settings))
 
 
 WIDE = "time,prey,predator\n0,1.5,0.5\n1,1.6,\n2,1.7,0.7\n"

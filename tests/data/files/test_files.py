@@ -25,9 +25,8 @@ AUTO = InputSettings()
 SHARED = Path(__file__).parents[4] / "shared" / "data" / "lotka_volterra_trainval.h5"
 
 
-@pytest.mark.parametrize("path", [None, Path("-")])
-def test_standard_input(path):
-    dataset = read_dataset(path, AUTO, io.BytesIO(CSV.encode()))
+def test_standard_input():
+    dataset = read_dataset(Path("-"), AUTO, io.BytesIO(CSV.encode()))
     assert dataset.source == "standard input"
     assert dataset.series[0].values.tolist() == [[1], [2]]
 

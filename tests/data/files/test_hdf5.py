@@ -13,7 +13,7 @@ DATA = np.arange(24, dtype=np.float32).reshape(3, 4, 2)
 
 
 def read(path, **options):
-    return read_hdf5(path, InputSettings(**options), "f.h5")
+    return read_hdf5(path, InputSettings(**options))
 
 
 def make(path, **datasets):

@@ -5,8 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from lvlora.data.files.parquet import open_parquet, write_parquet
-from lvlora.data.files.tables import read_table
+from lvlora.data.files.parquet import read_parquet, write_parquet
 from lvlora.errors import SettingsError
 from lvlora.settings.shared import InputSettings
 
@@ -16,7 +15,7 @@ pq = pytest.importorskip("pyarrow.parquet")
 
 def read(path, **options):
     with path.open("rb") as stream:
-        return read_table(open_parquet(stream, "f.parquet"), InputSettings(**options))
+        return read_parquet(stream, "f.parquet", InputSettings(**options))
 
 
 def make(path, **columns):
