@@ -40,7 +40,6 @@ NAMES = (
     "nvar",
     "gaussian process",
     "s-map",
-    "echo state network",
     "var on logs",
     "context parroting",
 )

@@ -13,7 +13,6 @@ from lvlora.data.dataset import Dataset
 from lvlora.errors import SettingsError, meant
 from lvlora.forecast.rivals.contract import Rival
 from lvlora.forecast.rivals.delay_maps import ContextParroting, Nvar, SMap, VectorAutoregression
-from lvlora.forecast.rivals.echo_state import EchoState
 from lvlora.forecast.rivals.equations import (
     BestEquations,
     lotka_volterra,
@@ -59,7 +58,6 @@ def default_rivals(season: Season = "auto") -> list[Rival]:
         *(Statistical(name) for name in MODELS),
         Fracast(),
         SMap(),
-        EchoState(),
         Nvar(),
         GaussianProcess(),
         Sindy(on_rates=False),

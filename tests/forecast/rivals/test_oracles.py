@@ -10,9 +10,8 @@ from lvlora.answers import Price
 from lvlora.data.files import read_dataset
 from lvlora.data.settings import SimulateSettings
 from lvlora.data.simulate import simulate
-from lvlora.forecast.rivals import EchoState, GaussianProcess, Nvar, Sindy, SMap, Statistical
+from lvlora.forecast.rivals import GaussianProcess, Nvar, Sindy, SMap, Statistical
 from lvlora.forecast.rivals.algebra import counting, monomials, product, ridge, solved
-from lvlora.forecast.rivals.echo_state import weights
 from lvlora.forecast.rivals.futures import _WIDER, guarded, stream
 from lvlora.forecast.rivals.packages import seasonal_pattern
 from lvlora.forecast.rivals.sindy import Setting, sparse
@@ -105,23 +104,7 @@ def test_s_map_makes_what_pyedm_makes(theta) -> None:
     assert ours[:, 0] == pytest.approx(PYEDM[theta], abs=1e-6)
 
 
-def test_a_reservoir_runs_as_reservoirpy_runs_it() -> None:
-    nodes = pytest.importorskip("reservoirpy.nodes", reason="pip install reservoirpy")
-    recurrent, inward = weights(2)
-    assert np.abs(np.linalg.eigvals(recurrent)).max() == pytest.approx(1)
-    values = henon(30)
-    reservoir = nodes.Reservoir(
-        W=0.9 * recurrent.T, Win=0.5 * inward.T, bias=np.zeros(len(recurrent)), lr=0.5
-    )
-    theirs = reservoir.run(values)
-    state, ours = np.zeros(len(recurrent)), []
-    for x in values:
-        state = 0.5 * state + 0.5 * np.tanh(state @ (0.9 * recurrent) + x @ (0.5 * inward))
-        ours.append(state)
-    assert np.array(ours) == pytest.approx(theirs, abs=1e-10)
-
-
-@pytest.mark.parametrize("rival", [EchoState(), GaussianProcess(), SMap(), Nvar()])
+@pytest.mark.parametrize("rival", [GaussianProcess(), SMap(), Nvar()])
 def test_a_logistic_map_goes_on(rival) -> None:
     x = [0.3]
     for _ in range(89):
