@@ -199,7 +199,7 @@ def _quick_figures(request: pytest.FixtureRequest) -> None:
 
 FIGURES_OF_PAGES = {
     "lvlora.train.document": "course",
-    "lvlora.evaluation.figures": "errors forecast error_by_step cost",
+    "lvlora.evaluation.document": "errors forecast error_by_step cost",
     "lvlora.sweep.document": "error_by_flops error_by_setting",
 }
 

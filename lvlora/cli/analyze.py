@@ -24,8 +24,7 @@ def analyze(settings: AnalyzeSettings, context: CommandContext) -> None:
     """
     from lvlora.data.analysis import analyze as describe
     from lvlora.data.known import read_data
-    from lvlora.report.analysis.document import document
-    from lvlora.report.analysis.figures import draw_analysis, figure_files
+    from lvlora.report.analysis import document, draw_analysis, figure_files
 
     output = context.output
     dataset = read_data(settings, output)

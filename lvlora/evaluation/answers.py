@@ -207,7 +207,7 @@ class Evaluation(Answer):
         Raises:
             SettingsError: there is none of that name.
         """
-        from lvlora.evaluation.figures import bars
+        from lvlora.evaluation.document import bars
         from lvlora.report.drawing.errors import errors_figure
 
         known = [name for name, value in self.forecasters[0] if isinstance(value, float)]

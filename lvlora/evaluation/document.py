@@ -3,33 +3,43 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lvlora import numbers
-from lvlora.data.metrics import (
-    Difference,
-    DynamicsErrors,
-    Errors,
-    Interval,
-    metrics_of,
-)
+from lvlora.data.dates import Calendar
+from lvlora.data.metrics import Difference, DynamicsErrors, Errors, Interval, metrics_of
 from lvlora.errors import DataError
 from lvlora.evaluation.answers import (
     AGAIN,
+    Drawn,
+    DrawnSeries,
     Evaluation,
     EvaluationReport,
     PanelEvaluation,
 )
 from lvlora.evaluation.answers import ForecasterScores as Row
 from lvlora.evaluation.comparison import skill_baseline
-from lvlora.evaluation.figures import pictures_of
-from lvlora.report.document import Block, Cell, Document, Facts, Points, Section, Table
+from lvlora.report.document import Block, Cell, Document, Facts, Picture, Points, Section, Table
+from lvlora.report.drawing.errors import (
+    Bar,
+    cost_figure,
+    error_by_step_figure,
+    errors_figure,
+    metric_name,
+)
+from lvlora.report.forecast import ForecastPicture, forecast_figure
 from lvlora.report.page import PAGE, write_page
 from lvlora.runs import EVALUATION
 
 _METRICS = metrics_of(Row)
 _HEADS = {name: metric.head_with_unit for name, metric in _METRICS.items()}
+_RIVALS_BY_STEP = 5
+"""Lines of rivals beside the models': more than that nobody tells apart."""
 
 
 def rebuild(folder: Path) -> EvaluationReport:
@@ -78,7 +88,7 @@ def panel_table(record: PanelEvaluation) -> Table:
 
 def document(record: Evaluation) -> Document:
     """Return the document of an evaluation; its pictures are drawn where they are shown."""
-    protocol, led_by, pictures = record.protocol, record.led_by, pictures_of(record)
+    protocol, led_by, pictures = record.protocol, record.led_by, _pictures(record)
     rows = sorted(record.forecasters, key=lambda f: f.error(led_by))
 
     def picture(*names: str) -> list[Block]:
@@ -119,31 +129,18 @@ def _models(rows: Iterable[Row]) -> list[Row]:
     return [f for f in rows if f.kind == "model"]
 
 
-def _rivals(record: Evaluation) -> list[tuple[float, Row]]:
-    """Rivals with the error that leads, where they have it."""
-    pairs = [(getattr(f, record.led_by), f) for f in record.forecasters if f.kind == "rival"]
-    return [(error, f) for error, f in pairs if error is not None]
-
-
 def _lead(record: Evaluation) -> str:
     models, protocol, metric = _models(record.forecasters), record.protocol, record.led_by
+    rivals = [f for f in record.forecasters if f.kind == "rival"]
     parts = []
-    if models and getattr(models[0], metric) is not None:
-        parts.append(f"{models[0].name}: {_HEADS[metric]} {getattr(models[0], metric):.4g}")
-    best = min(_rivals(record), key=lambda pair: pair[0], default=None)
-    if best is not None:
-        parts.append(f"the best rival, {best[1].name}: {best[0]:.4g}")
+    if models and models[0].error(metric) < math.inf:
+        parts.append(f"{models[0].name}: {_HEADS[metric]} {models[0].error(metric):.4g}")
+    best = min(rivals, key=lambda f: f.error(metric), default=None)
+    if best is not None and best.error(metric) < math.inf:
+        parts.append(f"the best rival, {best.name}: {best.error(metric):.4g}")
     series = f"{protocol.series} series of the {protocol.split} part"
     units = "original units" if metric == "mae" else "in mean steps of each history"
     return f"{'; '.join(parts)} ({units}, {series})." if parts else series
-
-
-def _percent(share: float | None) -> str:
-    return "–" if share is None else numbers.share(share)
-
-
-def _level(level: str) -> str:
-    return f"{100 * float(level):g} %"
 
 
 def _table(caption: str, rows: Sequence[Row], columns: Mapping[str, Sequence[Cell]]) -> Table:
@@ -187,7 +184,9 @@ def _uncertainty(rows: Sequence[Row]) -> list[Block]:
     for key, kind in (("coverage", ""), ("calibrated_coverage", "calibrated ")):
         for level in sorted({level for f in rows for level in getattr(f, key)}, key=float):
             shares = [getattr(f, key).get(level) for f in rows]
-            columns[f"inside {kind}{_level(level)}"] = [_percent(share) for share in shares]
+            columns[f"inside {kind}{100 * float(level):g} %"] = [
+                None if share is None else numbers.share(share) for share in shares
+            ]
     if len(columns) == 2 and all(f.nll is None for f in rows):
         return []
     return [_table("Uncertainty: scores and coverage of distributions", rows, columns)]
@@ -315,3 +314,96 @@ def _limits(record: Evaluation) -> list[str]:
         "What each measure means, and what the rounding floor is: docs/evaluation.md.": True,
     }
     return [sentence for sentence, holds in limits.items() if holds]
+
+
+def _pictures(record: Evaluation) -> dict[str, Picture]:
+    """Return every picture of the page by its name; nothing is drawn yet."""
+    rows, metric = record.forecasters, record.led_by
+    models = _models(rows)
+    others = [f for f in rows if f.kind != "model" and getattr(f, metric) is not None]
+    others.sort(key=lambda f: f.error(metric))
+    pictures = [
+        Picture(
+            f"{metric_name(metric).capitalize()} of each forecaster",
+            partial(errors_figure, bars(rows, metric), metric),
+            name="errors",
+        )
+    ]
+    if record.drawn is not None and record.drawn.series:
+        pictures.append(_forecasts(record, record.drawn))
+    errors = {f.name: _array(f.mae_by_step) for f in [*models, *others[:_RIVALS_BY_STEP]]}
+    pictures.append(
+        Picture(
+            f"{metric_name('mae').capitalize()} by steps ahead, for each variable",
+            partial(error_by_step_figure, errors, record.variables, [f.name for f in models]),
+            "Models and the best rivals.",
+            name="error-by-step",
+        )
+    )
+    return {picture.name: picture for picture in [*pictures, *_costs(rows, metric)]}
+
+
+def bars(
+    rows: Sequence[Row], metric: str, costs: Sequence[float | None] | None = None
+) -> list[Bar]:
+    """Return the rows as a figure takes them; of a metric with an interval, its value."""
+    costs = [None] * len(rows) if costs is None else costs
+    errors = [getattr(getattr(row, metric), "value", getattr(row, metric)) for row in rows]
+    return [
+        Bar(row.name, error, row.kind == "model", cost)
+        for row, error, cost in zip(rows, errors, costs, strict=True)
+    ]
+
+
+def _costs(rows: Sequence[Row], metric: str) -> Iterator[Picture]:
+    """Yield the error against FLOPs of training, where there are some, and against seconds."""
+    trained = [None if f.training_flops is None else f.training_flops.executed for f in rows]
+    if any(trained):
+        cost = "FLOPs of the adapter's training"
+        yield Picture(
+            "Error against the FLOPs of training",
+            partial(cost_figure, bars(rows, metric, trained), cost, metric),
+            "What each adapter's run had spent until then, validations included.",
+            name="cost-training",
+        )
+    if any(f.seconds for f in rows):
+        seconds = bars(rows, metric, [f.seconds or None for f in rows])
+        yield Picture(
+            "Error against seconds",
+            partial(cost_figure, seconds, "seconds of the forecasts", metric),
+            "The line joins those that no other beats in both.",
+            name="cost-seconds",
+        )
+
+
+def _forecasts(record: Evaluation, drawn: Drawn) -> Picture:
+    panels = [_panel(series, record, drawn) for series in drawn.series]
+    return Picture(
+        f"Forecasts of {drawn.forecaster} against the truth",
+        partial(forecast_figure, panels),
+        f"The best, middle and worst series of {drawn.forecaster}: line, history; dashes, median; "
+        "band, interval; circles, truth.",
+        name="forecasts",
+    )
+
+
+def _panel(series: DrawnSeries, record: Evaluation, drawn: Drawn) -> ForecastPicture:
+    why = f": {series.why}, " if series.why else ": "
+    return ForecastPicture(
+        variables=tuple(record.variables),
+        time_name=record.data.time,
+        history_time=_array(series.history_time),
+        history=_array(series.history),
+        future_time=_array(series.time),
+        median=_array(series.median),
+        bands={
+            (low, high): (_array(lower), _array(upper)) for low, high, lower, upper in series.bands
+        },
+        truth=_array(series.truth),
+        title=f"{series.id}{why}MAE {series.mae:.3g}",
+        calendar=None if drawn.calendar is None else Calendar(**drawn.calendar),
+    )
+
+
+def _array(values: Sequence[object]) -> NDArray[np.float64]:
+    return np.array(values, dtype=np.float64)  # None becomes NaN

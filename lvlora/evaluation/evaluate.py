@@ -7,34 +7,32 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from lvlora import durable, output_files
+from lvlora import durable, numbers, output_files
 from lvlora.answers import NOTHING, Price
 from lvlora.data.dataset import Dataset
-from lvlora.evaluation import comparison, coverage
+from lvlora.data.gaps import mean_known
+from lvlora.data.metrics.scores import central_levels, inside_interval
+from lvlora.evaluation import comparison
 from lvlora.evaluation.answers import Evaluation
 from lvlora.evaluation.document import draw_evaluation
 from lvlora.evaluation.job import Candidate, Job, begin, prepare
+from lvlora.evaluation.protocol import Task
 from lvlora.evaluation.record import record_of, table_of, table_of_series
-from lvlora.evaluation.scores import (
-    Entry,
-    Scoring,
-    rivals_of,
-    score_floor,
-)
+from lvlora.evaluation.scores import Entry, Scoring, rivals_of, score_floor
 from lvlora.evaluation.settings import EvaluateSettings
 from lvlora.flops import ledger
+from lvlora.forecast import widths
 from lvlora.forecast.answers import ForecastPrice
-from lvlora.forecast.estimate import (
-    Benchmark,
-    benchmark_forecasts,
-    price_answer,
-)
+from lvlora.forecast.estimate import Benchmark, benchmark_forecasts, price_answer
+from lvlora.forecast.forecaster import Forecast
 from lvlora.forecast.language_model import LanguageModel, warn_of_reading
 from lvlora.forecast.plan import DEFAULT_DECIMALS
 from lvlora.forecast.pricing import reserved
+from lvlora.forecast.widths import Widths
 from lvlora.forecast.workers import WORTH_SECONDS, processes
 from lvlora.model.devices import cores
 from lvlora.narrator import Narrator, Silent
@@ -210,7 +208,7 @@ def _score_models(
             n_finished = len(task.ids) - len(scoring.unfinished)
             narrator.note(f"{name}: {n_finished} series were finished before.")
         floor = floor or score_floor(task, forecaster.decimals, levels, forecaster.scale)
-        calibration = coverage.calibration_for(candidate, forecaster, job, narrator)
+        calibration = _calibration_for(candidate, forecaster, job, narrator)
         limited = settings
         if settings.max_flops is not None:  # the limit of all models together
             rest = settings.max_flops - spent.of(settings.convention)
@@ -227,12 +225,82 @@ def _score_models(
         spent += forecaster.usage.price
         entry.add(training_flops=candidate.training_price)
         if calibration is not None:
-            covered = coverage.coverage(entry, task, calibration, levels)
+            covered = _calibrated_coverage(entry, task, calibration, levels)
             entry.add(calibrated_coverage=covered)
         if settings.calibrate:
-            coverage.keep_calibration(entry, candidate, forecaster, job, narrator)
+            _keep_calibration(entry, candidate, forecaster, job, narrator)
         entries[name] = entry
     return list(entries.values()), floor or score_floor(task, decimals, levels)
+
+
+def _calibration_for(
+    candidate: Candidate, forecaster: LanguageModel, job: Job, narrator: Narrator
+) -> Widths | None:
+    """The calibration that --calibrated asks for, before anything is spent.
+
+    Raises:
+        ModelError: there is none for this model and these data.
+    """
+    if not job.settings.calibrated:
+        return None
+    calibration, facts = widths.calibration_of(
+        forecaster, candidate.choice.info, job.settings.runs, job.task.variables
+    )
+    facts.note_to(narrator, job.sampling, job.task.protocol.horizon)
+    if (facts.data_sha256, facts.split) == (job.data_sha256, job.task.protocol.part):
+        narrator.note("It was made on the series that are scored: of others it may cover less.")
+    return calibration
+
+
+def _keep_calibration(
+    entry: Entry, candidate: Candidate, forecaster: LanguageModel, job: Job, narrator: Narrator
+) -> None:
+    """Make a calibration of a model's forecasts, for --calibrated, and say where it is.
+
+    Raises:
+        SettingsError, DataError: there are no samples, no interval, or too few truths.
+    """
+    task, info = job.task, candidate.choice.info
+    samples = entry.point[:, None] if entry.samples is None else entry.samples
+    n_windows = len(task.histories)
+    several: dict[str, Any] = {} if n_windows == task.n_series else {"windows": n_windows}
+    facts = widths.Facts(
+        data=job.data.source,
+        data_sha256=job.data_sha256,
+        split=task.protocol.part,
+        series=task.n_series,
+        context=task.protocol.context or task.context,
+        horizon=task.protocol.horizon,
+        variables=list(task.variables),
+        coverage_before=entry.row.coverage,
+        **several,
+        **widths.drawn_by(job.sampling),
+        **widths.form_of(forecaster),
+    )
+    calibration = widths.calibrate(task.truth, samples, job.settings.quantiles, facts)
+    path = widths.keep(calibration, forecaster, info, job.settings.runs)
+    covered = ", ".join(
+        f"{100 * float(level):g} % intervals covered {numbers.share(share)}"
+        for level, share in entry.row.coverage.items()
+        if share is not None
+    )
+    narrator.note(f"{entry.row.name}: {covered}; calibrated by {facts.amount}: {path}")
+
+
+def _calibrated_coverage(
+    entry: Entry, task: Task, calibration: Widths, quantiles: Sequence[float]
+) -> dict[str, float]:
+    """Probability of each calibrated central interval -> share of known truths inside."""
+    samples = entry.point[:, None] if entry.samples is None else entry.samples
+    forecasts = [
+        calibration.apply(Forecast(h.id, f.time, s, None, len(h), history=h))
+        for h, f, s in zip(task.histories, task.futures, samples, strict=True)
+    ]
+    moved = np.stack([forecast.samples for forecast in forecasts])
+    return {
+        f"{level:g}": float(mean_known(inside_interval(task.truth, moved, level), (0, 1, 2)))
+        for level in central_levels(quantiles)
+    }
 
 
 def _score_rivals(job: Job, narrator: Narrator) -> list[Entry]:

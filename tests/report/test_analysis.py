@@ -10,7 +10,7 @@ from lvlora.data.analysis import Analysis, analyze
 from lvlora.data.dataset import Dataset, Series
 from lvlora.data.settings import AnalyzeSettings, SimulateSettings
 from lvlora.data.simulate import simulate
-from lvlora.report.analysis.figures import (
+from lvlora.report.analysis import (
     FIGURES,
     clusters_figure,
     distributions_figure,

@@ -5,7 +5,7 @@ import numpy as np
 from lvlora.data.analysis import analyze
 from lvlora.data.dataset import Dataset, Series
 from lvlora.data.settings import AnalyzeSettings
-from lvlora.report.analysis.figures import trajectories_figure
+from lvlora.report.analysis import trajectories_figure
 from lvlora.report.drawing import style
 
 

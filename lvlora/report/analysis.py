@@ -1,4 +1,4 @@
-"""A data set in five figures: clusters, examples, periods and lags, means, first and last state."""
+"""An analysis as people read it: sentences and tables of its record, and five figures."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lvlora import numbers
+from lvlora.data.answers import Analyze, Quality
 from lvlora.data.dataset import Dataset, FloatArray
 from lvlora.data.dates import length_of
+from lvlora.report.document import Block, Cell, Document, Points, Section, Table
 from lvlora.report.drawing import style
 from lvlora.report.drawing.panels import (
     MAX_VARIABLES,
@@ -31,6 +34,125 @@ _MANY_POINTS = 3_000  # more are drawn as pixels within an SVG file
 # clusters must not look like variables: colours from the third on, and each its own mark
 _CLUSTER_COLOURS = tuple(style.PALETTE[i] for i in (2, 6, 4, 3, 5, 7))
 _MARKS = "os^DvP"
+_MANY = 200  # values, of which the outermost are cut off
+
+
+def document(record: Analyze) -> Document:
+    """Quality, statistics, dynamics and clusters of a data set as sentences and tables."""
+    quality, split = record.quality, record.split
+    steps = f"{quality.longest:,}"
+    if quality.shortest != quality.longest:
+        steps = f"{quality.shortest:,} to {steps}"
+    how = " within clusters" if split.stratified else ""
+    return Document(
+        f"{record.source}: {quality.n_series:,} series of {steps} steps, "
+        f"{', '.join(record.variables)}",
+        [
+            Section("Quality", _quality(quality)),
+            Section("Statistics", _statistics(record)),
+            Section("Dynamics", _dynamics(record)),
+            Section("Clusters", _clusters(record)),
+        ],
+        f"Split{how} (seed {split.seed}): {split.train:,} train, "
+        f"{split.validation:,} validation, {split.test:,} test",
+    )
+
+
+def _quality(quality: Quality) -> list[Block]:
+    """Return the faults of the data, a line each; one line where there is none."""
+
+    def pairs(shown: Sequence[tuple[str, str]], count: int) -> str:
+        named = ", ".join(" ".join(pair) for pair in shown[:3])
+        return f"{named} and {count - 3:,} more" if count > 3 else named
+
+    counts = {"missing": quality.missing, "negative": quality.negative, "zero": quality.zero}
+    odd = [
+        f"{name}: {count:,} of {quality.n_values:,} values "
+        f"({numbers.share(count / quality.n_values)})"
+        for name, count in counts.items()
+        if count
+    ]
+    if quality.n_duplicates:
+        repeated = pairs(quality.duplicates, quality.n_duplicates)
+        odd.append(f"{quality.n_duplicates:,} series repeat an earlier one: {repeated}")
+    if quality.n_constant:
+        odd.append(f"constant: {pairs(quality.constant, quality.n_constant)}")
+    times = quality.time_steps
+    if warning := times.warning(quality.n_series):
+        odd.append(warning)
+    elif not quality.regular:
+        odd.append("the times are not evenly spaced, or not alike in all series")
+    elif not quality.same_times:
+        odd.append("the series start at different times or are of different length")
+    units = " time units" if times.unit is None else ""
+    interval = f"one sample every {times.length(quality.interval)}{units}"
+    if not odd:
+        return [f"Quality: nothing missing, negative, constant or repeated; {interval}"]
+    return [Points([f"Quality: {interval}; but", *(f"  {sentence}" for sentence in odd)]), ""]
+
+
+def _statistics(record: Analyze) -> list[Block]:
+    rows: list[list[Cell]] = []
+    for name, values in record.summary.items():
+        low, middle, high = (values.percentiles[percent] for percent in ("5", "50", "95"))
+        row = [values.mean, values.sd, values.min, low, middle, high, values.max]
+        rows.append([name, *map(numbers.plain, row)])
+    heads = ["variable", "mean", "sd", "min", "5 %", "median", "95 %", "max"]
+    ends: list[list[Cell]] = [
+        [name, *map(numbers.plain, [e.initial.mean, e.initial.sd, e.final.mean, e.final.sd])]
+        for name, e in record.initial_final.items()
+    ]
+    return [
+        Table("", heads, rows),
+        Table("", ["variable", "first mean", "first sd", "last mean", "last sd"], ends),
+    ]
+
+
+def _dynamics(record: Analyze) -> list[Block]:
+    rows: list[list[Cell]] = []
+    for name, period in record.periods.items():
+        amplitude = record.amplitudes[name]
+        rows.append(
+            [
+                name,
+                *map(numbers.plain, [period.mean_time, period.mean_samples]),
+                numbers.plain(period.confidence, 2),
+                period.n_series,
+                numbers.plain(amplitude.mean),
+                numbers.share(amplitude.growing),
+                numbers.share(amplitude.shrinking),
+            ]
+        )
+    heads = ["variable", "period", "samples", "sure", "series", "amplitude", "grow", "shrink"]
+    blocks: list[Block] = [Table("", heads, rows)]
+    lag = record.phase_lag
+    if lag.mean_time is not None:
+        later, earlier = lag.of if lag.mean_time >= 0 else lag.of[::-1]
+        blocks.append(
+            f"Peaks of {later} follow those of {earlier} by {numbers.plain(abs(lag.mean_time))} "
+            f"time units, {numbers.share(abs(lag.fraction_of_period or 0.0))} of a period "
+            f"({lag.n_pairs:,} pairs)"
+        )
+    return blocks
+
+
+def _clusters(record: Analyze) -> list[Block]:
+    rows: list[list[Cell]] = [
+        [
+            cluster.name,
+            cluster.size,
+            numbers.share(cluster.share),
+            # what has no period counts as 0 among the features
+            numbers.plain(cluster.features["period"] or None),
+            cluster.example,
+        ]
+        for cluster in record.clusters
+    ]
+    heads = ["cluster", "series", "share", "period", "example"]
+    blocks: list[Block] = [Table("", heads, rows)]
+    if record.silhouette is not None:
+        blocks.append(f"Silhouette {record.silhouette:.2f} (-1 to 1; near 0: not distinct kinds)")
+    return blocks
 
 
 def draw_analysis(folder: Path, dataset: Dataset, analysis: Analysis) -> list[Path]:
@@ -42,24 +164,21 @@ def draw_analysis(folder: Path, dataset: Dataset, analysis: Analysis) -> list[Pa
     Raises:
         LvloraError: a file cannot be written.
     """
-    files = []
-    for number, (name, draw) in enumerate(FIGURES.items(), start=1):
+    files = [folder / name for name in figure_files()]
+    for i, draw in enumerate(FIGURES.values()):
         figure = draw(dataset, analysis)
-        for file in _files_of(number, name):
-            style.save(figure, folder / file)
-            files.append(folder / file)
+        for file in files[2 * i : 2 * i + 2]:
+            style.save(figure, file)
     return files
 
 
 def figure_files() -> list[str]:
-    """The names of all files that `draw_analysis` may write."""
+    """Return the names of the files that `draw_analysis` writes, two a figure."""
     return [
-        file for number, name in enumerate(FIGURES, start=1) for file in _files_of(number, name)
+        f"figure-{number}-{name}.{suffix}"
+        for number, name in enumerate(FIGURES, start=1)
+        for suffix in ("png", "svg")
     ]
-
-
-def _files_of(number: int, name: str) -> list[str]:
-    return [f"figure-{number}-{name}.{suffix}" for suffix in ("png", "svg")]
 
 
 def clusters_figure(dataset: Dataset, analysis: Analysis) -> Figure:
@@ -90,9 +209,10 @@ def trajectories_figure(dataset: Dataset, analysis: Analysis) -> Figure:
     panels = []
     clustering = analysis.clustering
     for cluster, example in zip(clustering.clusters, clustering.examples, strict=True):
-        series = dataset.series[example]
-        subtitle, calendar = f"series {series.id}", series.calendar
-        panels.append(Panel(cluster.name, series.time, series.values, None, subtitle, calendar))
+        one = dataset.series[example]
+        panels.append(
+            Panel(cluster.name, one.time, one.values, None, f"series {one.id}", one.calendar)
+        )
     rows, columns, panels = _arrange(panels[:MAX_CLUSTERS], dataset)
     lines = -(-len(panels) // columns)
     width = style.WIDTH if columns < 3 else 10.5
@@ -139,7 +259,7 @@ def distributions_figure(dataset: Dataset, analysis: Analysis) -> Figure:
         axes = figure.add_subplot(grid[0, :])
         axes.set_title("Periods")
         titles = {style.plain(name, 24): dynamics.periods[:, v] for v, name in enumerate(names)}
-        draw_histogram(axes, titles)
+        _draw_histogram(axes, titles)
         axes.set_xlabel(f"period ({_unit(dataset)})")
         axes.set_ylabel("series")
         interval = analysis.answer.quality.interval
@@ -153,7 +273,7 @@ def distributions_figure(dataset: Dataset, analysis: Analysis) -> Figure:
             lags["share of the period"] = dynamics.pair_fractions
             for column, (unit, values) in enumerate(lags.items()):
                 axes = figure.add_subplot(grid[1, column])
-                draw_histogram(axes, {"": values}, style.PALETTE[2:])
+                _draw_histogram(axes, {"": values}, style.PALETTE[2:])
                 axes.axvline(0.0, color=style.FAINT, linewidth=1.0)
                 axes.set_xlabel(f"lag of {second} behind {first}\n({unit})")
                 axes.set_ylabel("pairs of peaks")
@@ -292,10 +412,7 @@ def _draw_period_amplitude(axes: Axes, dataset: Dataset, analysis: Analysis) -> 
     axes.set_ylabel(f"amplitude of {name} (largest − smallest)")
 
 
-_MANY = 200
-
-
-def draw_histogram(
+def _draw_histogram(
     axes: Axes, samples: Mapping[str, FloatArray], colours: Sequence[str] = style.PALETTE
 ) -> None:
     """Draw samples over each other, their medians as lines.
