@@ -47,7 +47,6 @@ _FINENESS: tuple[Precision, ...] = get_args(Precision)
 _NEEDED: dict[Unit, Precision] = {"day": "D", "minute": "m", "second": "s", "millisecond": "ms"}
 """How far dates are written that are no texts, by the longest unit in which all are whole."""
 _LAST_DAY = (datetime(9999, 12, 31) - datetime(1970, 1, 1)).days
-_EPOCH = datetime(1970, 1, 1)
 
 _ISO = re.compile(
     r"\d{4}-\d{2}(-\d{2}([T ]\d{2}(:\d{2}(:\d{2}([.,]\d{1,9})?)?)?"
@@ -110,7 +109,10 @@ class Calendar:
             weeks = (date.isocalendar() for date in dates.tolist())
             return [f"{week.year:04d}-W{week.week:02d}" for week in weeks]
         written = np.datetime_as_string(dates, unit=self.precision)
-        zone = _zone(self.offset) if self.precision not in WHOLE_DAYS else ""
+        zone = ""
+        if self.offset is not None and self.precision not in WHOLE_DAYS:
+            # the name of a zone is UTC+05:30
+            zone = str(timezone(timedelta(minutes=self.offset)))[3:] or "Z"
         return [str(text).replace("T", self.separator) + zone for text in written]
 
     def datetimes(self, positions: FloatArray) -> list[datetime]:
@@ -209,15 +211,8 @@ def _lengths(months: DateArray) -> IntArray:
     return ((months + 1).astype("datetime64[D]") - months.astype("datetime64[D]")).astype(np.int64)
 
 
-def _zone(offset: int | None) -> str:
-    if not offset:
-        return "" if offset is None else "Z"
-    hours, minutes = divmod(abs(offset), 60)
-    return f"{'-' if offset < 0 else '+'}{hours:02d}:{minutes:02d}"
-
-
 def looks_like_date(text: str) -> bool:
-    """Whether a person would read it as a date, ISO or not, and not as a number."""
+    """Whether a person would read a text as a date, ISO or not, and not as a number."""
     try:
         float(text)
     except ValueError:
@@ -287,28 +282,29 @@ def read_dates(
     texts = column.map(lambda item: item.isoformat() if hasattr(item, "isoformat") else str(item))
     which, distinct = pandas.factorize(texts.str.strip())
     _, first = np.unique(which, return_index=True)
-    dates: list[datetime] = []
-    precisions: list[Precision] = []
-    for text, at in zip(distinct, first.tolist(), strict=True):
-        written_so = None if hasattr(column.iloc[at], "isoformat") else date_format
-        date, precision = _date(text, place(at), written_so)
-        dates.append(date)
-        precisions.append(precision)
-        if (dates[0].tzinfo is None) != (date.tzinfo is None):
-            raise DataError(
-                f"{place(at)}: '{text}' and a date before it are not both with a time zone",
-                "Write all dates in one way.",
-            )
-    naive = [(d.replace(tzinfo=None) - _EPOCH) // timedelta(microseconds=1) for d in dates]
-    clock = np.array(naive, dtype=np.int64)[which]
+    read = [
+        _date(text, place(at), None if hasattr(column.iloc[at], "isoformat") else date_format)
+        for text, at in zip(distinct, first.tolist(), strict=True)
+    ]
+    dates = [date for date, _ in read]
+    have_zones = [date.tzinfo is not None for date in dates]
+    if len(set(have_zones)) > 1:
+        other = have_zones.index(not have_zones[0])
+        raise DataError(
+            f"{place(int(first[other]))}: '{distinct[other]}' and a date before it are not both "
+            "with a time zone",
+            "Write all dates in one way.",
+        )
+    naive = np.array([date.replace(tzinfo=None) for date in dates], dtype="datetime64[us]")
+    clock = naive.astype(np.int64)[which]
     if is_iso:  # as they are written, not as finely as they need
         mark: Literal["T", " "] = " " if distinct[0][10:11] == " " else "T"
-        style = Calendar("microsecond", 1, max(precisions, key=_FINENESS.index), mark)
+        style = Calendar("microsecond", 1, max((p for _, p in read), key=_FINENESS.index), mark)
     else:
         fitting = (p for unit, p in _NEEDED.items() if not (clock % MICROSECONDS[unit]).any())
         needed: Precision = next(fitting, "us")
         style = Calendar("microsecond", 1, period if period in ("Q", "M") else needed)
-    if dates[0].tzinfo is not None:
+    if have_zones[0]:
         minutes = [(d.utcoffset() or timedelta()) // timedelta(minutes=1) for d in dates]
         offsets = np.array(minutes, dtype=np.int64)[which]
         if np.all(offsets == offsets[0]):

@@ -60,16 +60,12 @@ def from_arrays(
         )
     if array.ndim == 1:
         array = array[:, None]
-    array = array.reshape(-1, *array.shape[-2:])
-    n, steps, width = array.shape
+    n, steps, width = array.reshape(-1, *array.shape[-2:]).shape
     names = [f"x{i + 1}" for i in range(width)] if variables is None else list(variables)
     labels = [str(i) for i in range(n)] if ids is None else list(ids)
     moments = np.arange(steps) if time is None else _array(time)
-    for what, wanted, size in (
-        ("variables", names, width),
-        ("ids", labels, n),
-        ("times", moments, steps),
-    ):
+    numbers = {"variables": (names, width), "ids": (labels, n), "times": (moments, steps)}
+    for what, (wanted, size) in numbers.items():
         if len(wanted) != size or len(set(wanted)) != size:
             raise DataError(
                 f"{source}: {what} should be {size} different ones, got {list(wanted)[:20]}",
@@ -125,9 +121,7 @@ def _read_frame(frame: Any, settings: InputSettings, source: str) -> Dataset:
     if hasattr(frame, "to_frame") and not hasattr(frame, "columns"):  # one column
         frame = frame.to_frame("y" if frame.name in (None, "") else frame.name)
     if isinstance(frame, pandas.DataFrame):
-        frame, dates = _with_index(frame, {settings.id_column, settings.time_column})
-        settings = settings.model_copy(update={"time_column": settings.time_column or dates})
-        return _read_pandas(frame, settings, source)
+        return _read_pandas(*_with_index(frame, settings), source)
     # the columns of pyarrow are something else than names
     names = getattr(frame, "column_names", None) or getattr(frame, "columns", frame)
     try:
@@ -140,12 +134,31 @@ def _read_frame(frame: Any, settings: InputSettings, source: str) -> Dataset:
     return _read_pandas(table, settings, source)
 
 
+def _with_index(
+    frame: pandas.DataFrame, settings: InputSettings
+) -> tuple[pandas.DataFrame, InputSettings]:
+    """Make columns of the index levels that say when or whose a row is; dates are the time."""
+    names, time = {*TIME_NAMES, *ID_NAMES}, settings.time_column
+    frame = frame.copy(deep=False)
+    for position, name in enumerate(frame.index.names):
+        level = frame.index.get_level_values(position).to_series(index=frame.index)
+        title = "time" if name is None else str(name).strip()
+        is_date = has_dates(level)
+        is_named = name is not None and (
+            title in (settings.id_column, settings.time_column) or title.lower() in names
+        )
+        if title not in frame and (is_date or is_named):
+            frame.insert(0, title, level)
+            time = time or (title if is_date else None)
+    return frame, settings.model_copy(update={"time_column": time})
+
+
 def _read_pandas(
     frame: pandas.DataFrame, settings: InputSettings, source: str, *, insert: bool = True
 ) -> Dataset:
-    """Read a frame whose rows messages count from 1."""
     header = [str(name).strip() for name in frame.columns]
     roles = assign_roles(header, settings, source)
+    # messages count rows from 1
     frame = frame.set_axis(range(1, len(frame) + 1)).set_axis(header, axis=1)
     return read_table(frame[roles.columns], roles, source, settings, insert=insert)
 
@@ -184,26 +197,6 @@ def to_dataset(data: Any, settings: InputSettings | None = None, argument: str =
             "Give a data frame, a column of one, an array, a Series or a Dataset.",
         )
     return _read_frame(data, settings or InputSettings(), argument)
-
-
-def _with_index(
-    frame: pandas.DataFrame, chosen: set[str | None]
-) -> tuple[pandas.DataFrame, str | None]:
-    """Make columns of the index levels that say when or whose a row is.
-
-    Returns:
-        the frame, and the name of the first level that is dates.
-    """
-    frame, dates = frame.copy(deep=False), None
-    for position, name in enumerate(frame.index.names):
-        level = frame.index.get_level_values(position).to_series(index=frame.index)
-        title = "time" if name is None else str(name).strip()
-        is_date = has_dates(level)
-        is_named = title in chosen or title.lower() in (*TIME_NAMES, *ID_NAMES)
-        if title not in frame and (is_date or (is_named and name is not None)):
-            frame.insert(0, title, level)
-            dates = dates or (title if is_date else None)
-    return frame, dates
 
 
 def _array(column: Any) -> np.ndarray[Any, Any]:

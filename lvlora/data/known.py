@@ -45,11 +45,6 @@ def with_known(dataset: Dataset, known: Sequence[str]) -> Dataset:
 
     Rows after the last one with a value in any other column are the future of the known ones.
 
-    >>> from lvlora.data.frames import from_frame
-    >>> table = {"year": [1, 2, 3], "hare": [30.0, 47.0, None], "warmth": [9.0, 8.0, 9.5]}
-    >>> with_known(from_frame(table), ["warmth"])[0].ahead
-    array([3.])
-
     Raises:
         DataError: there is no such column, or nothing is left to forecast.
     """
@@ -62,8 +57,8 @@ def with_known(dataset: Dataset, known: Sequence[str]) -> Dataset:
     places = [dataset.variables.index(name) for name in names]
     series = []
     for one in dataset:
-        there = np.flatnonzero(np.isfinite(one.values[:, rest]).any(axis=1))
-        past = one.steps(0, int(there[-1]) + 1 if len(there) else len(one))
+        has_value = np.flatnonzero(np.isfinite(one.values[:, rest]).any(axis=1))
+        past = one.steps(0, int(has_value[-1]) + 1 if len(has_value) else len(one))
         values = past.values[:, rest].copy()
         series.append(replace(past, values=values, known=one.values[:, places]))
     variables = tuple(dataset.variables[i] for i in rest)

@@ -191,10 +191,7 @@ def write_csv(dataset: Dataset, path: Path) -> None:
 
 
 def table_text(dataset: Dataset) -> Iterator[str]:
-    """The lines of a table: wide without ids for one series with the id "0", long for others.
-
-    Numbers are the shortest that give the same float64; a missing value is an empty cell; names
-    that a spreadsheet would run are `disarmed`.
+    """Return the lines of a table: wide for one series with the id "0", long with ids for others.
 
     Raises:
         DataError: the names of the variables would be read back as something else.
@@ -221,25 +218,17 @@ def _is_formula(text: str) -> bool:
 
 
 def disarmed(text: str) -> str:
-    """The text with ``'`` before it where it begins as a formula does; a number is none.
-
-    >>> disarmed("=1+1"), disarmed("-5"), disarmed("x")
-    ("'=1+1", '-5', 'x')
-    """
+    """Put ``'`` before a text that begins as a formula does; a number is none."""
     return f"'{text}" if _is_formula(text) else text
 
 
 def armed(text: str) -> str:
-    """The text before `disarmed`, so that names read back as they were.
-
-    >>> armed("'=1+1"), armed("'x"), armed("'-5")
-    ('=1+1', "'x", "'-5")
-    """
+    """Return the text before `disarmed`, so that names read back as they were."""
     return text.removeprefix("'") if _is_formula(text) else text
 
 
 def csv_text(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """A table of results as CSV; what is missing is empty, and no name is a formula."""
+    """Return a table of results as CSV; None and NaN are empty, and no name is a formula."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow([_harmless(cell) for cell in head])
@@ -248,7 +237,7 @@ def csv_text(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def number_text(value: float) -> str:
-    """The shortest text that reads back as the same float64; empty for NaN.
+    """Return the shortest text that reads back as the same float64; empty for NaN.
 
     >>> number_text(3.0), number_text(1700000060120.0), number_text(0.1 + 0.2)
     ('3', '1700000060120', '0.30000000000000004')

@@ -106,7 +106,7 @@ def _dataset(file: Any, settings: InputSettings) -> Dataset:
 def _stored(
     file: Any, name: str, ranks: Sequence[int], kinds: str = "fiu", option: str = ""
 ) -> Any | None:
-    """The array of this name at the top of the file; None where it may be absent and is."""
+    """Return the array of this name at the top of the file, unread; None where there is none."""
     import h5py
 
     links = file.id.links
@@ -141,7 +141,7 @@ def _stored(
 def _names(
     file: Any, item: Any, what: str, n_names: int, read: Callable[[slice], Any]
 ) -> list[str]:
-    """Names in order, each there once, of a dataset or an attribute's id that isn't read yet.
+    """Return distinct names in order, of a dataset or an attribute's id that isn't read yet.
 
     Text that is stored where HDF5 goes astray or would take much memory is refused.
     """
@@ -279,7 +279,7 @@ def _strings(raw: Any) -> list[str]:
 def write_hdf5(
     dataset: Dataset, path: Path, precision: Literal["float32", "float64"] = "float64"
 ) -> None:
-    """The data set in the layout above, the same bytes for the same data.
+    """Write the data set in the layout above, the same bytes for the same data.
 
     Of the values float64 keeps every digit; float32 halves the file and keeps 7.
     """

@@ -127,7 +127,8 @@ def assign_roles(header: Sequence[str], settings: InputSettings, where: str) -> 
     time, identity = settings.time_column, settings.id_column
     for option, column in (("--time-column", time), ("--id-column", identity)):
         check_columns([] if column is None else [column], header, where, option)
-    free = {n.lower(): n for n in reversed(header) if n not in (*chosen, time, identity)}
+    taken = {*chosen, time, identity}
+    free = {name.lower(): name for name in reversed(header) if name not in taken}
     if time is None:
         time = next((free[name] for name in TIME_NAMES if name in free), None)
     if identity is None:

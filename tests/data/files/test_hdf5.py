@@ -24,8 +24,7 @@ def make(path, **datasets):
 
 
 def test_plain_layout(tmp_path):
-    path = make(tmp_path / "f.h5", trajectories=DATA, time=np.array([0, 2, 4, 6]))
-    dataset = read(path)
+    dataset = read(make(tmp_path / "f.h5", trajectories=DATA, time=np.array([0, 2, 4, 6])))
     assert dataset.variables == ("prey", "predator")
     assert [s.id for s in dataset] == ["0", "1", "2"]
     assert np.array_equal(np.stack([s.values for s in dataset]), DATA)
@@ -84,13 +83,12 @@ def test_compressed_data_are_read(tmp_path):
     ("options", "expected"),
     [
         ({"columns": "pray"}, "columns"),
-        ({"columns": "prey,prey"}, "twice"),
-        ({"time_column": "tme"}, "time_column"),
-        ({"id_column": "idd"}, "id_column"),
+        ({"time_column": "t"}, "time_column"),
+        ({"id_column": "i"}, "id_column"),
     ],
 )
 def test_bad_options(tmp_path, options, expected):
-    path = make(tmp_path / "f.h5", trajectories=DATA, time=np.arange(4), id=np.arange(3))
+    path = make(tmp_path / "f.h5", trajectories=DATA)
     with pytest.raises(DataError, match=expected):
         read(path, **options)
 
