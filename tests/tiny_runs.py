@@ -19,6 +19,16 @@ from lvlora.train.run import Run
 from lvlora.train.run_folder import RunFolder, create
 from lvlora.train.settings import TrainSettings
 
+CHEAP = {
+    f"LVLORA_{name}": value
+    for name, value in {
+        **{"MAX_STEPS": "2", "SEQ_LEN": "48", "BATCH_SIZE": "1", "VALIDATION_SERIES": "1"},
+        **{"SAMPLES": "2", "LIMIT": "1", "WORKERS": "1", "THREADS": "1"},
+        **{"DTYPE": "float32", "COMPILE": "off"},
+    }.items()
+}
+"""Variables with which every command is quick."""
+
 
 def dataset(
     n_series: int = 8, n_steps: int = 14, n_variables: int = 2, seed: int = 0, **changes: Any

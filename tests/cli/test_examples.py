@@ -9,6 +9,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+import tiny_runs
 
 from lvlora.cli.program.root import COMMANDS, load
 
@@ -18,19 +19,6 @@ LIGHT = ("simulate", "analyze", "tokenize", "flops", "doctor")
 
 ELSEWHERE = ("export", "report")
 """Commands whose examples need a run or an adapter; their own tests make one and run them."""
-
-CHEAP = {
-    "LVLORA_MAX_STEPS": "2",
-    "LVLORA_SEQ_LEN": "48",
-    "LVLORA_BATCH_SIZE": "1",
-    "LVLORA_VALIDATION_SERIES": "1",
-    "LVLORA_SAMPLES": "2",
-    "LVLORA_LIMIT": "1",
-    "LVLORA_WORKERS": "1",
-    "LVLORA_THREADS": "1",
-    "LVLORA_DTYPE": "float32",
-    "LVLORA_COMPILE": "off",
-}
 
 
 def _examples(name: str) -> list[str]:
@@ -95,7 +83,7 @@ def test_an_example_runs(run_lvlora, tiny_folder, project, tmp_path, monkeypatch
         words.remove("<")
     # the preset's contexts are longer than the tiny model reads
     model = "bundled" if "coursework" in words else tiny
-    env = {} if words[0] == "flops" else {**CHEAP, "LVLORA_MODEL": model}
+    env = {} if words[0] == "flops" else {**tiny_runs.CHEAP, "LVLORA_MODEL": model}
     if words[0] == "sweep" and "--status" in words:
         assert run_lvlora(["sweep", "data.h5", "--max-steps", "1"], env=env).exit_code == 0
     for run in ("first", "second"):

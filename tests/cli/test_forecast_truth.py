@@ -119,17 +119,6 @@ def test_an_impossible_truth_is_said(run_lvlora, words):
     assert "without 1 that the grammar cannot write" in " ".join(ran.stdout.split())
 
 
-def test_drawn_futures_are_those_of_the_median(run_lvlora, words):
-    words = ["forecast", *words, "--horizon", "3", "--samples-out", "s.csv", "--json"]
-    ran = run_lvlora(words, code=0)
-    rows = _rows("s.csv")
-    assert [r["id"] for r in rows] == ["s0"] * 12 + ["s1"] * 12
-    assert [r["time"] for r in rows] == ["12", "13", "14"] * 8
-    drawn = np.array([float(r["prey"]) for r in rows]).reshape(2, 4, 3)
-    for samples, series in zip(drawn, ran.json["series"], strict=True):
-        assert np.median(samples, axis=0).tolist() == series["variables"]["prey"]["median"]
-
-
 def test_a_history_with_gaps_is_filled(run_lvlora, words):
     rows = [f"{t},{'' if t % 4 == 1 else 3 + t % 3},{2 + t % 2}" for t in range(12)]
     Path("gaps.csv").write_text("time,a,b\n" + "\n".join(rows) + "\n")

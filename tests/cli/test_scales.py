@@ -126,16 +126,8 @@ def test_evaluate_forecast_and_python_forecast_the_same(
         )
         assert ran.json["scores"]["mae"] == pytest.approx(mae, rel=1e-12)
         forecaster = lvlora.open_model(str(model), adapter, decimals=1, dtype="float32")
-        (entry,) = lvlora.evaluate(
-            lvlora.read(data),
-            forecaster,
-            split="all",
-            context=9,
-            horizon=3,
-            rivals=False,
-            samples=6,
-            seed=3,
-        )
+        protocol = {"split": "all", "context": 9, "horizon": 3, "rivals": False}
+        (entry,) = lvlora.evaluate(lvlora.read(data), forecaster, **protocol, samples=6, seed=3)
         assert entry.mae == pytest.approx(mae, rel=1e-12)
 
 
@@ -155,26 +147,13 @@ def test_an_adapter_made_at_scales_of_histories_reads_each_at_its_own(
         run = Path("runs") / Path("runs/latest").read_text().strip()
         stored = json.loads((run / "adapter/lvlora.json").read_text())["scale"]
         assert (stored is None) == (scaling == "history")
-        answer = run_lvlora(
-            [
-                "forecast",
-                "sizes.csv",
-                *words(model),
-                "--adapter",
-                run,
-                "--horizon",
-                "3",
-                "--series",
-                "s0,s4",
-                "--json",
-            ],
-            code=0,
-        )
-        quantiles = [one["scale"] for one in answer.json["series"]]
-        assert all(one["rule"] != "dataset" for one in quantiles) == (scaling == "history")
+        options = [*words(model), "--adapter", run, *"--horizon 3 --series s0,s4 --json".split()]
+        answer = run_lvlora(["forecast", "sizes.csv", *options], code=0)
+        scales = [one["scale"] for one in answer.json["series"]]
+        assert all(one["rule"] != "dataset" for one in scales) == (scaling == "history")
         if scaling == "history":
             tops = [
                 np.abs(s.values).max() / one["divisors"][0]
-                for s, one in zip((series[0], series[4]), quantiles, strict=True)
+                for s, one in zip((series[0], series[4]), scales, strict=True)
             ]
             assert np.allclose(tops, 5)

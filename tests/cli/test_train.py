@@ -47,18 +47,10 @@ def test_a_run_leaves_all_that_repeats_it(run_lvlora, place, made_figures):
     assert result["gain"]["mean"] == pytest.approx(drop, abs=1e-6)
     assert result["gain"]["of"] == "series"
     for name in (
-        "config.toml",
-        "split.json",
-        "environment.json",
-        "metrics.jsonl",
-        "adapter/adapter_config.json",
-        "adapter/adapter_model.safetensors",
+        *("config.toml", "split.json", "environment.json", "metrics.jsonl", "report.html", "name"),
+        *("result.json", "adapter/adapter_config.json", "adapter/adapter_model.safetensors"),
         "adapter/lvlora.json",
-        "adapter-last/adapter_model.safetensors",
-        "figures/training.png",
-        "report.html",
-        "name",
-        "result.json",
+        *("adapter-last/adapter_model.safetensors", "figures/training.png"),
         "state/step-00000006/manifest.json",
     ):
         assert (run / name).is_file(), name

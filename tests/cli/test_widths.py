@@ -90,18 +90,8 @@ def test_futures_that_are_drawn_otherwise_stay_and_that_is_said(run_lvlora, mode
 @pytest.mark.usefixtures("unbounded")
 def test_an_evaluation_tells_the_two_apart(run_lvlora, model) -> None:
     options = ["evaluate", "data.csv", *tiny_runs.quick(model), "--adapter", "none"]
-    options += [
-        "--samples",
-        "9",
-        "--split",
-        "all",
-        "--context",
-        "10",
-        "--horizon",
-        "4",
-        "--no-rivals",
-        *("--output", "table.csv", "--overwrite"),
-    ]
+    options += "--samples 9 --split all --context 10 --horizon 4 --no-rivals".split()
+    options += ["--output", "table.csv", "--overwrite"]
     rows = []
     for more in ([], ["--as-drawn"], []):
         run_lvlora([*options, *more], code=0)

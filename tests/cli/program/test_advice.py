@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_runs
 
 from lvlora.cli.program import from_settings
 from lvlora.cli.program.context import next_command
@@ -22,22 +23,9 @@ from lvlora.settings.fields import read_fields
 from lvlora.train.settings import TrainSettings
 
 PACKAGE = Path(__file__).parents[3] / "lvlora"
-CHEAP = {
-    "LVLORA_MAX_STEPS": "2",
-    "LVLORA_SEQ_LEN": "48",
-    "LVLORA_BATCH_SIZE": "1",
-    "LVLORA_SAMPLES": "2",
-    "LVLORA_VIEWS": "1",
-    "LVLORA_HORIZON": "4",
-    "LVLORA_CONTEXT": "10",
-    "LVLORA_LIMIT": "1",
-    "LVLORA_WORKERS": "1",
-    "LVLORA_THREADS": "1",
-    "LVLORA_DTYPE": "float32",
-    "LVLORA_COMPILE": "off",
-    "LVLORA_VALIDATION_SERIES": "2",
-    "LVLORA_TRIALS": "2",
-    "LVLORA_RIVALS": "false",
+CHEAP = tiny_runs.CHEAP | {
+    **{"LVLORA_VIEWS": "1", "LVLORA_HORIZON": "4", "LVLORA_CONTEXT": "10"},
+    **{"LVLORA_VALIDATION_SERIES": "2", "LVLORA_TRIALS": "2", "LVLORA_RIVALS": "false"},
 }
 
 
@@ -247,19 +235,10 @@ def test_refusals_say_commands_that_work(project, unbounded):
     project.run("train", *data, "--out", "one", "--json", "--max-flops", str(most), env=short)
     ran = project.run("forecast", *data[:5], "--adapter", "one", "--calibrated", fails=True)
     assert "lvlora evaluate DATA --calibrate" in ran.stderr
-    project.run(
-        "evaluate",
-        *data,
-        "--adapter",
-        "one",
-        "--calibrate",
-        "--split",
-        "all",
-        env={
-            **{"LVLORA_LIMIT": "6", "LVLORA_HORIZON": "2", "LVLORA_CONTEXT": "20"},
-            "LVLORA_SAMPLES": "12",  # two futures are often alike, and have no width
-        },
-    )
+    # two futures are often alike, and have no width
+    more = {"LIMIT": "6", "HORIZON": "2", "CONTEXT": "20", "SAMPLES": "12"}
+    env = {f"LVLORA_{name}": value for name, value in more.items()}
+    project.run("evaluate", *data, *"--adapter one --calibrate --split all".split(), env=env)
     there = project.run("train", *data, "--out", "one", env=short, fails=True)
     assert "by --resume" in there.stderr
     project.run("train", "--resume", "one", env=short)
