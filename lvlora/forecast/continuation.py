@@ -181,29 +181,11 @@ class TorchContinuation(Continuation):
         self._cache.repeat(torch.from_numpy(histories).to(self._backbone.device))
 
     def feed(self, chunks: Mapping[int, Chunk]) -> Floats:
-        tokens = {i: chunk.tokens for i, chunk in chunks.items()}
-        row = list(chunks)
-        wanted = [(row[n], token) for n, token in _looked_at(list(chunks.values()))]
-        return self._step(self._cache, tokens, wanted)
-
-    def keep(self, counts: Ints) -> None:
-        self._cache.keep(torch.from_numpy(counts))
-
-    def close(self) -> None:
-        self._cache = RowCache(0, 0, self._backbone.device)
-
-    def _step(
-        self,
-        cache: RowCache,
-        chunks: Mapping[int, Sequence[int]],
-        wanted: Sequence[tuple[int, int]],
-    ) -> Floats:
-        """Feed rows (those that are done a filler); logits after the wanted (row, token)."""
-        backbone = self._backbone
-        n, width = len(cache.lengths), max(len(chunk) for chunk in chunks.values())
-        fed = np.zeros((n, width), dtype=np.int64)
+        backbone, cache = self._backbone, self._cache
+        n, width = len(cache.lengths), max(len(chunk.tokens) for chunk in chunks.values())
+        fed = np.zeros((n, width), dtype=np.int64)  # a filler for the rows that are done
         for i, chunk in chunks.items():
-            fed[i, : len(chunk)] = chunk
+            fed[i, : len(chunk.tokens)] = chunk.tokens
         tokens = torch.from_numpy(backbone.token_ids[fed]).to(backbone.device)
         positions, mask = cache.prepare(width)
         # windowed layers (Gemma) see only the last places
@@ -213,7 +195,8 @@ class TorchContinuation(Continuation):
             places = torch.arange(cache.capacity, device=backbone.device)
             near = (places > positions[:, :, None] - backbone.window)[:, None]
             masks = {"full_attention": everywhere, "sliding_attention": self._added(mask & near)}
-        self._trace.calls.append(Call(n, width, cache.capacity, len(wanted)))
+        row, looked_at = list(chunks), _looked_at(list(chunks.values()))
+        self._trace.calls.append(Call(n, width, cache.capacity, len(looked_at)))
         hidden = backbone.module(
             input_ids=tokens,
             attention_mask=masks,
@@ -221,8 +204,15 @@ class TorchContinuation(Continuation):
             use_cache=True,
             **backbone.cache_keywords(cache),
         ).last_hidden_state
+        wanted = [(row[place], token) for place, token in looked_at]
         rows, places_in = torch.tensor(wanted, device=backbone.device).T
         return backbone.logits(hidden[rows, places_in])
+
+    def keep(self, counts: Ints) -> None:
+        self._cache.keep(torch.from_numpy(counts))
+
+    def close(self) -> None:
+        self._cache = RowCache(0, 0, self._backbone.device)
 
     def _added(self, mask: Tensor) -> Tensor:
         """A mask to be added to scores: once a call, where every layer would fill its own."""

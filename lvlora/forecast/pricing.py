@@ -22,8 +22,6 @@ from lvlora.flops.ledger import Ledger, Limits, Wanted, check_limits
 from lvlora.flops.rows import Row, Spender
 from lvlora.flops.shape import Lora, ModelShape
 from lvlora.model import lora
-from lvlora.model.cache import in_blocks
-from lvlora.model.native.engine import in_pages
 from lvlora.settings.shared import BudgetSettings
 
 if TYPE_CHECKING:
@@ -164,14 +162,6 @@ def price_of(shape: ModelShape, updates: Updates, trace: Trace) -> Price:
     for n, m in trace.futures:
         flops += total(coursework.decode(shape, 1, n, m)) + updated(m)
     return Price(executed_flops(shape, updates, trace.calls), flops)
-
-
-def most_attended(read: int, further: int) -> int:
-    """Positions that a token is multiplied with at most, after a history and what follows it.
-
-    PyTorch multiplies whole blocks of the two together, the native decoder whole pages of each.
-    """
-    return max(in_blocks(read + further), in_pages(read) + in_pages(further))
 
 
 @dataclass
