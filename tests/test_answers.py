@@ -30,7 +30,7 @@ def test_what_was_not_asked_for_is_not_there_and_an_explicit_none_is():
 
 
 def test_the_version_comes_first_and_the_order_is_the_models():
-    whole = _Whole(parts=[_Part(asked=2, error=0.5)], name="é")
-    assert whole.model_dump_json() == (
+    reference = _Whole(parts=[_Part(asked=2, error=0.5)], name="é")
+    assert reference.model_dump_json() == (
         '{"schema_version":1,"name":"é","parts":[{"error":0.5,"asked":2}]}'
     )

@@ -67,8 +67,8 @@ def test_no_public_name_is_a_room():
 
 def test_the_page_tells_of_every_name():
     page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
-    told = set(re.findall(r"`(\w+)", page))
-    assert set(lvlora.__all__) - {"__version__"} <= told
+    words = set(re.findall(r"`(\w+)", page))
+    assert set(lvlora.__all__) - {"__version__"} <= words
 
 
 def test_the_examples_in_docstrings_are_true():
@@ -424,8 +424,8 @@ def test_the_examples_of_the_page_run(tmp_path, tiny_folder, monkeypatch):
     }
     names: dict[str, object] = {}
     for block in blocks:
-        for whole, part in small.items():
-            block = block.replace(whole, part)
+        for large, part in small.items():
+            block = block.replace(large, part)
         exec(compile(block, "docs/python.md", "exec"), names)
     files = {p.name for p in tmp_path.iterdir()}
     assert files == {"mine.csv", "runs", "forecast.png", "errors.png"}
@@ -489,10 +489,10 @@ def test_messages_speak_python_to_programs_and_options_to_people(
     chosen = tiny_runs.settings(model, tmp_path / "runs").model_dump(exclude_defaults=True)
     with pytest.raises(lvlora.BudgetError) as caught:
         lvlora.fine_tune("data.csv", **{**chosen, "max_flops": 10})
-    told = f"{caught.value} {caught.value.hint}"
-    assert "max_flops allows 10" in told
-    assert "Leave out max_steps" in told
-    assert "--" not in told
+    words = f"{caught.value} {caught.value.hint}"
+    assert "max_flops allows 10" in words
+    assert "Leave out max_steps" in words
+    assert "--" not in words
     ran = run_lvlora(
         ["train", "data.csv", *tiny_runs.flags(model, tmp_path / "runs"), "--max-flops", "10"]
     )

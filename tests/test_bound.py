@@ -65,8 +65,10 @@ def test_as_many_calls_are_needed_as_the_decoder_makes(tiny_base, kind, number_f
     for one, call in zip(task, trace.calls, strict=True):
         merged = bound.traced_call(base.shape, call, reads=call is trace.calls[0])
         # what the native decoder reads of its pages is not told
-        told = len(one) - isinstance(call, PackedCall)
-        assert all(least <= most for least, most in zip(one[:told], merged[:told], strict=True))
+        n_known = len(one) - isinstance(call, PackedCall)
+        assert all(
+            least <= most for least, most in zip(one[:n_known], merged[:n_known], strict=True)
+        )
     # all tokens but those that nothing is chosen after
     written = sum(n for _, n in trace.futures)
     assert 0 < written - sum(call.tokens for call in task[1:]) <= 3 * len(futures)

@@ -22,18 +22,18 @@ def args(tmp_path, tiny_folder):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # transformers' own, of its own parts
 def test_peft_and_its_trainer_go_the_same_way(args, tmp_path):
-    found = {name: compare.train(name, args) for name in ("lvlora", "peft", "lvlora-numeric")}
-    ours, theirs = found["lvlora"]["losses"], found["peft"]["losses"]
+    trained = {name: compare.train(name, args) for name in ("lvlora", "peft", "lvlora-numeric")}
+    ours, theirs = trained["lvlora"]["losses"], trained["peft"]["losses"]
     assert len(ours) == len(theirs) == 5
     assert theirs == pytest.approx(ours, abs=2e-5)
     steps = [abs(b - a) for a, b in itertools.pairwise(ours)]
     assert min(steps) > 1e-3, "a training that stands still would agree with anything"
     # the loss over the alphabet leaves out what the model gives to other tokens
-    assert found["lvlora-numeric"]["losses"][0] < ours[0]
-    text = compare.table(found)
+    assert trained["lvlora-numeric"]["losses"][0] < ours[0]
+    text = compare.table(trained)
     assert text.count("\n") == 4
     assert "peft + Trainer, float32" in text
-    compare.draw(found, tmp_path / "losses.png")
+    compare.draw(trained, tmp_path / "losses.png")
     assert (tmp_path / "losses.png").stat().st_size > 1000
 
 

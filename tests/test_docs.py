@@ -97,7 +97,7 @@ def _blocks(page: Path) -> list[tuple[str, int, list[str]]]:
 
 def typed(page: Path) -> list[Line]:
     """The commands after ``$``; a line that ends with a backslash goes on."""
-    found: list[Line] = []
+    lines_typed: list[Line] = []
     for language, first, lines in _blocks(page):
         if language != "console":
             continue
@@ -111,9 +111,9 @@ def typed(page: Path) -> list[Line]:
                 command = command[:-1].rstrip()
             elif command:
                 for part in command.split(" && "):
-                    found.append(Line(page, begun, part.strip().removeprefix(".venv/bin/")))
+                    lines_typed.append(Line(page, begun, part.strip().removeprefix(".venv/bin/")))
                 command = ""
-    return found
+    return lines_typed
 
 
 def _name(page: Path) -> str:

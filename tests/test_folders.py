@@ -65,7 +65,7 @@ ENTRIES = ("a.txt", "adapter*/*.json", "board/**")
 
 
 @pytest.mark.parametrize(
-    ("made", "found"),
+    ("files", "strangers"),
     [
         ((), None),
         (("a.txt", "adapter/x.json", "adapter-last/y.json"), None),
@@ -79,13 +79,13 @@ ENTRIES = ("a.txt", "adapter*/*.json", "board/**")
         (("a.txt/x",), "a.txt/x"),
     ],
 )
-def test_what_is_not_ours_is_found(tmp_path, made, found):
+def test_what_is_not_ours_is_found(tmp_path, files, strangers):
     folders.mark(tmp_path, "run", ENTRIES)
-    for name in made:
+    for name in files:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("")
     assert folders.kind_of(tmp_path) == "run"
-    assert folders.stranger_in(tmp_path) == found
+    assert folders.stranger_in(tmp_path) == strangers
 
 
 @pytest.mark.parametrize("name", ["a.txt", "adapter"])

@@ -57,7 +57,7 @@ SAFETENSORS = (64).to_bytes(8, "little") + b'{"w":{}}'
 
 
 @pytest.mark.parametrize(
-    ("content", "said", "with_overwrite"),
+    ("content", "message", "with_overwrite"),
     [
         (b"", "already there", None),
         (b"\\documentclass{thesis}", "already there", None),
@@ -67,10 +67,10 @@ SAFETENSORS = (64).to_bytes(8, "little") + b'{"w":{}}'
         (SAFETENSORS, "is a model, and is not replaced", "is a model"),
     ],
 )
-def test_what_may_be_replaced(content, said, with_overwrite):
+def test_what_may_be_replaced(content, message, with_overwrite):
     path = Path("t.csv")
     path.write_bytes(content)
-    for overwrite, expected in ((False, said), (True, with_overwrite)):
+    for overwrite, expected in ((False, message), (True, with_overwrite)):
         if expected is None:
             output_files.check("-o", path, overwrite=overwrite)
         else:
@@ -107,7 +107,7 @@ def test_a_part_of_a_run_is_never_replaced():
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("folder", "is no file to write to"),
         ("socket", "is no file to write to"),
@@ -118,7 +118,7 @@ def test_a_part_of_a_run_is_never_replaced():
         ("-", "is no file to write to"),
     ],
 )
-def test_what_cannot_be_written_to(name, said):
+def test_what_cannot_be_written_to(name, message):
     import socket
 
     Path("folder").mkdir()
@@ -126,7 +126,7 @@ def test_what_cannot_be_written_to(name, said):
     Path("lost").symlink_to("gone/t.csv")
     with socket.socket(socket.AF_UNIX) as one:
         one.bind("socket")
-        with pytest.raises(SettingsError, match=said) as caught:
+        with pytest.raises(SettingsError, match=message) as caught:
             output_files.check("-o", Path(name))
     assert caught.value.hint
 

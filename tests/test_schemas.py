@@ -22,9 +22,11 @@ def test_a_script_writes_the_schemas_of_all_answers_and_only_those(tmp_path):
     (tmp_path / "old.json").write_text("{}")
     script = ROOT / "scripts" / "make_schemas.py"  # in a process whose models nobody has used
     subprocess.run([sys.executable, str(script), str(tmp_path)], check=True, cwd=ROOT)
-    made = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in tmp_path.iterdir()}
-    assert set(made) == set(ANSWERS)
-    train = made["train"]
+    schemas = {
+        path.stem: json.loads(path.read_text(encoding="utf-8")) for path in tmp_path.iterdir()
+    }
+    assert set(schemas) == set(ANSWERS)
+    train = schemas["train"]
     assert "planned_steps" in train["required"]
     assert train["properties"]["planned_steps"]["type"] == "integer"
     assert train["properties"]["stopped_early"]["description"] == "By --patience."

@@ -30,8 +30,8 @@ def _taken(text: str) -> Iterator[tuple[str, str]]:
 @pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_what_a_program_takes_from_the_package_is_there(path):
     for module, name in _taken(path.read_text(encoding="utf-8")):
-        found = importlib.import_module(module)
-        if name and not hasattr(found, name):
+        imported = importlib.import_module(module)
+        if name and not hasattr(imported, name):
             importlib.import_module(f"{module}.{name}")
 
 

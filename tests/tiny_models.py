@@ -72,32 +72,32 @@ def triples(folder: Path) -> None:
     merges = [(t[:-1], t[-1]) for t in two + three]
     model = models.BPE(_places([*_ASCII, *two, *three]), merges)
     model.ignore_merges = True
-    made = Tokenizer(model)
+    built = Tokenizer(model)
     split = pre_tokenizers.Split(Regex(r"\p{N}{1,3}"), behavior="isolated")
     bytes_ = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    made.pre_tokenizer = pre_tokenizers.Sequence([split, bytes_])
-    made.decoder = decoders.ByteLevel()
-    _save(made, folder)
+    built.pre_tokenizer = pre_tokenizers.Sequence([split, bytes_])
+    built.decoder = decoders.ByteLevel()
+    _save(built, folder)
 
 
 def pairs(folder: Path) -> None:
     """Write a tokenizer that merges some pairs, as those do that were made of frequent ones."""
     from tokenizers import Tokenizer, models
 
-    made = Tokenizer(models.BPE(_places([*_ASCII, *PAIRS]), [(t[:-1], t[-1]) for t in PAIRS]))
-    _save(made, folder)
+    built = Tokenizer(models.BPE(_places([*_ASCII, *PAIRS]), [(t[:-1], t[-1]) for t in PAIRS]))
+    _save(built, folder)
 
 
-def whole(folder: Path) -> None:
+def whole_numbers(folder: Path) -> None:
     """Write a tokenizer with one token for each number below ten and the separator behind it."""
     from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 
     numbers = [*(f"{n // 100}.{n % 100:02}" for n in range(1000)), "?"]
     tokens = [number + separator for number in numbers for separator in ",;"]
-    made = Tokenizer(models.WordLevel(_places([*SYMBOLS, *tokens]), unk_token="?"))
+    built = Tokenizer(models.WordLevel(_places([*SYMBOLS, *tokens]), unk_token="?"))
     split = Regex(r"[0-9]\.[0-9][0-9][,;]|\?[,;]|.")
-    made.pre_tokenizer = pre_tokenizers.Split(split, behavior="isolated")
-    _save(made, folder)
+    built.pre_tokenizer = pre_tokenizers.Split(split, behavior="isolated")
+    _save(built, folder)
 
 
 _ASCII = list(map(chr, range(33, 127)))
@@ -107,18 +107,18 @@ def _places(tokens: list[str]) -> dict[str, int]:
     return {token: i for i, token in enumerate(["<s>", *tokens])}
 
 
-def _save(made: Any, folder: Path) -> None:
+def _save(built: Any, folder: Path) -> None:
     from transformers import PreTrainedTokenizerFast
 
     PreTrainedTokenizerFast(
-        tokenizer_object=made, bos_token="<s>", pad_token="<s>", clean_up_tokenization_spaces=False
+        tokenizer_object=built, bos_token="<s>", pad_token="<s>", clean_up_tokenization_spaces=False
     ).save_pretrained(folder)
 
 
 MERGING: dict[str, tuple[str, Callable[[Path], None], int]] = {
     "triples": ("llama", triples, 1 + 94 + 1100),
     "pairs": ("gemma3", pairs, 1 + 94 + len(PAIRS)),
-    "whole": ("qwen2", whole, 1 + 15 + 2002),
+    "whole": ("qwen2", whole_numbers, 1 + 15 + 2002),
 }
 """Kind of a tokenizer that merges symbols to (family, what writes it, size of its vocabulary)."""
 
@@ -127,8 +127,8 @@ def build(family: str, seed: int = 0, **changes: Any) -> torch.nn.Module:
     """A model with random weights large enough that no logit is like another."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    model_type, own = FAMILIES[family]
-    config = AutoConfig.for_model(model_type, **{**SIZES, **own, **changes})
+    model_type, differences = FAMILIES[family]
+    config = AutoConfig.for_model(model_type, **{**SIZES, **differences, **changes})
     torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_config(config)
     with torch.no_grad():

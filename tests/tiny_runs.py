@@ -58,7 +58,7 @@ def write_csv(path: Path, data: Dataset) -> Path:
 
 def settings(model: Path | str, runs: Path, **changes: Any) -> TrainSettings:
     """Six steps of two short windows, validated twice."""
-    whole: dict[str, Any] = {
+    reference: dict[str, Any] = {
         "model": str(model),
         "runs": runs,
         "rank": 2,
@@ -73,7 +73,7 @@ def settings(model: Path | str, runs: Path, **changes: Any) -> TrainSettings:
         "learning_rate": 1e-2,
         **changes,
     }
-    return TrainSettings(**whole)
+    return TrainSettings(**reference)
 
 
 def plan(model: Path | str, runs: Path, data: Dataset | None = None, **changes: Any) -> Plan:
@@ -92,9 +92,9 @@ def folder(runs: Path, name: str = "") -> RunFolder:
 
 def flags(model: Path | str, runs: Path, **changes: Any) -> list[str]:
     """The same settings for a command line."""
-    given = settings(model, runs, **changes).model_dump(mode="json", exclude_defaults=True)
+    flag_values = settings(model, runs, **changes).model_dump(mode="json", exclude_defaults=True)
     words: list[str] = []
-    for name, value in given.items():
+    for name, value in flag_values.items():
         option = f"--{name.replace('_', '-')}"
         if isinstance(value, bool):
             words.append(option if value else f"--no-{name.replace('_', '-')}")
@@ -130,8 +130,8 @@ def stopped_by_a_signal(monkeypatch: pytest.MonkeyPatch, step: int = 2) -> Itera
     """Inside, a training gets SIGTERM as soon as it has recorded this step."""
     record = Run._record
 
-    def stopping(self: Run, made: Any) -> None:
-        record(self, made)
+    def stopping(self: Run, step_record: Any) -> None:
+        record(self, step_record)
         if self.progress.step == step:
             os.kill(os.getpid(), signal.SIGTERM)
 

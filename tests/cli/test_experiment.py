@@ -92,22 +92,22 @@ def args(tmp_path, tiny_folder, data, file):
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory):
+def finished(tmp_path_factory):
     """A place for one finished experiment, filled by the first who asks."""
     return tmp_path_factory.mktemp("kept")
 
 
 @pytest.fixture
-def done(kept, run_lvlora, args, tmp_path, made_figures):
+def done(finished, run_lvlora, args, tmp_path, made_figures):
     """The answer of the finished experiment, whose folder is at ``tmp_path / "whole"``."""
-    if not (kept / "answer.json").exists():
+    if not (finished / "answer.json").exists():
         ran = run_lvlora([*args, "--json", "--budget", "1e12"], code=0)
-        shutil.copytree(tmp_path / "whole", kept / "whole")
-        (kept / "answer.json").write_text(ran.stdout)
+        shutil.copytree(tmp_path / "whole", finished / "whole")
+        (finished / "answer.json").write_text(ran.stdout)
         assert ran.json
     else:
-        shutil.copytree(kept / "whole", tmp_path / "whole")
-    return json.loads((kept / "answer.json").read_text())
+        shutil.copytree(finished / "whole", tmp_path / "whole")
+    return json.loads((finished / "answer.json").read_text())
 
 
 def _found(answer):
@@ -119,9 +119,9 @@ def _found(answer):
 
 
 def test_all_stages_are_made_on_one_ledger(done, tmp_path):
-    whole = tmp_path / "whole"
+    folder = tmp_path / "whole"
     assert [s["name"] for s in done["stages"]] == ["zero-shot", "default", "search", "final"]
-    with Ledger.for_runs(whole) as ledger:
+    with Ledger.for_runs(folder) as ledger:
         charged, rows = ledger.charged(), ledger.rows()
     for convention in ("executed", "coursework"):
         spent = [stage["flops"][convention] for stage in done["stages"]]
@@ -138,7 +138,7 @@ def test_all_stages_are_made_on_one_ledger(done, tmp_path):
     chosen = Path(by_name["search"]["result"]["adapter"]).name
     assert names == [f"qwen2 + {chosen}", "qwen2 + default", "qwen2 zero-shot"]
     assert list(by_name["zero-shot"]["result"]["forecasters"]) == ["qwen2 zero-shot"]
-    assert "MAE in each evaluation" in (whole / "report.html").read_text(encoding="utf-8")
+    assert "MAE in each evaluation" in (folder / "report.html").read_text(encoding="utf-8")
     # what both evaluations have is in one folder, and was paid once
     assert by_name["final"]["result"]["folder"] == by_name["zero-shot"]["result"]["folder"]
 
@@ -203,8 +203,8 @@ def test_a_sweep_that_reaches_its_limit_is_not_done(run_lvlora, args, tmp_path, 
     monkeypatch.setattr(search._Search, "run", refuse)
     ran = run_lvlora([*args, "--json"], code=3)
     assert "the next trial would pass it" in ran.stderr
-    kept = json.loads((tmp_path / "whole" / "experiment.json").read_text())["stages"]
-    assert list(kept) == ["zero-shot", "default"]
+    finished = json.loads((tmp_path / "whole" / "experiment.json").read_text())["stages"]
+    assert list(finished) == ["zero-shot", "default"]
 
 
 @pytest.mark.slow
@@ -213,19 +213,19 @@ def test_a_dry_run_needs_no_weights_and_leaves_nothing(
 ):
     bare = tmp_path / "bare"
     shutil.copytree(tiny_folder("qwen2"), bare, ignore=shutil.ignore_patterns("*.safetensors"))
-    asked = [bare if a == tiny_folder("qwen2") else a for a in args]
-    asked[asked.index(tmp_path / "whole")] = tmp_path / "new"
-    ran = run_lvlora([*asked, "--dry-run", "--json", "--budget", "1e12"], code=0)
+    dry = [bare if a == tiny_folder("qwen2") else a for a in args]
+    dry[dry.index(tmp_path / "whole")] = tmp_path / "new"
+    ran = run_lvlora([*dry, "--dry-run", "--json", "--budget", "1e12"], code=0)
     assert not (tmp_path / "new").exists()
     plan = ran.json
-    made = {stage["name"]: stage for stage in done["stages"]}
+    stages = {stage["name"]: stage for stage in done["stages"]}
     for stage in plan["stages"]:
-        assert stage["flops_at_most"] == made[stage["name"]]["flops_at_most"]
+        assert stage["flops_at_most"] == stages[stage["name"]]["flops_at_most"]
         assert stage["seconds"] is None  # no such work is in a ledger
         assert stage["result"] is None
     most = sum(stage["flops_at_most"]["executed"] for stage in plan["stages"])
     assert plan["flops_at_most"]["executed"] == most
-    half = run_lvlora([*asked, "--dry-run", "--json", "--scale", "less"]).json
+    half = run_lvlora([*dry, "--dry-run", "--json", "--scale", "less"]).json
     default = {stage["name"]: stage for stage in half["stages"]}["default"]
     assert default["what"].startswith("2 steps")
     shutil.copy(tmp_path / "whole" / "ledger.sqlite", tmp_path / "ledger.sqlite")  # beside it
@@ -241,8 +241,8 @@ def test_a_dry_run_of_a_finished_experiment_has_nothing_to_come(done, run_lvlora
 
 
 def test_what_other_commands_spend_is_in_the_sum(done, run_lvlora, args, tmp_path):
-    whole = tmp_path / "whole"
-    with Ledger.for_runs(whole) as ledger:
+    folder = tmp_path / "whole"
+    with Ledger.for_runs(folder) as ledger:
         ledgers.reserve(ledger, 7, 9, "20260101-evaluate-1", command="evaluate")
         ledgers.reserve(ledger, 1, 1, "final/20260101-evaluate-2", command="evaluate")
         rows = ledger.rows()
@@ -250,8 +250,8 @@ def test_what_other_commands_spend_is_in_the_sum(done, run_lvlora, args, tmp_pat
     assert again.json["flops"]["executed"] == done["flops"]["executed"] + 8
     final, before = again.json["stages"][-1], done["stages"][-1]
     assert final["flops"]["executed"] == before["flops"]["executed"] + 1
-    own = [row.seconds for row in rows if row.run.startswith("search/")]
-    assert again.json["stages"][2]["seconds"] == sum(own) > 0
+    seconds = [row.seconds for row in rows if row.run.startswith("search/")]
+    assert again.json["stages"][2]["seconds"] == sum(seconds) > 0
 
 
 def test_more_than_the_budget_has_is_refused_before_anything(done, run_lvlora, args, tmp_path):

@@ -105,8 +105,8 @@ def test_a_merged_folder_is_a_plain_model(
     assert not close(untrained, expected, 0.1)
     folder = tmp_path / "merged"
     ran = run_lvlora(["export", run, "--merged", folder, "--json"], code=0)
-    model, found = plain(folder)
-    assert close(found, expected)
+    model, logits = plain(folder)
+    assert close(logits, expected)
 
     tied = is_tied(base) and head == "none"
     assert is_tied(model) == model.config.tie_word_embeddings == tied

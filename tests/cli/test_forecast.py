@@ -38,10 +38,10 @@ def test_json_and_files_have_the_shape_that_scripts_rely_on(run_lvlora, words):
     files = ["--output", "o.csv", "--samples-out", "s.csv", "--plot", "p.png"]
     options = [*words, "--quantiles", "0.1,0.9", "--json", *files]
     ran = run_lvlora(["forecast", "data.csv", *options], code=0)
-    found = ran.json
-    assert found["schema_version"] == 1
-    assert [s["id"] for s in found["series"]] == ["s0", "s1"]
-    for series in found["series"]:
+    answer = ran.json
+    assert answer["schema_version"] == 1
+    assert [s["id"] for s in answer["series"]] == ["s0", "s1"]
+    for series in answer["series"]:
         assert series["time"] == [8, 9, 10, 11]
         assert set(series["variables"]) == {"prey", "predator"}
         for values in series["variables"].values():
@@ -50,23 +50,23 @@ def test_json_and_files_have_the_shape_that_scripts_rely_on(run_lvlora, words):
             low, high = values["quantiles"].values()
             assert all(a <= b for a, b in zip(low, high, strict=True))
         assert series["scale"]["rule"] == "history"
-    assert found["timing"].keys() == {"load_seconds", "prefill_seconds", "decode_seconds"}
-    assert found["timing"]["decode_seconds"] >= found["timing"]["prefill_seconds"] > 0
-    assert found["model"]["adapter"] is None
+    assert answer["timing"].keys() == {"load_seconds", "prefill_seconds", "decode_seconds"}
+    assert answer["timing"]["decode_seconds"] >= answer["timing"]["prefill_seconds"] > 0
+    assert answer["model"]["adapter"] is None
     assert "zero-shot" in ran.stderr
     with Ledger.for_runs(Path("runs")) as ledger:
         (row,) = ledger.rows()
     assert (row.command, row.phase, row.status) == ("forecast", "forecast", "settled")
-    assert row.spent.executed == found["flops"]["executed"] > 0
-    assert row.spent.coursework == found["flops"]["coursework"] > 0
+    assert row.spent.executed == answer["flops"]["executed"] > 0
+    assert row.spent.coursework == answer["flops"]["coursework"] > 0
     assert row.tokens_useful > 0
     # the files agree with it
-    assert found["files"] == ["o.csv", "s.csv", "p.png"]
+    assert answer["files"] == ["o.csv", "s.csv", "p.png"]
     assert Path("p.png").read_bytes().startswith(b"\x89PNG")
     rows = _rows(Path("o.csv").read_text())
     assert list(rows[0]) == ["id", "time", "variable", "median", "mean", "0.1", "0.9"]
     assert len(rows) == 2 * 4 * 2
-    prey = found["series"][0]["variables"]["prey"]
+    prey = answer["series"][0]["variables"]["prey"]
     assert float(rows[0]["median"]) == pytest.approx(prey["median"][0], rel=1e-11)
     samples = _rows(Path("s.csv").read_text())
     assert len(samples) == 2 * 3 * 4
@@ -196,8 +196,10 @@ def test_the_budget_of_a_refused_command_locks_nothing(run_lvlora, words):
     ran = run_lvlora(["forecast", "data.csv", *words, "--budget", 2 * most], code=0)
     ran = run_lvlora(["forecast", "data.csv", *words], code=3)
     assert f"limit {2 * most:,} (executed), set by lvlora forecast on 20" in ran.stderr
-    told = run_lvlora(["flops", "--ledger"]).stdout
-    assert f"Budget {2 * most:,} (executed), set by lvlora forecast on 20" in " ".join(told.split())
+    ledger_table = run_lvlora(["flops", "--ledger"]).stdout
+    assert f"Budget {2 * most:,} (executed), set by lvlora forecast on 20" in " ".join(
+        ledger_table.split()
+    )
     assert run_lvlora(["flops", "--ledger", "--json"]).json["budget_set_by"] == "forecast"
     ran = run_lvlora(["forecast", "data.csv", *words, "--budget", "none"], code=0)
     assert run_lvlora(["forecast", "data.csv", *words]).exit_code == 0

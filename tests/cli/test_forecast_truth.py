@@ -25,32 +25,32 @@ def _rows(path):
 
 def test_what_is_held_out_is_forecast_and_compared(run_lvlora, words):
     ran = run_lvlora(["forecast", *words, "--holdout", "3", "--json", "-o", "o.csv"], code=0)
-    found = ran.json
-    assert found["horizon"] == 3
+    answer = ran.json
+    assert answer["horizon"] == 3
     data = tiny_runs.dataset(2, n_steps=12)
     errors = []
-    for series, given in zip(found["series"], data, strict=True):
+    for series, expected in zip(answer["series"], data, strict=True):
         assert series["time"] == [9, 10, 11]
         for v, name in enumerate(("prey", "predator")):
-            assert series["truth"][name] == given.values[9:, v].tolist()
+            assert series["truth"][name] == expected.values[9:, v].tolist()
             assert all(np.isfinite(series["nll"][name]))
-            errors += np.abs(given.values[9:, v] - series["variables"][name]["median"]).tolist()
-    scores = found["scores"]
+            errors += np.abs(expected.values[9:, v] - series["variables"][name]["median"]).tolist()
+    scores = answer["scores"]
     assert scores["mae"] == pytest.approx(np.mean(errors))
-    nll = [x for s in found["series"] for xs in s["nll"].values() for x in xs]
+    nll = [x for s in answer["series"] for xs in s["nll"].values() for x in xs]
     assert scores["nll"] == pytest.approx(np.mean(nll))
     assert set(scores["coverage"]) == {"0.8"}
     assert (scores["n_values"], scores["nll_impossible"]) == (12, 0)
     rows = _rows("o.csv")
     assert len(rows) == 12
     assert float(rows[0]["truth"]) == pytest.approx(data.series[0].values[9, 0])
-    assert float(rows[0]["nll"]) == pytest.approx(found["series"][0]["nll"]["prey"][0])
+    assert float(rows[0]["nll"]) == pytest.approx(answer["series"][0]["nll"]["prey"][0])
     with Ledger.for_runs(Path("runs")) as ledger:
         (row,) = ledger.rows()
-    assert row.spent.executed == found["flops"]["executed"]
+    assert row.spent.executed == answer["flops"]["executed"]
     planned = run_lvlora(["forecast", *words, "--holdout", "3", "--dry-run", "--json"]).json
     for convention, most in planned["flops_at_most"].items():
-        assert 0 < found["flops"][convention] <= most
+        assert 0 < answer["flops"][convention] <= most
     # the futures are those of the file without its end, and the likelihood costs what it costs
     plain = tiny_runs.write_csv(
         Path("cut.csv"), type(data)(tuple(s.steps(0, 9) for s in data), data.variables, data.source)
@@ -58,9 +58,9 @@ def test_what_is_held_out_is_forecast_and_compared(run_lvlora, words):
     without = run_lvlora(
         ["forecast", plain, *words[1:], "--horizon", "3", "--json", "--no-hindcast"]
     ).json
-    for one, other in zip(found["series"], without["series"], strict=True):
+    for one, other in zip(answer["series"], without["series"], strict=True):
         assert one["variables"] == other["variables"]
-    assert without["flops"]["executed"] < found["flops"]["executed"]
+    assert without["flops"]["executed"] < answer["flops"]["executed"]
     assert "scores" not in without
 
 
@@ -133,11 +133,11 @@ def test_a_history_with_gaps_is_filled(run_lvlora, words):
 
 def test_memory_bounds_groups_and_changes_no_number(run_lvlora, words):
     words = [*words, "--horizon", "4", "--views", "1"]  # samples of one reading, that can be parted
-    whole = run_lvlora(["forecast", *words, "--json"])
+    unbounded_memory = run_lvlora(["forecast", *words, "--json"])
     # a row of up to 256 places: 2 x 2 layers x 2 heads x 8 x 256 x 4 bytes
     parts = run_lvlora(["forecast", *words, "--json", "--max-memory", "130KiB"], code=0)
-    assert parts.json["series"] == whole.json["series"]
-    assert parts.json["flops"]["executed"] != whole.json["flops"]["executed"]
+    assert parts.json["series"] == unbounded_memory.json["series"]
+    assert parts.json["flops"]["executed"] != unbounded_memory.json["flops"]["executed"]
     ran = run_lvlora(["forecast", *words, "--horizon", "4", "--max-memory", "10KB"], code=2)
     assert "--max-memory 10,000" in ran.stderr
     ran = run_lvlora(["forecast", *words, "--max-memory", "two"], code=2)
@@ -205,6 +205,6 @@ def test_no_hindcast_is_made_where_it_is_unwanted_or_a_limit_leaves_no_room(run_
     for result in (without, limited):
         assert "hindcast" not in result
         assert result["flops"] == without["flops"]
-    made = run_lvlora(["forecast", *plain, "--json"]).json
-    assert made["series"] == without["series"]
-    assert made["flops"]["executed"] > without["flops"]["executed"]
+    with_hindcast = run_lvlora(["forecast", *plain, "--json"]).json
+    assert with_hindcast["series"] == without["series"]
+    assert with_hindcast["flops"]["executed"] > without["flops"]["executed"]

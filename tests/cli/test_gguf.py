@@ -19,8 +19,8 @@ def own_cache(tmp_path, monkeypatch):
 def test_a_gguf_file_is_converted_once(run_lvlora, tmp_path):
     line = ["forecast", EXAMPLE, "--model", TINY, "--adapter", "none", "--horizon", "1"]
     ran = run_lvlora([*line, "--samples", "1", "--json"], code=0)
-    kept = list((tmp_path / "hf").glob("lvlora-gguf/*/config.json"))
-    assert len(kept) == 1
+    converted = list((tmp_path / "hf").glob("lvlora-gguf/*/config.json"))
+    assert len(converted) == 1
     again = run_lvlora([*line, "--samples", "1", "--json"])
     assert again.json["series"] == ran.json["series"]
 

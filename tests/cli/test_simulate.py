@@ -63,9 +63,9 @@ def test_the_tutorial_shows_the_rows_of_its_file(run_lvlora, tmp_path):
     file = tmp_path / words[1]
     assert run_lvlora([words[0], file, *words[2:]]).exit_code == 0
     shown = page.split("```text\n")[1].split("```")[0].splitlines()
-    made = file.read_text().splitlines()
-    assert made[0] == shown[0]
-    for row, expected in zip(made[1:], shown[1:], strict=False):
+    lines = file.read_text().splitlines()
+    assert lines[0] == shown[0]
+    for row, expected in zip(lines[1:], shown[1:], strict=False):
         # integrators differ in the last digits from machine to machine
         assert [float(x) for x in row.split(",")] == pytest.approx(
             [float(x) for x in expected.split(",")], rel=1e-6

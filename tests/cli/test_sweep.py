@@ -119,8 +119,8 @@ def test_the_same_command_has_nothing_left_to_do(run_lvlora, args, tmp_path, don
     assert "Study sweep is finished" in again.stderr
     assert "4 of 4 trials" in again.stdout
     assert "--learning-rate" in again.stderr
-    told = [line for line in again.stdout.splitlines() if str(tmp_path) not in line]
-    assert max(map(len, told)) <= 100  # a path is as long as it is
+    printed = [line for line in again.stdout.splitlines() if str(tmp_path) not in line]
+    assert max(map(len, printed)) <= 100  # a path is as long as it is
     assert charged(tmp_path / "runs")[0] == total
 
 
@@ -141,12 +141,12 @@ def interrupted():
 
     @contextlib.contextmanager
     def interrupted():
-        record, made = Run._record, []
+        record, planned = Run._record, []
 
         def interrupting(self, step):
             record(self, step)
-            made.append(step.step)
-            if made == [1, 2, 3, 4, 1, 2]:
+            planned.append(step.step)
+            if planned == [1, 2, 3, 4, 1, 2]:
                 os.kill(os.getpid(), signal.SIGINT)
 
         with pytest.MonkeyPatch.context() as patch:
@@ -157,7 +157,7 @@ def interrupted():
 
 
 def test_ctrl_c_and_the_same_command_again(run_lvlora, args, tmp_path, done, interrupted):
-    whole, _ = charged(tmp_path / "runs")
+    reference, _ = charged(tmp_path / "runs")
     args = [*args, "--runs", tmp_path / "again"]
     with interrupted():
         stopped = run_lvlora([*args, "--json"], code=75)
@@ -173,7 +173,7 @@ def test_ctrl_c_and_the_same_command_again(run_lvlora, args, tmp_path, done, int
     assert table(gone_on.json) == table(done)
     # the interrupted trial went on where it was: nothing was paid twice
     assert gone_on.json["flops"] == done["flops"]
-    assert charged(tmp_path / "again")[0] == whole
+    assert charged(tmp_path / "again")[0] == reference
 
 
 @pytest.fixture
@@ -262,9 +262,9 @@ def test_memory_is_that_of_the_largest_trial_of_any_stage(run_lvlora, args, monk
 
     def prepare(settings, *rest):
         measured.append((settings.seq_len, settings.rank))
-        return whole(settings, *rest)
+        return reference(settings, *rest)
 
-    whole = search.plan_trial
+    reference = search.plan_trial
     monkeypatch.setattr("lvlora.sweep.search.plan_trial", prepare)
     course = without(without(without(args, "--space"), "--seq-len"), "--max-steps")
     run_lvlora([*course, "--preset", "coursework", "--max-flops", "1e10", "--dry-run"], code=0)
@@ -272,8 +272,8 @@ def test_memory_is_that_of_the_largest_trial_of_any_stage(run_lvlora, args, monk
 
 
 def test_a_limit_that_is_reached_ends_the_sweep_whole(run_lvlora, two, tmp_path, interrupted):
-    made = run_lvlora([*two, "--dry-run", "--json"]).json
-    most = made["plan"]["flops_at_most"]["executed"]
+    planned = run_lvlora([*two, "--dry-run", "--json"]).json
+    most = planned["plan"]["flops_at_most"]["executed"]
     limited = [*two, "--max-flops", str(most)]
     with interrupted():
         run_lvlora([*limited, "--quiet"], code=75)
@@ -359,7 +359,7 @@ def lines(path):
 def test_killed_and_continued_gives_the_same_table(run_lvlora, args, tmp_path, plain):
     (tmp_path / "space.toml").write_text("learning_rate = {low = 1e-4, high = 1e-1, log = true}\n")
     args = [*args, "--trials", "3", "--max-steps", "8", "--json"]
-    whole = run_lvlora([*args, "--runs", tmp_path / "whole"]).json
+    reference = run_lvlora([*args, "--runs", tmp_path / "whole"]).json
     for slot, rows in ((1, 4), (2, 6)):
         # a fork, so that it forecasts under the same fixtures as the sweep it is compared with
         killed = multiprocessing.get_context("fork").Process(target=run_lvlora, args=(args,))
@@ -374,12 +374,12 @@ def test_killed_and_continued_gives_the_same_table(run_lvlora, args, tmp_path, p
     status = run_lvlora(["sweep", "--status", "--runs", tmp_path / "runs", "--json"]).json
     assert status["trials"]["running"] == 1
     assert status["seconds_left"] > 0
-    found = run_lvlora([*args], code=0)
-    assert found.stderr.count("Going on after step") == 1
-    assert table(found.json) == table(whole)
+    resumed = run_lvlora([*args], code=0)
+    assert resumed.stderr.count("Going on after step") == 1
+    assert table(resumed.json) == table(reference)
     # what the killed processes may have spent is charged, once
     total, rows = charged(tmp_path / "runs")
-    assert found.json["flops"]["executed"] == total.executed >= whole["flops"]["executed"]
+    assert resumed.json["flops"]["executed"] == total.executed >= reference["flops"]["executed"]
     assert {row.status for row in rows} <= {"settled", "closed"}
 
 

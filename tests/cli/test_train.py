@@ -32,8 +32,8 @@ def place(tmp_path, monkeypatch, tiny_folder):
 
 
 def _only_run(runs=Path("runs")):
-    (found,) = [p.parent for p in runs.glob("*/config.toml")]
-    return found
+    (run,) = [p.parent for p in runs.glob("*/config.toml")]
+    return run
 
 
 def test_a_run_leaves_all_that_repeats_it(run_lvlora, place, made_figures):
@@ -111,10 +111,11 @@ def test_an_adapter_that_does_not_help_is_not_picked_up(run_lvlora, place, monke
     assert "--adapter none" in ran.stderr
     forecast = ["forecast", "data.csv", "--series", "s0", "--horizon", "2", "--json"]
     model = ["--model", place[place.index("--model") + 1], "--threads", "1"]
-    left = run_lvlora([*forecast, *model], code=0)
-    assert f"--adapter {_only_run().name}" in left.stderr
+    without_adapter = run_lvlora([*forecast, *model], code=0)
+    assert f"--adapter {_only_run().name}" in without_adapter.stderr
     assert (
-        left.json["series"] == run_lvlora([*forecast, *model, "--adapter", "none"]).json["series"]
+        without_adapter.json["series"]
+        == run_lvlora([*forecast, *model, "--adapter", "none"]).json["series"]
     )
 
 
@@ -127,11 +128,13 @@ def test_a_dry_run_spends_and_writes_nothing(run_lvlora, place):
     assert plan["trainable_parameters"] == real["trainable_parameters"]
     for convention, most in plan["flops_at_most"].items():
         assert 0.2 * most < real["flops"][convention] <= most
-    found = plan["estimate"]
-    parts = found["first_step_seconds"] + found["step_seconds"] + 2 * found["validation_seconds"]
-    assert 0 < parts < found["seconds"]
-    assert 50e6 < found["peak_bytes"] < 20e9
-    assert 0 < found["probe_flops"]["executed"] < 10 * plan["flops_at_most"]["executed"]
+    results = plan["estimate"]
+    parts = (
+        results["first_step_seconds"] + results["step_seconds"] + 2 * results["validation_seconds"]
+    )
+    assert 0 < parts < results["seconds"]
+    assert 50e6 < results["peak_bytes"] < 20e9
+    assert 0 < results["probe_flops"]["executed"] < 10 * plan["flops_at_most"]["executed"]
 
 
 class _Process:
@@ -142,11 +145,11 @@ class _Process:
 
     @staticmethod
     def _slow():
-        whole = loop.nn.utils.clip_grad_norm_
+        clip = loop.nn.utils.clip_grad_norm_
 
         def slow(*args):
             time.sleep(0.15)
-            return whole(*args)
+            return clip(*args)
 
         loop.nn.utils.clip_grad_norm_ = slow
 
@@ -210,8 +213,8 @@ def test_stopped_by_a_signal_it_says_how_to_go_on(run_lvlora, place, number):
     assert code == 75
     assert "Traceback" not in err
     assert "Stopping after this step, then saving; once more stops at once." in err
-    *_, said, hint = err.strip().splitlines()
-    assert "everything is saved" in said
+    *_, message, hint = err.strip().splitlines()
+    assert "everything is saved" in message
     command = hint.partition("lvlora ")[2].split()
     assert command[:2] == ["train", "--resume"]
     run_lvlora(command, code=0)
@@ -273,9 +276,9 @@ def test_a_renamed_run_keeps_what_it_has_spent(run_lvlora, stopped, ledger):
         for file in Path("runs").glob("ledger.sqlite*"):
             file.unlink()
     ran = run_lvlora(["train", "--resume", "renamed", "--max-flops", spent + 1], code=3)
-    said = re.search(r"run (\S+): ([\d,]+) FLOPs spent, the next step", ran.stderr)
-    assert said is not None, ran.stderr
-    assert (said[1], said[2]) == (stopped.name, f"{spent:,}")
+    message = re.search(r"run (\S+): ([\d,]+) FLOPs spent, the next step", ran.stderr)
+    assert message is not None, ran.stderr
+    assert (message[1], message[2]) == (stopped.name, f"{spent:,}")
     ran = run_lvlora(["train", "--resume", "renamed", "--json"], code=0)
     assert (ran.json["run"], ran.json["folder"]) == (stopped.name, str(renamed))
     with Ledger.for_runs(Path("runs")) as book:
@@ -378,10 +381,10 @@ def test_the_memory_of_validation_is_bounded_and_changes_no_adapter(run_lvlora, 
     refused = run_lvlora(["train", "data.csv", *place, "--max-memory", "1KB"], code=2)
     assert "--max-memory 1,000: the cache of one future" in refused.stderr
     assert not list(Path("runs").glob("*/config.toml"))
-    made = []
+    results_of = []
     for more in ([], ["--max-memory", "70KB"]):  # two rows of 128 places at a time
-        out = Path("runs") / f"run{len(made)}"
+        out = Path("runs") / f"run{len(results_of)}"
         run_lvlora(["train", "data.csv", *place, *more, "--out", out], code=0)
-        found = [m["validation"] for m in tiny_runs.metrics(out) if "validation" in m]
-        made.append((tiny_runs.weights(out), [(v["loss"], v["mae"]) for v in found]))
-    assert made[0] == made[1]
+        results = [m["validation"] for m in tiny_runs.metrics(out) if "validation" in m]
+        results_of.append((tiny_runs.weights(out), [(v["loss"], v["mae"]) for v in results]))
+    assert results_of[0] == results_of[1]

@@ -22,8 +22,8 @@ def place(tmp_path, monkeypatch, tiny_folder):
 
 
 def _only_run(runs=Path("runs")):
-    (found,) = [p.parent for p in runs.glob("*/config.toml")]
-    return found
+    (run,) = [p.parent for p in runs.glob("*/config.toml")]
+    return run
 
 
 def test_one_series_is_validated_and_the_end_says_what_came_of_it(run_lvlora, place):
@@ -32,8 +32,8 @@ def test_one_series_is_validated_and_the_end_says_what_came_of_it(run_lvlora, pl
         ran.stderr
     )
     assert "validation MAE" in ran.stdout
-    said = r"(within the noise|the MAE) of 6 windows of steps that were not trained on"
-    assert re.search(said, ran.stderr) or "is no better than the model without it" in ran.stderr
+    sentence = r"(within the noise|the MAE) of 6 windows of steps that were not trained on"
+    assert re.search(sentence, ran.stderr) or "is no better than the model without it" in ran.stderr
     # without held-out steps there is nothing to choose by
     ran = run_lvlora(
         ["train", "one.csv", *place, "--validation-steps", 0, "--out", "whole"], code=0
@@ -49,15 +49,15 @@ def test_stopped_in_the_middle_it_goes_on_to_the_same_bytes(run_lvlora, place, m
     with tiny_runs.stopped_by_a_signal(monkeypatch):
         assert run_lvlora(["train", data, *words]).exit_code == 75
     ran = run_lvlora(["train", "--resume"], code=0)
-    run, whole = _only_run(), Path("whole")
+    run, reference = _only_run(), Path("whole")
     for which in ("adapter", "adapter-last"):
-        assert tiny_runs.weights(run, which) == tiny_runs.weights(whole, which)
-    found = [
+        assert tiny_runs.weights(run, which) == tiny_runs.weights(reference, which)
+    results = [
         [r["validation"]["mae"] for r in tiny_runs.metrics(p) if "validation" in r]
-        for p in (run, whole)
+        for p in (run, reference)
     ]
-    assert found[0] == found[1]
-    assert len(found[0]) == 3
+    assert results[0] == results[1]
+    assert len(results[0]) == 3
     ran = run_lvlora(["train", "--resume", run.name, "--mix", "0.5"], code=2)
     assert "--mix: a run goes on with its own settings (0.4, not 0.5)" in ran.stderr
 

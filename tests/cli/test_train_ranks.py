@@ -25,9 +25,9 @@ SECONDS = 120
 
 def uneven() -> Dataset:
     """Series of 4 to 15 steps: rows of a batch have different numbers of targets."""
-    whole = tiny_runs.dataset(n_series=12, n_steps=15)
-    series = tuple(s.steps(0, 4 + i) for i, s in enumerate(whole))
-    return Dataset(series, whole.variables, source="uneven")
+    full = tiny_runs.dataset(n_series=12, n_steps=15)
+    series = tuple(s.steps(0, 4 + i) for i, s in enumerate(full))
+    return Dataset(series, full.variables, source="uneven")
 
 
 @pytest.fixture
@@ -42,12 +42,12 @@ def place(tmp_path, monkeypatch, tiny_folder):
 def start(args, size=2, folders=None):
     """``size`` processes of one run, told of each other as torchrun does."""
     port = ports.free_port()
-    told = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    variables = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     return [
         Forked(
             args,
             cwd=folders[rank] if folders else None,
-            env={**told, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            env={**variables, "RANK": str(rank), "LOCAL_RANK": str(rank)},
         )
         for rank in range(size)
     ]
@@ -56,11 +56,11 @@ def start(args, size=2, folders=None):
 def ended(processes):
     """(exit code, stdout, stderr) of each."""
     try:
-        said = [process.communicate(SECONDS) for process in processes]
+        outputs = [process.communicate(SECONDS) for process in processes]
     finally:
         for process in processes:
             process.kill()
-    return [(p.returncode, *words) for p, words in zip(processes, said, strict=True)]
+    return [(p.returncode, *words) for p, words in zip(processes, outputs, strict=True)]
 
 
 def charges(runs):
@@ -79,10 +79,10 @@ def test_two_processes_make_the_run_of_one(run_lvlora, place):
     (first, second) = ended(start([*args, "--out", "both", "--runs", "two"]))
     assert (first[0], second[0]) == (0, 0), first[2] + second[2]
     assert second[1:] == ("", "")
-    found, wanted = json.loads(first[1]), alone.json
+    answer, wanted = json.loads(first[1]), alone.json
     assert losses(Path("both")) == pytest.approx(losses(Path("alone")), rel=1e-5)
-    assert found["validation"] == pytest.approx(wanted["validation"], rel=1e-3)
-    assert found["flops"] == wanted["flops"]
+    assert answer["validation"] == pytest.approx(wanted["validation"], rel=1e-3)
+    assert answer["flops"] == wanted["flops"]
     # one account, as if one process had done it all
     assert charges(Path("two")) == charges(Path("one"))
     one, two = (
@@ -168,13 +168,13 @@ def test_a_killed_process_ends_the_others_and_the_run_goes_on(place, killed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("told", [0, 1])
-def test_a_signal_to_any_of_them_stops_all_at_the_same_step(place, told):
+@pytest.mark.parametrize("variables", [0, 1])
+def test_a_signal_to_any_of_them_stops_all_at_the_same_step(place, variables):
     args = [*place, "--max-steps", "4000", "--compile", "off", "--no-validation"]
     args += ["--out", "runs/stopped"]
     processes = start(args)
     wait_for_steps(Path("runs/stopped"), 5)
-    processes[told].send_signal(signal.SIGTERM)
+    processes[variables].send_signal(signal.SIGTERM)
     first, second = ended(processes)
     assert (first[0], second[0]) == (75, 75), first[2] + second[2]
     assert "everything is saved" in first[2]

@@ -327,22 +327,22 @@ WORKS: dict[str, type[Work]] = {
 
 def in_child(do: Callable[[], Any]) -> tuple[int, str]:
     """Do something in a forked process; its wait status and what it wrote."""
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as stderr:
         child = os.fork()
         if child == 0:
             code = 1
             try:
-                os.dup2(said.fileno(), 2)
-                found = do()
-                os.write(2, json.dumps(found).encode())
+                os.dup2(stderr.fileno(), 2)
+                actual = do()
+                os.write(2, json.dumps(actual).encode())
                 code = 0
             except BaseException as error:
                 os.write(2, f"{type(error).__name__}: {error}"[:2000].encode())
             finally:
                 os._exit(code)
         _, status = os.waitpid(child, 0)
-        said.seek(0)
-        return status, said.read().decode(errors="replace")
+        stderr.seek(0)
+        return status, stderr.read().decode(errors="replace")
 
 
 def at_point(place: Path, work: Work, at: int) -> list[str]:
@@ -377,22 +377,22 @@ def matrix(work: Work, template: Path, root: Path, every: int, phase: int) -> di
         shutil.copytree(template, root / name, symlinks=True)
         return root / name
 
-    status, said = in_child(lambda: at_point(place("whole"), work, 0))
-    assert status == 0, said
-    points = json.loads(said)
+    status, stderr = in_child(lambda: at_point(place("whole"), work, 0))
+    assert status == 0, stderr
+    points = json.loads(stderr)
     status, expected = in_child(lambda: afterwards(root / "whole", work, False))
     assert status == 0, expected
     kills, losses = 0, []
     for at in range(1 + phase % every, len(points) + 1, every):
         here = place(str(at))
-        status, said = in_child(partial(at_point, here, work, at))
+        status, stderr = in_child(partial(at_point, here, work, at))
         if not (os.WIFSIGNALED(status) and os.WTERMSIG(status) == 9):
-            losses.append(f"{at} {points[at - 1]}: was not killed: {said}")
+            losses.append(f"{at} {points[at - 1]}: was not killed: {stderr}")
             continue
         kills += 1
-        status, found = in_child(partial(afterwards, here, work, True))
-        if status != 0 or found != expected:
-            losses.append(f"{at} {points[at - 1]}: {found[:1500]}")
+        status, actual = in_child(partial(afterwards, here, work, True))
+        if status != 0 or actual != expected:
+            losses.append(f"{at} {points[at - 1]}: {actual[:1500]}")
         else:
             shutil.rmtree(here)
     return {
@@ -411,7 +411,7 @@ def main() -> None:
     parser.add_argument("--phase", type=int, default=0, help="which of them is the first")
     args = parser.parse_args()
     warm_up()
-    found = {}
+    actual = {}
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
         for word in args.work or WORKS:
@@ -420,11 +420,11 @@ def main() -> None:
             (template / "runs").mkdir(parents=True)
             tiny_runs.write_csv(template / "data.csv", tiny_runs.dataset())
             tiny_models.write(template / "model", "qwen2")
-            status, said = in_child(partial(prepare, template, work))
-            assert status == 0, said
-            found[word] = matrix(work, template, root, args.every, args.phase)
+            status, stderr = in_child(partial(prepare, template, work))
+            assert status == 0, stderr
+            actual[word] = matrix(work, template, root, args.every, args.phase)
             shutil.rmtree(root)
-    print(json.dumps(found, indent=1))
+    print(json.dumps(actual, indent=1))
 
 
 def warm_up() -> None:

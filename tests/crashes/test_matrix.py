@@ -17,10 +17,10 @@ def kills(*args):
     """Kills by work; fails on any loss."""
     done = subprocess.run([sys.executable, MATRIX, *map(str, args)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
-    found = json.loads(done.stdout)
-    losses = {word: facts["losses"] for word, facts in found.items() if facts["losses"]}
+    results = json.loads(done.stdout)
+    losses = {word: facts["losses"] for word, facts in results.items() if facts["losses"]}
     assert not losses, json.dumps(losses, indent=1)
-    return {word: facts["kills"] for word, facts in found.items()}
+    return {word: facts["kills"] for word, facts in results.items()}
 
 
 @pytest.mark.slow
@@ -32,8 +32,8 @@ def test_a_file_that_is_replaced_is_old_or_new():
 @pytest.mark.timeout(1800)
 def test_more_than_two_hundred_kills_lose_nothing():
     every_point = ("ledger", "simulate", "simulate-csv", "baseline", "forecast")
-    found = kills(*(word for work in every_point for word in ("--work", work)))
-    found |= kills("--every", 3, "--work", "evaluate", "--work", "export")
-    found |= kills("--every", 5, "--work", "train", "--work", "sweep")
-    assert sum(found.values()) >= 200, found
-    assert all(found.values()), found
+    results = kills(*(word for work in every_point for word in ("--work", work)))
+    results |= kills("--every", 3, "--work", "evaluate", "--work", "export")
+    results |= kills("--every", 5, "--work", "train", "--work", "sweep")
+    assert sum(results.values()) >= 200, results
+    assert all(results.values()), results

@@ -41,14 +41,14 @@ def plain(dataset: Dataset, **settings) -> dict:
 
 
 def test_known_periods_lags_and_damping():
-    found = plain(of(wave(30, 6), wave(40, 8, 0.1), wave(50, 10)))
-    assert found["periods"]["v0"]["mean_time"] == pytest.approx(40, rel=0.01)
-    assert found["periods"]["v1"]["median_time"] == pytest.approx(40, rel=0.01)
-    assert found["periods"]["v0"]["mean_samples"] == pytest.approx(40 / TIME[1], rel=0.01)
-    assert found["phase_lag"]["fraction_of_period"] == pytest.approx(0.2, abs=0.005)
-    assert found["phase_lag"]["of"] == ["v1", "v0"]
-    assert found["amplitudes"]["v0"]["shrinking"] == pytest.approx(1 / 3)
-    assert found["amplitudes"]["v0"]["growing"] == 0
+    result = plain(of(wave(30, 6), wave(40, 8, 0.1), wave(50, 10)))
+    assert result["periods"]["v0"]["mean_time"] == pytest.approx(40, rel=0.01)
+    assert result["periods"]["v1"]["median_time"] == pytest.approx(40, rel=0.01)
+    assert result["periods"]["v0"]["mean_samples"] == pytest.approx(40 / TIME[1], rel=0.01)
+    assert result["phase_lag"]["fraction_of_period"] == pytest.approx(0.2, abs=0.005)
+    assert result["phase_lag"]["of"] == ["v1", "v0"]
+    assert result["amplitudes"]["v0"]["shrinking"] == pytest.approx(1 / 3)
+    assert result["amplitudes"]["v0"]["growing"] == 0
 
 
 def has_published_dynamics(analysis: dict, rel: float, lag: float, shrinking: float) -> None:
@@ -69,14 +69,14 @@ def test_simulated_data_have_the_published_period_and_lag():
 
 @pytest.mark.skipif(not SHARED.exists(), reason="the coursework's data are not here")
 def test_the_coursework_data():
-    found = plain(read_dataset(SHARED, InputSettings()))
-    has_published_dynamics(found, rel=0.009, lag=0.002, shrinking=0.01)
-    shares = [c["share"] for c in found["clusters"]]
+    result = plain(read_dataset(SHARED, InputSettings()))
+    has_published_dynamics(result, rel=0.009, lag=0.002, shrinking=0.01)
+    shares = [c["share"] for c in result["clusters"]]
     assert shares == pytest.approx([0.693, 0.149, 0.146, 0.012], abs=0.03)
-    assert found["quality"]["n_duplicates"] == found["quality"]["missing"] == 0
-    assert found["quality"]["regular"]
-    assert found["summary"]["prey"]["mean"] == pytest.approx(1.698, abs=0.01)
-    initial = found["initial_final"]["predator"]["initial"]
+    assert result["quality"]["n_duplicates"] == result["quality"]["missing"] == 0
+    assert result["quality"]["regular"]
+    assert result["summary"]["prey"]["mean"] == pytest.approx(1.698, abs=0.01)
+    initial = result["initial_final"]["predator"]["initial"]
     assert 0.8 <= initial["min"] <= initial["max"] <= 1.2
 
 
@@ -120,12 +120,12 @@ def test_clusters_tell_kinds_apart_and_name_them():
 
 
 def test_cluster_names_differ_and_shares_add_up():
-    found = plain(simulate(SimulateSettings(n_series=80)), clusters=8)["clusters"]
-    names = [c["name"] for c in found]
+    result = plain(simulate(SimulateSettings(n_series=80)), clusters=8)["clusters"]
+    names = [c["name"] for c in result]
     assert len(set(names)) == 8
     assert any(name.endswith("oscillation 2") for name in names)
-    assert sum(c["share"] for c in found) == pytest.approx(1)
-    sizes = [c["size"] for c in found]
+    assert sum(c["share"] for c in result) == pytest.approx(1)
+    sizes = [c["size"] for c in result]
     assert sizes == sorted(sizes, reverse=True)
 
 
@@ -152,9 +152,9 @@ ODD = {
 
 @pytest.mark.parametrize("name", ODD)
 def test_odd_data_do_not_break_it(name):
-    found = plain(ODD[name])
-    assert sum(c["size"] for c in found["clusters"]) == len(ODD[name])
-    assert found["quality"]["n_series"] == len(ODD[name])
+    result = plain(ODD[name])
+    assert sum(c["size"] for c in result["clusters"]) == len(ODD[name])
+    assert result["quality"]["n_series"] == len(ODD[name])
 
 
 def test_gaps_hardly_move_the_period():

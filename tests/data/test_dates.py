@@ -101,11 +101,15 @@ def test_dates_go_on_in_steps_of_their_calendar(kind, tmp_path):
     ],
 )
 def test_dates_are_read_as_their_format_says(written, date_format):
-    made = table(*written, date_format=date_format)
-    assert made.calendar == Calendar("day")
-    assert made.calendar.texts(made.series[0].time) == ["2020-12-31", "2021-01-01", "2021-01-02"]
+    output = table(*written, date_format=date_format)
+    assert output.calendar == Calendar("day")
+    assert output.calendar.texts(output.series[0].time) == [
+        "2020-12-31",
+        "2021-01-01",
+        "2021-01-02",
+    ]
     frame = from_frame({"date": written, "x": [0, 1, 4]}, date_format=date_format)
-    assert frame.sha256() == made.sha256()
+    assert frame.sha256() == output.sha256()
     with pytest.raises(DataError, match="row 3, column 'date': '2021-01-01'") as caught:
         table(written[0], "2021-01-01", date_format=date_format)
     assert date_format in caught.value.message
@@ -114,8 +118,8 @@ def test_dates_are_read_as_their_format_says(written, date_format):
 def test_a_format_goes_with_decimal_commas():
     text = "Datum;x\n31.12.2020;1,5\n01.01.2021;2,5\n"
     options = InputSettings(time_column="Datum", date_format="%d.%m.%Y")
-    made = read_csv(io.BytesIO(text.encode()), "F", options)
-    assert made.series[0].values.tolist() == [[1.5], [2.5]]
+    output = read_csv(io.BytesIO(text.encode()), "F", options)
+    assert output.series[0].values.tolist() == [[1.5], [2.5]]
 
 
 def test_dates_are_other_data_than_their_numbers():
@@ -241,9 +245,9 @@ def test_parquet_has_dates_timestamps_zones_and_texts(tmp_path):
     for name, column in columns.items():
         path = tmp_path / f"{name}.parquet"
         parquet.write_table(pyarrow.table({"date": column, "x": [1.0, 2.0, 3.0]}), path)
-        made = read_dataset(path, InputSettings())
-        assert made.calendar is not None, name
-        assert (made.calendar.dates(made.series[0].time) == days).all(), name
+        output = read_dataset(path, InputSettings())
+        assert output.calendar is not None, name
+        assert (output.calendar.dates(output.series[0].time) == days).all(), name
     parquet.write_table(pyarrow.table({"when": stamps, "x": [1.0, 2.0, 3.0]}), tmp_path / "w.pq")
     with pytest.raises(DataError, match="column 'when'") as caught:
         read_dataset(tmp_path / "w.pq", InputSettings())

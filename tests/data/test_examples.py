@@ -24,10 +24,10 @@ def test_tables_are_what_the_script_writes(fresh, name):
 
 
 def test_simulated_file_is_what_the_script_writes(fresh):
-    made = read_dataset(fresh / "simulated.h5", InputSettings())
-    kept = read_dataset(ROOT / "examples/simulated.h5", InputSettings())
-    assert made.sha256() == kept.sha256()
-    assert len(kept) == 24
+    output = read_dataset(fresh / "simulated.h5", InputSettings())
+    saved = read_dataset(ROOT / "examples/simulated.h5", InputSettings())
+    assert output.sha256() == saved.sha256()
+    assert len(saved) == 24
     assert (ROOT / "examples/simulated.h5").stat().st_size < 50_000
 
 

@@ -33,11 +33,11 @@ def test_a_frame_is_the_same_data_as_its_file(library):
         frame = pytest.importorskip("pyarrow").table(COLUMNS)
     else:
         frame = pytest.importorskip(library).DataFrame(COLUMNS)
-    made = from_frame(frame)
-    assert made.sha256() == of_file(TEXT).sha256()
-    assert [s.id for s in made] == ["b", "a"]
-    assert made.time_name == "ds"
-    assert any("sorted" in note for note in made.notes)
+    data = from_frame(frame)
+    assert data.sha256() == of_file(TEXT).sha256()
+    assert [s.id for s in data] == ["b", "a"]
+    assert data.time_name == "ds"
+    assert any("sorted" in note for note in data.notes)
     assert from_frame(frame, columns=["lynx"]).variables == ("lynx",)
 
 
@@ -46,12 +46,12 @@ def test_dates_stay_dates(kind):
     texts = ["2024-03-01", "2024-02-28", "2024-02-29"]
     dates = np.array(texts, dtype="datetime64[D]")
     column = {"text": texts, "object": dates.tolist(), "date": np.array(dates.tolist())}.get(kind)
-    made = from_frame({"date": dates.astype(kind) if column is None else column, "x": [3, 1, 2]})
-    assert made.calendar is not None
-    assert made.calendar.texts(made.series[0].time) == sorted(texts)
-    assert made.series[0].values.ravel().tolist() == [1.0, 2.0, 3.0]
+    data = from_frame({"date": dates.astype(kind) if column is None else column, "x": [3, 1, 2]})
+    assert data.calendar is not None
+    assert data.calendar.texts(data.series[0].time) == sorted(texts)
+    assert data.series[0].values.ravel().tolist() == [1.0, 2.0, 3.0]
     text = "date,x\n2024-03-01,3\n2024-02-28,1\n2024-02-29,2\n"
-    assert made.sha256() == of_file(text).sha256()
+    assert data.sha256() == of_file(text).sha256()
 
 
 def test_a_date_index_of_a_data_frame_is_its_time():
@@ -64,10 +64,10 @@ def test_a_date_index_of_a_data_frame_is_its_time():
         plain.to_period("M"),
         plain.tz_localize("Europe/Berlin"),
     ):
-        made = from_frame(frame)
-        assert made.calendar is not None
-        assert made.calendar.unit == "month"
-        assert made.variables == ("x",)
+        data = from_frame(frame)
+        assert data.calendar is not None
+        assert data.calendar.unit == "month"
+        assert data.variables == ("x",)
     assert from_frame(plain.rename_axis("when")).time_name == "when"
     numbered = pandas.DataFrame({"x": [1.0, 2.0]}, index=[5, 6])
     assert from_frame(numbered).series[0].time.tolist() == [0, 1]
@@ -77,9 +77,9 @@ def test_a_date_index_of_a_data_frame_is_its_time():
 
 
 def test_times_of_arrays_may_be_dates_and_none_may_be_missing():
-    made = from_arrays([1.0, 2.0, 3.0], time=["2020-01", "2020-02", "2020-03"])
-    assert made.calendar is not None
-    assert made.calendar.texts(made.series[0].time) == ["2020-01", "2020-02", "2020-03"]
+    data = from_arrays([1.0, 2.0, 3.0], time=["2020-01", "2020-02", "2020-03"])
+    assert data.calendar is not None
+    assert data.calendar.texts(data.series[0].time) == ["2020-01", "2020-02", "2020-03"]
     missing = np.array(["2024-03-01", "NaT"], dtype="datetime64[D]")
     for times in (missing, ["2024-03-01", None]):
         with pytest.raises(DataError, match="row 2, column 'date': the time is missing"):
@@ -93,11 +93,11 @@ def test_times_of_arrays_may_be_dates_and_none_may_be_missing():
 
 def test_arrays_of_one_two_and_three_dimensions():
     cube = np.arange(24.0).reshape(2, 4, 3)
-    made = from_arrays(cube, time=[0, 1, 2, 4], variables="abc", ids=("p", "q"))
-    assert [s.id for s in made] == ["p", "q"]
-    assert made.variables == ("a", "b", "c")
-    assert made.series[1].time.tolist() == [0, 1, 2, 4]
-    assert (made.series[1].values == cube[1]).all()
+    data = from_arrays(cube, time=[0, 1, 2, 4], variables="abc", ids=("p", "q"))
+    assert [s.id for s in data] == ["p", "q"]
+    assert data.variables == ("a", "b", "c")
+    assert data.series[1].time.tolist() == [0, 1, 2, 4]
+    assert (data.series[1].values == cube[1]).all()
     assert (from_arrays(cube[0]).series[0].values == cube[0]).all()
     line = from_arrays([1.0, float("nan"), 3.0])
     assert line.variables == ("x1",)

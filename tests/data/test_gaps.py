@@ -25,80 +25,80 @@ def series(*times: float, name: str = "s") -> Series:
 
 
 def test_even_steps_are_not_spoken_of():
-    found = find_steps([series(0, 0.1, 0.2, 0.3), series(5, 5.1, 5.2)])
-    assert (found.absent, found.uneven, found.warning(2)) == (0, False, "")
+    steps = find_steps([series(0, 0.1, 0.2, 0.3), series(5, 5.1, 5.2)])
+    assert (steps.absent, steps.uneven, steps.warning(2)) == (0, False, "")
 
 
 def test_each_series_has_its_own_grid():
-    found = find_steps([series(0, 1, 2, 3), series(0, 2, 4, 8, name="b"), series(1, 2)])
-    assert found.absent == 1
-    assert found.first_absent == AbsentStep(series="b", time=6.0)
+    steps = find_steps([series(0, 1, 2, 3), series(0, 2, 4, 8, name="b"), series(1, 2)])
+    assert steps.absent == 1
+    assert steps.first_absent == AbsentStep(series="b", time=6.0)
 
 
 def test_where_more_than_a_third_would_be_put_in_nothing_is():
-    found = find_steps([series(0, 1, 2, 4, 9)])
-    assert found.uneven
-    assert "uneven (1 to 5, median 1.5)" in found.warning(1)
+    steps = find_steps([series(0, 1, 2, 4, 9)])
+    assert steps.uneven
+    assert "uneven (1 to 5, median 1.5)" in steps.warning(1)
 
 
 def test_rows_stand_for_absent_steps():
-    made = insert_absent(series(0, 1, 4, 5, 6, 7, 8))
-    assert made.time.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8]
-    assert np.isnan(made.values[2:4]).all()
-    assert made.values[4].tolist() == [4, 5]
-    assert not np.isnan(np.delete(made.values, [2, 3], axis=0)).any()
+    filled = insert_absent(series(0, 1, 4, 5, 6, 7, 8))
+    assert filled.time.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8]
+    assert np.isnan(filled.values[2:4]).all()
+    assert filled.values[4].tolist() == [4, 5]
+    assert not np.isnan(np.delete(filled.values, [2, 3], axis=0)).any()
 
 
 def test_a_table_is_completed_and_says_so():
     rows = "".join(f"a,2020-{m:02d}-01,{m}\n" for m in range(1, 13) if m not in (3, 4))
     rows += "".join(f"b,2020-{m:02d}-01,{m}\n" for m in range(1, 13))
-    made = read("id,date,x\n" + rows)
-    assert [len(s) for s in made] == [12, 12]
-    assert np.isnan(made.series[0].values[2:4]).all()
-    assert made.warnings == (
+    filled = read("id,date,x\n" + rows)
+    assert [len(s) for s in filled] == [12, 12]
+    assert np.isnan(filled.series[0].values[2:4]).all()
+    assert filled.warnings == (
         "F: 2 time steps are absent beside 22 that are there (the first: 2020-03-01 of series "
         "'a'); missing values stand in their place",
     )
-    assert made.time_steps is not None
-    assert made.time_steps.inserted
+    assert filled.time_steps is not None
+    assert filled.time_steps.inserted
 
 
 def test_rows_that_were_put_in_are_not_the_data_s(tmp_path):
     text = "date,x\n2020-01-01,1\n2020-01-02,2\n2020-01-04,3\n2020-01-05,4\n"
-    made = read(text)
-    assert len(made.series[0]) == 5
-    assert [len(s.as_recorded()) for s in made] == [4]
-    assert np.isnan(made.series[0].steps(2, 4).values[0]).all()
-    assert len(made.series[0].steps(2, 4).as_recorded()) == 1
+    filled = read(text)
+    assert len(filled.series[0]) == 5
+    assert [len(s.as_recorded()) for s in filled] == [4]
+    assert np.isnan(filled.series[0].steps(2, 4).values[0]).all()
+    assert len(filled.series[0].steps(2, 4).as_recorded()) == 1
     as_numbers = read("t,x\n0,1\n1,2\n3,3\n4,4\n")
     plain = from_arrays([1.0, 2.0, 3.0, 4.0], time=[0, 1, 3, 4], variables=["x"])
     assert as_numbers.sha256() == plain.sha256()
     for suffix in ("csv", "h5"):
-        write_dataset(made, tmp_path / f"f.{suffix}")
+        write_dataset(filled, tmp_path / f"f.{suffix}")
         again = read_dataset(tmp_path / f"f.{suffix}", InputSettings())
-        assert again.sha256() == made.sha256()
+        assert again.sha256() == filled.sha256()
     assert (tmp_path / "f.csv").read_text() == text
 
 
 def test_holidays_are_absent_and_weekends_are_not():
     days = np.arange("2020-01-01", "2020-02-01", dtype="datetime64[D]")
     days = [str(d) for d in days if np.is_busday(d) and str(d) != "2020-01-06"]
-    made = read("date,x\n" + "".join(f"{d},1\n" for d in days))
-    assert made.time_steps is not None
-    assert made.time_steps.absent == 1
-    assert "2020-01-06" in made.warnings[0]
+    filled = read("date,x\n" + "".join(f"{d},1\n" for d in days))
+    assert filled.time_steps is not None
+    assert filled.time_steps.absent == 1
+    assert "2020-01-06" in filled.warnings[0]
 
 
 def test_uneven_dates_are_told_in_their_unit():
-    made = read("date,x\n2020-01-01,1\n2020-01-03,2\n2020-01-08,3\n2020-01-20,3\n")
-    assert "uneven (2 days to 12 days, median 5 days)" in made.warnings[0]
-    assert len(made.series[0]) == 4
+    filled = read("date,x\n2020-01-01,1\n2020-01-03,2\n2020-01-08,3\n2020-01-20,3\n")
+    assert "uneven (2 days to 12 days, median 5 days)" in filled.warnings[0]
+    assert len(filled.series[0]) == 4
 
 
 def test_an_array_keeps_its_shape():
-    made = from_arrays([1.0, 2.0, 3.0, 4.0], time=[0, 1, 2, 4])
-    assert len(made.series[0]) == 4
-    assert made.warnings == (
+    filled = from_arrays([1.0, 2.0, 3.0, 4.0], time=[0, 1, 2, 4])
+    assert len(filled.series[0]) == 4
+    assert filled.warnings == (
         "arrays: 1 time step is absent beside 4 that are there (the first: 3); no rows stand in "
         "their place",
     )
@@ -130,9 +130,9 @@ class TestUnclearColumns:
         with pytest.raises(DataError, match=f"'{column}'") as caught:
             read(text)
         assert hint in caught.value.hint
-        made = read(text, time_column=column)
-        assert made.time_name == column
-        assert made.variables == ("x",)
+        filled = read(text, time_column=column)
+        assert filled.time_name == column
+        assert filled.variables == ("x",)
 
     @pytest.mark.parametrize(
         "text",
@@ -149,8 +149,8 @@ class TestUnclearColumns:
         assert "stock" in read(text).variables
 
     def test_who_chooses_it_has_it(self):
-        made = read("season,x\n1900,1\n1901,2\n1902,5\n", columns=("season", "x"))
-        assert made.variables == ("season", "x")
+        filled = read("season,x\n1900,1\n1901,2\n1902,5\n", columns=("season", "x"))
+        assert filled.variables == ("season", "x")
 
 
 NAN = np.nan
@@ -159,9 +159,9 @@ NAN = np.nan
 def test_a_line_is_gone_on_with_and_nothing_is_made_up_beyond_the_ends():
     time = np.array([0.0, 1, 3, 4, 7, 8])
     values = np.column_stack([[NAN, 2.5, NAN, 8.5, 14.5, NAN], [1.0, NAN, NAN, NAN, NAN, 1.0]])
-    found = bridged(time, values)
-    np.testing.assert_allclose(found[:, 0], [NAN, 2.5, 6.5, 8.5, 14.5, NAN])
-    np.testing.assert_allclose(found[:, 1], 1.0)
+    steps = bridged(time, values)
+    np.testing.assert_allclose(steps[:, 0], [NAN, 2.5, 6.5, 8.5, 14.5, NAN])
+    np.testing.assert_allclose(steps[:, 1], 1.0)
 
 
 @pytest.mark.parametrize("longest", [0, 1, 2, 3, None])
@@ -175,8 +175,8 @@ def test_longer_gaps_stay(longest):
 
 def test_counts_stay_counts():
     values = np.array([[10.0, NAN, 13.0, NAN, NAN, 2.0]]).T
-    found = bridged(np.arange(6.0), values)
-    assert (found == np.round(found)).all()
+    steps = bridged(np.arange(6.0), values)
+    assert (steps == np.round(steps)).all()
 
 
 @given(
@@ -185,11 +185,11 @@ def test_counts_stay_counts():
 )
 def test_nothing_known_changes_and_nothing_passes_its_neighbours(numbers, longest):
     column = np.array([NAN if x is None else x for x in numbers], dtype=float)
-    found = bridged(np.arange(float(len(column))), column[:, None], longest)[:, 0]
+    steps = bridged(np.arange(float(len(column))), column[:, None], longest)[:, 0]
     known = np.isfinite(column)
-    np.testing.assert_array_equal(found[known], column[known])
+    np.testing.assert_array_equal(steps[known], column[known])
     where = np.flatnonzero(known)
-    for i in np.flatnonzero(~known & np.isfinite(found)):
+    for i in np.flatnonzero(~known & np.isfinite(steps)):
         before, after = column[where[where < i][-1]], column[where[where > i][0]]
-        assert min(before, after) - 1e-9 <= found[i] <= max(before, after) + 1e-9
+        assert min(before, after) - 1e-9 <= steps[i] <= max(before, after) + 1e-9
         assert where[where > i][0] - where[where < i][-1] - 1 <= longest

@@ -48,8 +48,8 @@ def test_noisy_peaks_at_uneven_times_are_none_that_are_not_there(power):
         time = n * np.linspace(0, 1, n) ** power
         period, delay = rng.uniform(10, 20), rng.uniform(0, 10)
         values = wave(period, delay, time) + 0.1 * rng.normal(size=n)
-        found = find_peaks(time, values).times
-        off = np.abs((found - delay + period / 2) % period - period / 2)
+        result = find_peaks(time, values).times
+        off = np.abs((result - delay + period / 2) % period - period / 2)
         assert np.all(off < period / 4)
 
 
@@ -138,17 +138,17 @@ def sine(rng, time, noise: float, period: float = 17.0):
 @pytest.mark.parametrize("n", [50, 100, 400])
 @pytest.mark.parametrize("noise", [0.0, 0.1, 0.2, 0.3])
 def test_a_period_under_noise(noise, n):
-    found = drawn(lambda rng, time: sine(rng, time, noise), n)
-    periods = np.array([f.period_samples for f in found])
+    result = drawn(lambda rng, time: sine(rng, time, noise), n)
+    periods = np.array([f.period_samples for f in result])
     assert np.median(periods) == pytest.approx(17, rel=0.05)
     assert np.mean(np.abs(periods / 17 - 1) < 0.05) >= 0.95
-    assert np.median([f.confidence for f in found]) > 0.85
+    assert np.median([f.confidence for f in result]) > 0.85
 
 
 @pytest.mark.parametrize("period", [4, 7, 30])
 def test_fast_and_slow_periods_under_noise(period):
-    found = drawn(lambda rng, time: sine(rng, time, 0.3, period), 150)
-    assert np.median([f.period_samples for f in found]) == pytest.approx(period, rel=0.05)
+    result = drawn(lambda rng, time: sine(rng, time, 0.3, period), 150)
+    assert np.median([f.period_samples for f in result]) == pytest.approx(period, rel=0.05)
 
 
 CYCLES = {
@@ -161,8 +161,8 @@ CYCLES = {
 
 @pytest.mark.parametrize("name", CYCLES)
 def test_cycles_of_any_shape_under_noise(name):
-    found = drawn(lambda rng, time: CYCLES[name](time) + 0.2 * rng.normal(size=len(time)), 200)
-    assert np.median([f.period_samples for f in found]) == pytest.approx(17, rel=0.05)
+    result = drawn(lambda rng, time: CYCLES[name](time) + 0.2 * rng.normal(size=len(time)), 200)
+    assert np.median([f.period_samples for f in result]) == pytest.approx(17, rel=0.05)
 
 
 NO_CYCLE = {
@@ -180,9 +180,9 @@ NO_CYCLE = {
 @pytest.mark.parametrize("n", [20, 100, 1000])
 @pytest.mark.parametrize("name", NO_CYCLE)
 def test_what_has_no_cycle_has_no_period(name, n):
-    found = drawn(NO_CYCLE[name], n)
-    assert np.mean([np.isnan(f.period) for f in found]) >= 0.9
-    assert np.median([f.confidence for f in found]) < 0.5
+    result = drawn(NO_CYCLE[name], n)
+    assert np.mean([np.isnan(f.period) for f in result]) >= 0.9
+    assert np.median([f.confidence for f in result]) < 0.5
 
 
 @pytest.mark.parametrize(("season", "n"), [(4, 80), (4, 200), (12, 60), (12, 190), (7, 100)])
@@ -202,10 +202,10 @@ def test_a_season_that_grows_on_a_trend(season, n):
 
 def test_many_smooth_bumps_that_do_not_repeat_are_no_cycle():
     window = np.hanning(31)
-    found = drawn(
+    result = drawn(
         lambda rng, t: signal.oaconvolve(rng.normal(size=len(t) + 30), window, "valid"), 1000
     )
-    assert all(np.isnan(f.period) for f in found)
+    assert all(np.isnan(f.period) for f in result)
 
 
 def test_a_short_series_of_twenty_steps():
@@ -236,7 +236,7 @@ def test_smoothing_moves_no_peak_near_an_end(period):
     inside = np.arange(-20.0, 80)
     for delay in (0, 1, 2.4):
         wave = np.cos(2 * np.pi * (inside - delay) / period)
-        whole = smoothed(wave, period / 2, (period, period))[0][20:60]
+        reference = smoothed(wave, period / 2, (period, period))[0][20:60]
         assert smoothed(wave[20:60], period / 2, (period, period))[0] == pytest.approx(
-            whole, abs=0.01
+            reference, abs=0.01
         )

@@ -52,12 +52,12 @@ def test_the_table_tells_the_season_beside_each_row(run_lvlora, tmp_path, monkey
     ran = run_lvlora(
         [*words, "--split", "all", "--samples", "3", "--json", "--out", "other"], code=0
     )
-    (found,) = {
+    (result,) = {
         row["season"]
         for row in json.loads(ran.stdout)["forecasters"]
         if row["name"] == "seasonal naive"
     }
-    assert float(found) == pytest.approx(12, abs=0.5)
+    assert float(result) == pytest.approx(12, abs=0.5)
 
 
 def test_without_a_season_skill_is_against_the_last_value(run_lvlora, tmp_path, monkeypatch):

@@ -115,7 +115,7 @@ def test_failed_draws_are_replaced_and_hopeless_ones_named():
     assert all(np.isfinite(v).all() for v in values)
 
 
-def made(likeness, n=12, seed=0):
+def simulated(likeness, n=12, seed=0):
     series = tuple(likeness.series(seed, i) for i in range(n))
     names = tuple(f"v{i}" for i in range(likeness.n_variables))
     return Dataset(series, names)
@@ -124,10 +124,10 @@ def made(likeness, n=12, seed=0):
 @pytest.mark.parametrize("noise", [0.0, 0.2, 0.6])
 def test_they_are_as_noisy_and_as_full_of_gaps_as_what_they_are_like(noise):
     like = Likeness(2, 120, noise, 0.1)
-    found = Likeness.to(made(like))
-    assert (found.n_variables, found.n_steps) == (2, 120)
-    assert found.noise == pytest.approx(noise, abs=0.08)
-    assert found.gaps == pytest.approx(0.1, abs=0.02)
+    result = Likeness.to(simulated(like))
+    assert (result.n_variables, result.n_steps) == (2, 120)
+    assert result.noise == pytest.approx(noise, abs=0.08)
+    assert result.gaps == pytest.approx(0.1, abs=0.02)
 
 
 def test_noise_is_measured_of_what_is_known():
@@ -155,7 +155,7 @@ def test_noise_of_populations_is_that_of_their_logarithms():
 
 @pytest.mark.parametrize("n_variables", [1, 2, 3, 5])
 def test_any_number_of_variables(n_variables):
-    data = made(Likeness(n_variables, 40, 0.0, 0.0), n=30)
+    data = simulated(Likeness(n_variables, 40, 0.0, 0.0), n=30)
     assert all(s.values.shape == (40, n_variables) and (s.values > 0).all() for s in data)
     # no variable is another one's copy
     for series in data:
@@ -169,8 +169,8 @@ def test_any_number_of_variables(n_variables):
 
 def test_a_series_is_a_function_of_seed_and_number():
     like = Likeness(1, 50, 0.3, 0.2)
-    again = made(like, 6)
-    for one, other in zip(made(like, 6), again, strict=True):
+    again = simulated(like, 6)
+    for one, other in zip(simulated(like, 6), again, strict=True):
         assert np.array_equal(one.values, other.values, equal_nan=True)
         assert np.array_equal(one.time, other.time)
     assert not np.array_equal(like.series(0, 1).values, like.series(1, 1).values, equal_nan=True)

@@ -15,7 +15,7 @@ VERSIONS = sorted(path.name for path in RECORDS.iterdir())
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> Path:
+def record_file(tmp_path: Path) -> Path:
     """A folder with a record of 0.1.0."""
     text = (RECORDS / "0.1.0" / "evaluation" / EVALUATION).read_text()
     (tmp_path / EVALUATION).write_text(text)
@@ -34,23 +34,23 @@ def test_records_of_every_version_have_a_page(version, run_lvlora, tmp_path, mad
         assert ran.json["files"]
 
 
-def test_records_with_windows_that_overlap_open(kept: Path) -> None:
+def test_records_with_windows_that_overlap_open(record_file: Path) -> None:
     """Windows of earlier versions could have another distance than the horizon."""
-    content = json.loads((kept / EVALUATION).read_text())
+    content = json.loads((record_file / EVALUATION).read_text())
     content["protocol"] |= {"windows": 3, "stride": 2, "all_before": True}
-    (kept / EVALUATION).write_text(json.dumps(content))
-    assert rebuild(kept).protocol.stride == 2
+    (record_file / EVALUATION).write_text(json.dumps(content))
+    assert rebuild(record_file).protocol.stride == 2
 
 
 @pytest.mark.parametrize(
     ("key", "value"),
     [("forecasters", []), ("protocol", None), ("led_by", "x"), ("variables", [1]), ("scale", 1)],
 )
-def test_damaged_records_are_refused_by_name(kept: Path, key: str, value: object) -> None:
-    content = json.loads((kept / EVALUATION).read_text())
-    (kept / EVALUATION).write_text(json.dumps({**content, key: value}))
+def test_damaged_records_are_refused_by_name(record_file: Path, key: str, value: object) -> None:
+    content = json.loads((record_file / EVALUATION).read_text())
+    (record_file / EVALUATION).write_text(json.dumps({**content, key: value}))
     with pytest.raises(DataError, match=rf"evaluation\.json.*{key}"):
-        rebuild(kept)
+        rebuild(record_file)
 
 
 @pytest.mark.parametrize(
@@ -61,15 +61,15 @@ def test_damaged_records_are_refused_by_name(kept: Path, key: str, value: object
         {"mae_by_step": [[1.0, 2.0], [1.0]]},
     ],
 )
-def test_numbers_that_do_not_fit_together_are_refused(kept: Path, changes: dict) -> None:
-    content = json.loads((kept / EVALUATION).read_text())
+def test_numbers_that_do_not_fit_together_are_refused(record_file: Path, changes: dict) -> None:
+    content = json.loads((record_file / EVALUATION).read_text())
     for row in content["forecasters"]:
         row.update({key: value for key, value in changes.items() if key in row})
     content.update({key: value for key, value in changes.items() if key in content})
-    (kept / EVALUATION).write_text(json.dumps(content))
+    (record_file / EVALUATION).write_text(json.dumps(content))
     with pytest.raises(DataError, match=r"evaluation\.json.*fit together"):
-        rebuild(kept)
-    assert not (kept / "report.html").exists()
+        rebuild(record_file)
+    assert not (record_file / "report.html").exists()
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"forecasters": [{"name": 1}]}', "NaN"])

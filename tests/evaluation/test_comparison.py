@@ -14,7 +14,7 @@ from lvlora.forecast.rivals import ContextMean, LastValue, Rival, SeasonalNaive
 LEVELS = (0.1, 0.5, 0.9)
 
 
-def given(still: int = 0) -> tuple[Task, Dataset]:
+def task_and_data(still: int = 0) -> tuple[Task, Dataset]:
     """Six waves of different scales, of which the first so many stand still in the history."""
     time, rng, series = np.arange(44.0), np.random.default_rng(0), []
     for i in range(6):
@@ -34,7 +34,7 @@ def table(of: tuple[Task, Dataset], *rivals: Rival) -> list[Entry]:
 
 
 def test_skill_is_of_the_scaled_error_of_each_series() -> None:
-    seasonal, last, floor = table(given(), SeasonalNaive(), LastValue())
+    seasonal, last, floor = table(task_and_data(), SeasonalNaive(), LastValue())
     ratios = last.series_mase / seasonal.series_mase
     assert last.row.skill is not None
     assert last.row.skill.value == pytest.approx(1 - np.exp(np.log(ratios).mean()))
@@ -45,32 +45,32 @@ def test_skill_is_of_the_scaled_error_of_each_series() -> None:
 
 
 def test_series_without_a_scale_take_no_part() -> None:
-    seasonal, last, _ = table(given(still=2), SeasonalNaive(), LastValue())
+    seasonal, last, _ = table(task_and_data(still=2), SeasonalNaive(), LastValue())
     ratios = (last.series_mase / seasonal.series_mase)[2:]
     assert last.row.skill is not None
     assert last.row.skill.value == pytest.approx(1 - np.exp(np.log(ratios).mean()))
-    nobody = table(given(still=6), SeasonalNaive(), LastValue())
+    nobody = table(task_and_data(still=6), SeasonalNaive(), LastValue())
     assert all(entry.row.skill is entry.row.win_rate is None for entry in nobody)
 
 
 def test_without_seasonal_naive_skill_is_against_the_last_value() -> None:
-    last, mean, _ = table(given(), LastValue(), ContextMean())
+    last, mean, _ = table(task_and_data(), LastValue(), ContextMean())
     assert last.row.skill == Interval(value=0, low=0, high=0)
     assert mean.row.skill is not None
     assert last.row.win_rate is not None
     assert mean.row.win_rate is not None
     assert last.row.win_rate.value + mean.row.win_rate.value == pytest.approx(1)
-    alone, _ = table(given(), SeasonalNaive())
+    alone, _ = table(task_and_data(), SeasonalNaive())
     assert alone.row.skill is not None
     assert alone.row.skill == Interval(value=0, low=0, high=0)
     assert alone.row.win_rate is None
 
 
 def test_periods_are_those_of_the_histories() -> None:
-    found, _ = given(still=1)
-    assert np.isnan(found.periods[0]).all()
-    np.testing.assert_allclose(found.periods[1:, 0], np.arange(8, 13), rtol=0.05)
-    (last, _) = table((found, given()[1]), LastValue())
+    scored, _ = task_and_data(still=1)
+    assert np.isnan(scored.periods[0]).all()
+    np.testing.assert_allclose(scored.periods[1:, 0], np.arange(8, 13), rtol=0.05)
+    (last, _) = table((scored, task_and_data()[1]), LastValue())
     steps = last.row.valid_steps
     assert 0 <= steps < 14
 

@@ -29,7 +29,7 @@ LEVELS = (0.1, 0.5, 0.9)
 EVIL = "<script>document.title = 'broken'</script>"
 
 
-def made(
+def document_of(
     n: int = 9,
     horizon: int = 10,
     variables: tuple[str, ...] = ("prey", EVIL),
@@ -51,30 +51,28 @@ def made(
             values[-1, 0] = np.nan
         series.append(Series(f"s{i}", time, values))
     data = Dataset(tuple(series), variables, "waves.csv")
-    given = task(data, Protocol("validation", 40, horizon))
+    part = task(data, Protocol("validation", 40, horizon))
     entries = []
     for k, name in enumerate(("base + tuned", "base zero-shot")):
         noise = rng.normal(0, 0.1 + 0.2 * k, (n, 7, horizon, len(variables)))
-        samples = np.nan_to_num(given.truth)[:, None] + noise
+        samples = np.nan_to_num(part.truth)[:, None] + noise
         point = np.median(samples, axis=1)
         facts = {"seconds": 3.0 + k, "flops": Price(10**12 * (k + 1), 2 * 10**12)}
         if k == 0:
             facts["nll"] = Score.of(np.full((n, horizon, len(variables)), -1.25))
             facts["calibrated_coverage"] = {"0.8": 0.8125}
             facts["training_flops"] = Price(7 * 10**13, 10**14)
-        entries.append(Entry.of(name, "model", given, point, samples, LEVELS, **facts))
+        entries.append(Entry.of(name, "model", part, point, samples, LEVELS, **facts))
     for rival in (LastValue(), ContextMean(), SeasonalNaive()):
-        entries.append(score_rival(rival, given, data, LEVELS))
-    floor = score_floor(given, 2, LEVELS)
+        entries.append(score_rival(rival, part, data, LEVELS))
+    floor = score_floor(part, 2, LEVELS)
     entries.append(floor)
     compare(entries)
     clusters = {s.id: "slow" if i % 3 else "fast, damped oscillation" for i, s in enumerate(series)}
-    names = by_cluster(entries, given, clusters)
+    names = by_cluster(entries, part, clusters)
     settings = EvaluateSettings(context=40, horizon=horizon, samples=7)
     split, folder = split_of(data, settings), EvaluationFolder(None, "key")
-    job = Job(
-        settings, data, "ab" * 32, split, data, given, clusters, folder, Sampling.of(settings)
-    )
+    job = Job(settings, data, "ab" * 32, split, data, part, clusters, folder, Sampling.of(settings))
     record = record_of(entries, job, names)
     return {**record.model_dump(mode="json"), "created": "2026-01-02T03:04:05+00:00"}
 
@@ -93,7 +91,7 @@ def words(page: Path) -> str:
 
 @pytest.fixture(scope="module")
 def record() -> dict[str, Any]:
-    return made()
+    return document_of()
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +160,7 @@ def test_scaled_errors_lead_where_scales_are_far_apart(
     assert record["led_by"] == "mae"
     assert record["scale_spread"] < 100
     assert "MASE) lead" not in words(page)
-    mixed = made(growth=100.0)
+    mixed = document_of(growth=100.0)
     assert mixed["led_by"] == "mase"
     assert mixed["scale_spread"] > 1e10
     text = words(written(tmp_path / "e", mixed))
@@ -194,9 +192,9 @@ def page_rows(page: Path, caption: str) -> list[list[str]]:
     ],
 )
 def test_any_evaluation_has_a_page(tmp_path: Path, changes: dict[str, Any]) -> None:
-    found = made(**changes)
-    json.dumps(found, allow_nan=False)
-    assert "nan" not in words(written(tmp_path / "e", found)).lower().split()
+    document = document_of(**changes)
+    json.dumps(document, allow_nan=False)
+    assert "nan" not in words(written(tmp_path / "e", document)).lower().split()
 
 
 def test_drawn_are_the_best_middle_and_worst(record: dict[str, Any]) -> None:

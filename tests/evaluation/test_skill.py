@@ -15,8 +15,8 @@ FEV = json.loads((Path(__file__).parent / "fev_leaderboard.json").read_text(enco
 def test_the_numbers_are_fevs() -> None:
     """Values and both ends, with clipping and ties; made by scripts/make_fev_numbers.py."""
     ratios = relative_errors(np.array(FEV["errors"]), FEV["models"].index("seasonal_naive"))
-    found = zip(skills(ratios, FEV["seed"]), win_rates(ratios, FEV["seed"]), strict=True)
-    ours = [[s.value, s.low, s.high, w.value, w.low, w.high] for s, w in found]
+    result = zip(skills(ratios, FEV["seed"]), win_rates(ratios, FEV["seed"]), strict=True)
+    ours = [[s.value, s.low, s.high, w.value, w.low, w.high] for s, w in result]
     assert FEV["columns"][0] == "skill_score"
     assert FEV["columns"][3] == "win_rate"
     assert np.array(ours) == pytest.approx(np.array(FEV["leaderboard"]), abs=1e-9)
@@ -38,5 +38,5 @@ def test_one_series_and_one_forecaster_have_no_interval() -> None:
 
 def test_a_series_has_the_mean_of_its_windows() -> None:
     errors = np.array([[1.0, 2.0], [5.0, 1.0], [3.0, math.nan]])
-    found = by_series(errors, ["b", "a", "b"])
-    np.testing.assert_allclose(found, [[2.0, 2.0], [5.0, 1.0]])
+    result = by_series(errors, ["b", "a", "b"])
+    np.testing.assert_allclose(result, [[2.0, 2.0], [5.0, 1.0]])

@@ -78,8 +78,8 @@ def test_phases_are_promised_together_or_not_at_all(ledger):
     with pytest.raises(BudgetError, match=r"110 FLOPs wanted, 0 spent, 0 reserved, limit 100"):
         ledger.reserve("a", wanted, Spender(command="train"), Limits(budget=100))
     assert (ledger.rows(), ledger.budget()) == ([], None)
-    made = ledger.reserve("a", wanted, Spender(command="train"), Limits(budget=110))
-    assert [(r.phase, r.reserved.executed) for r in made.values()] == [
+    output = ledger.reserve("a", wanted, Spender(command="train"), Limits(budget=110))
+    assert [(r.phase, r.reserved.executed) for r in output.values()] == [
         ("train", 60),
         ("validation", 50),
     ]

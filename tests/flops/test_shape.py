@@ -173,10 +173,10 @@ def test_find_shape(tmp_path):
 
 
 def test_the_architecture_has_the_models_facts():
-    found = architecture(find_shape("qwen2.5-0.5b"))
-    assert found.architecture["Parameters"] == "494,032,768"
-    assert found.architecture["Hidden size"] == "896"
-    assert found.architecture["RoPE base"] == "1,000,000"
-    assert found.vocabulary["BOS token id"] == "151,643"
-    assert found.vocabulary["Word embeddings"] == "tied with the head"
-    assert any("7 query heads" in value for value in found.layer.values())
+    result = architecture(find_shape("qwen2.5-0.5b"))
+    assert result.architecture["Parameters"] == "494,032,768"
+    assert result.architecture["Hidden size"] == "896"
+    assert result.architecture["RoPE base"] == "1,000,000"
+    assert result.vocabulary["BOS token id"] == "151,643"
+    assert result.vocabulary["Word embeddings"] == "tied with the head"
+    assert any("7 query heads" in value for value in result.layer.values())

@@ -25,15 +25,15 @@ MIXED = {"rank": 3, "targets": ("q_proj", "v_proj", "o_proj", "down_proj"), "lay
 @pytest.fixture
 def opened(monkeypatch):
     """The engines that were opened, in order."""
-    found, plain = [], Engine.of
+    result, plain = [], Engine.of
 
     def of(model, head):
         engine = plain(model, head)
-        found.append(engine)
+        result.append(engine)
         return engine
 
     monkeypatch.setattr(Engine, "of", of)
-    return found
+    return result
 
 
 def _both(monkeypatch, work):
@@ -93,11 +93,11 @@ def test_the_price_is_what_the_engine_was_given(tiny_base, monkeypatch, updates)
     base.max_positions = 96  # short ones in pieces, too
     if updates:
         _updated(base, **updates)
-    given, plain = [], Engine.prepare
+    inputs, plain = [], Engine.prepare
 
     def prepare(engine, rows, want):
         pairs = plain(engine, rows, want)
-        given.append((sum(len(row.ids) for row in rows), len(want), *pairs))
+        inputs.append((sum(len(row.ids) for row in rows), len(want), *pairs))
         return pairs
 
     monkeypatch.setattr(Engine, "prepare", prepare)
@@ -108,13 +108,13 @@ def test_the_price_is_what_the_engine_was_given(tiny_base, monkeypatch, updates)
         *tiny_runs.dataset(n_series=2, n_steps=10, seed=2),
     ]
     for sampling in (DRAWN, GREEDY):
-        given.clear()
+        inputs.clear()
         before = forecaster.usage.price
         most = forecaster.at_most(histories, 6, sampling)
         forecaster.predict(histories, 6, sampling)
         spent = forecaster.usage.price - before
         products = 0
-        for tokens, wanted, each, last in given:
+        for tokens, wanted, each, last in inputs:
             for layer, kind, size in _linears(base):
                 goes_on = layer < 1 or kind in ("k_proj", "v_proj")
                 products += size * (tokens if goes_on else wanted)
@@ -159,7 +159,7 @@ def test_an_interrupted_call_is_paid_for(tiny_base, monkeypatch, opened, call):
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
         ("embed_tokens", float("nan"), "model.embed_tokens.weight holds values that are not"),
         ("layers.1.input_layernorm", float("inf"), "model.layers.1.input_layernorm.weight"),
@@ -168,7 +168,7 @@ def test_an_interrupted_call_is_paid_for(tiny_base, monkeypatch, opened, call):
     ],
 )
 @pytest.mark.parametrize("family", ["native qwen2", "native llama"])
-def test_a_broken_model_is_told_as_by_pytorch(tiny_base, monkeypatch, family, name, value, said):
+def test_a_broken_model_is_told_as_by_pytorch(tiny_base, monkeypatch, family, name, value, message):
     base = tiny_base(family)
     with torch.no_grad():
         base.module.model.get_submodule(name).weight[:] = value
@@ -180,5 +180,5 @@ def test_a_broken_model_is_told_as_by_pytorch(tiny_base, monkeypatch, family, na
         return str(raised.value)
 
     native, by_torch = _both(monkeypatch, work)
-    assert said in native
+    assert message in native
     assert native == by_torch

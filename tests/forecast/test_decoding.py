@@ -242,12 +242,12 @@ def test_choices_have_the_probabilities_of_the_definition(temperature, top_p):
     p = np.where(legal[0], np.exp(logits[0] / temperature), 0)
     p /= p.sum()
     order = np.argsort(-p)
-    kept, total = np.zeros(5), 0.0
+    saved, total = np.zeros(5), 0.0
     for i in order:  # the smallest set that reaches top_p (Holtzman et al. 2020)
         if total < top_p and p[i] > 0:
-            kept[i] = p[i]
+            saved[i] = p[i]
         total += p[i]
-    kept /= kept.sum()
+    saved /= saved.sum()
     draws = (np.arange(20_000) + 0.5) / 20_000
     n = len(draws)
     chosen = choose(
@@ -256,8 +256,8 @@ def test_choices_have_the_probabilities_of_the_definition(temperature, top_p):
         Sampling(temperature=temperature, top_p=top_p),
         draws,
     )
-    found = np.bincount(chosen, minlength=5) / n
-    assert np.abs(found - kept).max() < 2e-4
+    result = np.bincount(chosen, minlength=5) / n
+    assert np.abs(result - saved).max() < 2e-4
 
 
 def test_a_cache_is_gone_with_its_decoding(tiny_base, through_torch):

@@ -131,9 +131,9 @@ def test_an_ensemble_leans_on_who_was_right_and_is_one_more_forecaster(tiny_base
 def test_a_prediction_without_samples_is_one_future() -> None:
     history = wave()
     point = np.ones((2, 2))
-    found = Prediction(point).of_series(history, np.arange(2.0))
-    assert found.context == 48
-    np.testing.assert_array_equal(found.quantile(0.9), point)
+    result = Prediction(point).of_series(history, np.arange(2.0))
+    assert result.context == 48
+    np.testing.assert_array_equal(result.quantile(0.9), point)
 
 
 def test_a_loss_has_no_units_and_sees_no_gaps() -> None:
@@ -178,12 +178,12 @@ def test_weights_favour_who_was_right_the_more_the_longer_it_was_seen() -> None:
 def test_the_forecast_of_all_lies_between_theirs() -> None:
     a = Prediction(np.zeros((3, 2)), np.arange(24.0).reshape(4, 3, 2))
     b = Prediction(np.ones((3, 2)), None)
-    found = pooled([a, b], np.array([0.75, 0.25]), 4)
-    assert found.samples is not None
-    assert found.samples.shape == (4, 3, 2)
-    np.testing.assert_array_equal(found.point, np.median(found.samples, axis=0))
-    assert (found.samples >= 0).all()
-    assert (found.samples <= a.samples.max(axis=0)).all()
+    result = pooled([a, b], np.array([0.75, 0.25]), 4)
+    assert result.samples is not None
+    assert result.samples.shape == (4, 3, 2)
+    np.testing.assert_array_equal(result.point, np.median(result.samples, axis=0))
+    assert (result.samples >= 0).all()
+    assert (result.samples <= a.samples.max(axis=0)).all()
     # without futures it is that of the member with more than half of the weight
     np.testing.assert_allclose(pooled([a, b], np.array([0.75, 0.25])).point, 0.0)
     assert pooled([a, b], np.array([1.0, 0.0])).samples is None
@@ -226,9 +226,9 @@ def test_the_median_is_the_half_quantile_and_lies_in_its_own_band(seed: int) -> 
 def test_as_many_futures_as_were_asked_for(n_samples: int) -> None:
     member = Prediction(np.zeros((2, 1)), np.zeros((20, 2, 1)))
     shares = np.array([0.34, 0.33, 0.33])
-    found = pooled([member] * 3, shares, n_samples)
-    assert found.samples is not None
-    assert len(found.samples) == n_samples
+    result = pooled([member] * 3, shares, n_samples)
+    assert result.samples is not None
+    assert len(result.samples) == n_samples
 
 
 def test_a_wave_is_left_to_who_sees_the_wave() -> None:

@@ -47,9 +47,9 @@ def test_resampled_steps_are_even_and_read_off_at_the_wanted_times():
 def test_a_gap_in_a_history_is_bridged_and_its_ends_stay_unknown():
     values = np.column_stack([[np.nan, 1, 2, np.nan, 5, 6, 9, np.nan]])
     steps = even_steps(Series("a", UNEVEN, values), 2)
-    found = steps.history.values[:, 0]
-    assert np.isnan(found[[0, -1]]).all()
-    assert np.allclose(found[1:-1], np.arange(1.0, 10))
+    result = steps.history.values[:, 0]
+    assert np.isnan(result[[0, -1]]).all()
+    assert np.allclose(result[1:-1], np.arange(1.0, 10))
 
 
 def _gappy():
@@ -79,15 +79,17 @@ def test_what_is_noted_is_of_the_steps_that_are_read():
 
 
 def test_the_model_reads_the_filled_value(tiny_base):
-    whole = Series("a", np.arange(9.0), np.array([[1.5, 2, 2.5, 3, 3.5, 4, 4.5, 4, 3]]).T)
+    reference = Series("a", np.arange(9.0), np.array([[1.5, 2, 2.5, 3, 3.5, 4, 4.5, 4, 3]]).T)
     sampling, base = Sampling(samples=3, views=2), tiny_base()
 
     def samples(series):
         return LanguageModel(base).predict([series], 4, sampling)[0].samples
 
-    alone = Series("a", whole.time, np.where(np.arange(9)[:, None] == 1, np.nan, whole.values))
+    alone = Series(
+        "a", reference.time, np.where(np.arange(9)[:, None] == 1, np.nan, reference.values)
+    )
     close = even_steps(alone, 4).history.values[1, 0]
-    filled = Series("a", whole.time, np.where(np.isnan(alone.values), close, alone.values))
+    filled = Series("a", reference.time, np.where(np.isnan(alone.values), close, alone.values))
     np.testing.assert_array_equal(samples(alone), samples(filled))
 
 

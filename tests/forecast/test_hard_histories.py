@@ -60,30 +60,30 @@ def _series(name):
 def test_futures_are_valid_and_their_own(tiny_base, monkeypatch, name, stored):
     history = _series(name)
     scale = None if stored is None else Scale((stored,), "dataset")
-    made = LanguageModel(tiny_base(), decimals=1, scale=scale)
-    (found,) = made.predict([history], 2, DRAWN)
+    output = LanguageModel(tiny_base(), decimals=1, scale=scale)
+    (result,) = output.predict([history], 2, DRAWN)
     n_variables = history.values.shape[1]
-    assert found.samples.shape == (3, 2, n_variables)
-    assert np.isfinite(found.samples).all()
-    ((reading,),) = made.readings([history], 2)
+    assert result.samples.shape == (3, 2, n_variables)
+    assert np.isfinite(result.samples).all()
+    ((reading,),) = output.readings([history], 2)
     if not reading.grammar.signed:
-        assert (found.samples >= 0).all()
-    limits = 10.0**reading.grammar.max_integer_digits * np.array(found.scale.divisors)
-    assert (np.abs(found.samples) < limits).all()
+        assert (result.samples >= 0).all()
+    limits = 10.0**reading.grammar.max_integer_digits * np.array(result.scale.divisors)
+    assert (np.abs(result.samples) < limits).all()
     # beside others, in another order, one row at a time
     others = [_series(other) for other in HISTORIES if other != name]
     like = [s for s in others if s.values.shape[1] == n_variables]
     monkeypatch.setattr(plan, "MOST_ROWS", 1)
-    (alone,) = made.predict([history], 2, DRAWN)
+    (alone,) = output.predict([history], 2, DRAWN)
     monkeypatch.setattr(plan, "MOST_ROWS", 5)
-    among = made.predict([*like, history], 2, DRAWN)
+    among = output.predict([*like, history], 2, DRAWN)
     for other in (alone, among[-1]):
-        assert np.array_equal(other.samples, found.samples)
+        assert np.array_equal(other.samples, result.samples)
     # one series, its whole text anew for every symbol, no cache
     prompt = Prompt(name, reading.codec.encode(reading.numbers), reading.grammar)
     for sample in range(3):
-        expected = reading.codec.decode(oracle(made.base, prompt, 2, DRAWN, sample))
-        assert np.array_equal(reading.original(expected), found.samples[sample])
+        expected = reading.codec.decode(oracle(output.base, prompt, 2, DRAWN, sample))
+        assert np.array_equal(reading.original(expected), result.samples[sample])
 
 
 anything = st.one_of(

@@ -55,11 +55,11 @@ def test_equals_the_oracle(tiny_base, decimals, number_format, options, family):
     sampling = Sampling(samples=3, temperature=3.0, seed=1, greedy=greedy)
     futures, trace = equals_oracle(base, prompts, 4, sampling)
     for prompt, texts in zip(prompts, futures, strict=True):
-        assert all(given in text for text in texts for given in prompt.beginnings)
+        assert all(inputs in text for text in texts for inputs in prompt.beginnings)
     ways = spelling(grammar)
-    given = max(len(g) for p in prompts for g in p.beginnings)
+    inputs = max(len(g) for p in prompts for g in p.beginnings)
     assert len(trace.calls) - 1 <= 4 * 2 * ways.most_choices
-    assert max(c.tokens for c in trace.calls[1:]) <= 6 * (ways.widest + given)
+    assert max(c.tokens for c in trace.calls[1:]) <= 6 * (ways.widest + inputs)
 
 
 @pytest.mark.parametrize("n_known", [1, 2])
@@ -70,15 +70,15 @@ def test_a_forecast_depends_on_what_is_known_and_gives_the_variables_alone(
     histories, _ = _series(n_known=n_known)
     assert [h.values.shape for h in histories] == [(12, 2)] * 2
     assert histories[0].known.shape == (16, n_known)
-    found = forecaster.predict(histories, 4, Sampling(samples=4, views=2))
-    assert found[0].samples.shape == (4, 4, 2)
-    assert found[0].time.tolist() == [12, 13, 14, 15]
-    assert len(found[0].scale.divisors) == 2
+    result = forecaster.predict(histories, 4, Sampling(samples=4, views=2))
+    assert result[0].samples.shape == (4, 4, 2)
+    assert result[0].time.tolist() == [12, 13, 14, 15]
+    assert len(result[0].scale.divisors) == 2
     other = [replace(h, known=h.known + 20 * (np.arange(16) >= 13)[:, None]) for h in histories]
     changed = forecaster.predict(other, 4, Sampling(samples=4, views=2))
     # the first step's are the same, the others' are not: nor are the draws after it
-    assert np.array_equal(found[0].samples[:, 0], changed[0].samples[:, 0])
-    assert not np.array_equal(found[0].samples, changed[0].samples)
+    assert np.array_equal(result[0].samples[:, 0], changed[0].samples[:, 0])
+    assert not np.array_equal(result[0].samples, changed[0].samples)
 
 
 def test_the_text_has_known_columns_first_at_a_scale_of_their_own(tiny_base):
@@ -99,7 +99,7 @@ def test_a_horizon_in_pieces_has_its_known_values_in_each(tiny_base):
     base = tiny_base()
     histories, _ = _series(1, ahead=8)
     histories = [replace(history, values=history.values[:, :1]) for history in histories]
-    ((whole,),) = LanguageModel(base, decimals=1).readings(histories, 8)
+    ((reference,),) = LanguageModel(base, decimals=1).readings(histories, 8)
     base.max_positions = 60
     forecaster = LanguageModel(base, decimals=1)
     ((reading,),) = forecaster.readings(histories, 8)
@@ -113,8 +113,8 @@ def test_a_horizon_in_pieces_has_its_known_values_in_each(tiny_base):
 
     forecaster.decoder.decode = watched
     forecaster.predict(histories, 8, Sampling(samples=1))
-    given = [text for p in fed for text in (p.text.rpartition(";")[2], *p.beginnings)]
-    assert given == whole.known_texts()
+    inputs = [text for p in fed for text in (p.text.rpartition(";")[2], *p.beginnings)]
+    assert inputs == reference.known_texts()
 
 
 def test_the_likelihood_is_of_the_variables_given_what_is_known(tiny_base):

@@ -40,9 +40,9 @@ def _short_sighted(base):
 
 
 def test_samples_have_exactly_the_shape_that_was_asked_for(forecaster):
-    found = forecaster.predict(_histories(), 4, DRAWN)
-    assert [f.series for f in found] == ["s0", "s1", "s2"]
-    for f in found:
+    result = forecaster.predict(_histories(), 4, DRAWN)
+    assert [f.series for f in result] == ["s0", "s1", "s2"]
+    for f in result:
         assert f.samples.shape == (3, 4, 2)
         assert np.isfinite(f.samples).all()
         assert f.time.tolist() == [10, 11, 12, 13]
@@ -71,32 +71,32 @@ def test_a_series_is_forecast_as_if_it_were_alone(forecaster, monkeypatch, horiz
 @pytest.mark.usefixtures("unbounded")
 def test_a_horizon_beyond_the_models_positions_is_rolled(forecaster):
     assert forecaster.base.max_positions == 512
-    (found,) = forecaster.predict(_histories()[:1], 70, Sampling(2, seed=1, views=1))
-    assert found.samples.shape == (2, 70, 2)
+    (result,) = forecaster.predict(_histories()[:1], 70, Sampling(2, seed=1, views=1))
+    assert result.samples.shape == (2, 70, 2)
     assert len(forecaster.usage.trace.histories) == 1 + 2 * 2  # each sample, after each piece
     # the samples go ways of their own in every piece
-    late = found.samples[:, 64:]
+    late = result.samples[:, 64:]
     assert not np.array_equal(late[0], late[1])
     # its first steps are those of a shorter forecast that is read in the same pieces
     (shorter,) = forecaster.predict(_histories()[:1], 60, Sampling(2, seed=1, views=1))
-    assert np.array_equal(shorter.samples[:, :20], found.samples[:, :20])
+    assert np.array_equal(shorter.samples[:, :20], result.samples[:, :20])
 
 
 @pytest.mark.usefixtures("unbounded")
 def test_a_long_history_is_cut_and_said_and_the_context_is_kept(forecaster):
     histories = _histories(n_steps=200, n_variables=1)
-    found = forecaster.predict(histories, 5, GREEDY)
-    used = found[0].context
+    result = forecaster.predict(histories, 5, GREEDY)
+    used = result[0].context
     assert 100 < used < 150
     positions = forecaster.base.max_positions
     (warning,) = how_cut(histories, forecaster.readings(histories, 5), positions)
     assert f"{used} of 200" in warning
     short = [h.steps(200 - used, 200) for h in histories]
-    scaled = LanguageModel(forecaster.base, decimals=1, scale=found[0].scale)
+    scaled = LanguageModel(forecaster.base, decimals=1, scale=result[0].scale)
     again = scaled.predict([Series("s0", short[0].time, short[0].values)], 5, GREEDY)
-    assert np.array_equal(again[0].samples, found[0].samples)
-    asked = forecaster.predict(histories, 5, GREEDY, context=7)
-    assert asked[0].context == 7
+    assert np.array_equal(again[0].samples, result[0].samples)
+    request = forecaster.predict(histories, 5, GREEDY, context=7)
+    assert request[0].context == 7
     assert list(how_cut(histories, forecaster.readings(histories, 5, 7), positions, 7)) == []
 
 
@@ -130,15 +130,15 @@ def test_what_cannot_be_read_is_refused_by_name(forecaster):
 
 def test_quantiles_and_rows(forecaster):
     histories = _histories()
-    found = forecaster.predict(histories, 4, DRAWN)
-    quantiles = np.stack([found[0].quantile(q) for q in (0.2, 0.5, 0.8)])
+    result = forecaster.predict(histories, 4, DRAWN)
+    quantiles = np.stack([result[0].quantile(q) for q in (0.2, 0.5, 0.8)])
     assert (np.diff(quantiles, axis=0) >= 0).all()
-    assert np.array_equal(quantiles[1], found[0].median)
-    rows = rows_of(found, (0.2, 0.8))
+    assert np.array_equal(quantiles[1], result[0].median)
+    rows = rows_of(result, (0.2, 0.8))
     assert len(rows) == 3 * 4 * 2
     assert list(rows[0]) == ["id", "time", "variable", "median", "mean", "0.2", "0.8"]
     assert [row["variable"] for row in rows[:2]] == ["x1", "x2"]
-    assert rows[1]["median"] == found[0].median[0, 1]
+    assert rows[1]["median"] == result[0].median[0, 1]
 
 
 def test_time_goes_on_without_the_noise_of_binary_fractions():
@@ -218,16 +218,16 @@ def test_no_forecast_costs_more_than_its_price_bound(
 
 
 def test_progress_counts_every_unit_once(tiny_base, monkeypatch):
-    told = []
+    messages = []
     monkeypatch.setattr(plan, "MOST_ROWS", 2)
     forecaster = LanguageModel(_short_sighted(tiny_base()), decimals=1)
     histories = [*_histories(n_steps=3), *_histories(n_steps=10, seed=2)]
-    forecaster.predict(histories, 8, DRAWN, progress=told.append)
+    forecaster.predict(histories, 8, DRAWN, progress=messages.append)
     n = len(histories)
-    assert sum(told) == forecaster.planned(histories, [8] * n, DRAWN).n_units >= 3 * n
+    assert sum(messages) == forecaster.planned(histories, [8] * n, DRAWN).n_units >= 3 * n
 
 
 def test_bfloat16_forecasts_too(tiny_base):
     forecaster = LanguageModel(tiny_base("qwen2", torch.bfloat16), decimals=1)
-    (found,) = forecaster.predict(_histories()[:1], 4, DRAWN)
-    assert np.isfinite(found.samples).all()
+    (result,) = forecaster.predict(_histories()[:1], 4, DRAWN)
+    assert np.isfinite(result.samples).all()

@@ -59,13 +59,13 @@ def test_missing_truth_is_read_and_not_scored(tiny_base):
     history, future = _cut(series, 6)
     gaps = future.values.copy()
     gaps[1, 0] = gaps[2] = np.nan
-    (found,) = negative_log_likelihood(
+    (result,) = negative_log_likelihood(
         forecaster, [history], [Series(future.id, future.time, gaps)]
     )
-    assert np.array_equal(np.isnan(found), np.isnan(gaps))
-    (whole,) = negative_log_likelihood(forecaster, [history], [future])
-    assert np.allclose(found[0], whole[0], atol=1e-4)  # before the first gap nothing changes
-    assert Score.of([found]).n_values == 5
+    assert np.array_equal(np.isnan(result), np.isnan(gaps))
+    (reference,) = negative_log_likelihood(forecaster, [history], [future])
+    assert np.allclose(result[0], reference[0], atol=1e-4)  # before the first gap nothing changes
+    assert Score.of([result]).n_values == 5
 
 
 @pytest.mark.parametrize("family", ["qwen2", "whole"])
@@ -76,9 +76,9 @@ def test_what_the_grammar_cannot_write_is_impossible(tiny_base, family):
     odd = future.values.copy()
     odd[0, 1], odd[2, 0] = -1.0, 1e9
     truth = Series(future.id, future.time, odd)
-    (found,) = negative_log_likelihood(forecaster, [history], [truth])
-    assert np.argwhere(np.isinf(found)).tolist() == [[0, 1], [2, 0]]
-    score = Score.of([found])
+    (result,) = negative_log_likelihood(forecaster, [history], [truth])
+    assert np.argwhere(np.isinf(result)).tolist() == [[0, 1], [2, 0]]
+    score = Score.of([result])
     assert (score.n_impossible, score.n_values) == (2, 8)
     assert score.per_dimension == np.inf
     assert np.isfinite(score.possible)
@@ -90,8 +90,8 @@ def test_a_truth_too_long_for_the_model_is_read_in_pieces(tiny_base):
     forecaster = LanguageModel(base, decimals=1)
     (series,) = tiny_runs.dataset(1, n_steps=30, n_variables=1)
     history, future = _cut(series, 10)
-    (found,) = negative_log_likelihood(forecaster, [history], [future])
-    assert np.isfinite(found).all()
+    (result,) = negative_log_likelihood(forecaster, [history], [future])
+    assert np.isfinite(result).all()
     assert len(forecaster.usage.trace.histories) > 1
     # the first piece is read as if there were no other
     ((plan,),) = forecaster.readings([history], 20)
@@ -103,7 +103,7 @@ def test_a_truth_too_long_for_the_model_is_read_in_pieces(tiny_base):
         len(history) - len(plan.numbers), len(history)
     )
     (alone,) = negative_log_likelihood(forecaster, [last], [early])
-    assert np.allclose(found[: plan.steps_at_once], alone, atol=1e-4)
+    assert np.allclose(result[: plan.steps_at_once], alone, atol=1e-4)
 
 
 def test_batches_change_nothing_and_the_price_is_exact(tiny_base, monkeypatch):
@@ -114,15 +114,15 @@ def test_batches_change_nothing_and_the_price_is_exact(tiny_base, monkeypatch):
     for size in (4096, 200, 1):
         monkeypatch.setattr(likelihood, "PREFILL_TOKENS", size)
         before = forecaster.usage.price
-        said = likelihood.price(forecaster, histories, futures)
+        message = likelihood.price(forecaster, histories, futures)
         counted = count(
             lambda: results.append(negative_log_likelihood(forecaster, histories, futures))
         )
-        assert said == forecaster.usage.price - before
-        assert said.executed == counted > 0
-        assert said.coursework > 0
-    for found in results[1:]:
-        for one, other in zip(results[0], found, strict=True):
+        assert message == forecaster.usage.price - before
+        assert message.executed == counted > 0
+        assert message.coursework > 0
+    for result in results[1:]:
+        for one, other in zip(results[0], result, strict=True):
             assert np.allclose(one, other, atol=1e-4)
 
 

@@ -33,25 +33,25 @@ def _histories(n=2):
 def test_scales_lie_around_the_usual_one():
     assert view_factors(1) == [1.0]
     for n in range(2, 9):
-        found = view_factors(n)
-        assert len(set(found)) == n
-        assert found[0] == 1.0
-        steps = np.diff(np.log(sorted(found)))
+        result = view_factors(n)
+        assert len(set(result)) == n
+        assert result[0] == 1.0
+        steps = np.diff(np.log(sorted(result)))
         assert np.allclose(steps, steps[0])
         if n % 2:
-            assert math.isclose(max(found), 1 / min(found))
+            assert math.isclose(max(result), 1 / min(result))
 
 
 def test_each_view_draws_its_share_as_a_forecaster_of_that_scale_would(forecaster):
     histories = _histories()
     pooled = forecaster.predict(histories, 4, replace(DRAWN, views=3))
     for view, factor in enumerate(view_factors(3)):
-        for history, found in zip(histories, pooled, strict=True):
+        for history, result in zip(histories, pooled, strict=True):
             # the same streams, read at that scale alone
-            alone = LanguageModel(forecaster.base, decimals=1, scale=found.scale.times(factor))
+            alone = LanguageModel(forecaster.base, decimals=1, scale=result.scale.times(factor))
             (other,) = alone.predict([history], 4, DRAWN)
             mine = slice(view, None, 3)
-            assert np.allclose(found.samples[mine], other.samples[mine])
+            assert np.allclose(result.samples[mine], other.samples[mine])
     assert pooled[0].samples.shape == (7, 4, 2)
 
 
@@ -63,10 +63,10 @@ def test_a_greedy_future_has_one_view(forecaster):
 
 def test_long_horizons_roll_each_sample_at_its_own_scale(forecaster):
     forecaster.base.max_positions = 96
-    found = forecaster.predict(_histories(), 30, replace(DRAWN, views=2))
-    assert all(f.samples.shape == (7, 30, 2) and np.isfinite(f.samples).all() for f in found)
+    result = forecaster.predict(_histories(), 30, replace(DRAWN, views=2))
+    assert all(f.samples.shape == (7, 30, 2) and np.isfinite(f.samples).all() for f in result)
     again = forecaster.predict(_histories()[1:], 30, replace(DRAWN, views=2))
-    assert np.array_equal(again[0].samples, found[1].samples)
+    assert np.array_equal(again[0].samples, result[1].samples)
 
 
 def test_a_price_is_the_same_with_and_without_weights(forecaster, tiny_folder):
@@ -74,8 +74,8 @@ def test_a_price_is_the_same_with_and_without_weights(forecaster, tiny_folder):
     known = outline(tiny_models.source(tiny_folder("qwen2")), forecaster.base.placement)
     plan = OutlinedModel(known, decimals=1)
     histories = _histories()
-    for asked in (DRAWN, replace(DRAWN, views=3), Sampling(greedy=True)):
-        assert plan.at_most(histories, 5, asked) == forecaster.at_most(histories, 5, asked)
+    for request in (DRAWN, replace(DRAWN, views=3), Sampling(greedy=True)):
+        assert plan.at_most(histories, 5, request) == forecaster.at_most(histories, 5, request)
     futures = [h.steps(5, 9) for h in histories]
     likely = likelihood.price(plan, histories, futures)
     assert likely == likelihood.price(forecaster, histories, futures)
@@ -88,16 +88,16 @@ def test_memory_bounds_what_is_decoded_together_and_changes_nothing(tiny_base, t
     assert row_bytes(base, 1) == row_bytes(base, 125) == 2 * 2 * 2 * 8 * 128 * 4
     assert row_bytes(base, 126) == 2 * row_bytes(base, 125)
     histories = _histories(3)
-    whole = LanguageModel(base, decimals=1).predict(histories, 4, FEW)
+    reference = LanguageModel(base, decimals=1).predict(histories, 4, FEW)
     for n_rows in (1, 2, 5):
         # histories of 80 tokens and futures of up to 65: two blocks a row
         limit = n_rows * row_bytes(base, 128) + 100
         bounded = LanguageModel(base, decimals=1, max_memory=limit)
-        found = bounded.predict(histories, 4, FEW)
+        result = bounded.predict(histories, 4, FEW)
         steps = [c for c in bounded.usage.trace.calls if c.width <= 2]
         assert max(c.rows for c in steps) == n_rows
         assert max(row_bytes(base, c.attended - 1 - 2) * c.rows for c in steps) <= limit
-        for one, other in zip(whole, found, strict=True):
+        for one, other in zip(reference, result, strict=True):
             assert np.array_equal(one.samples, other.samples)
 
 

@@ -17,12 +17,12 @@ def test_the_example_runs(tmp_path, monkeypatch, capsys):
     example = str(ROOT / "examples" / "forecast_from_python.py")
     monkeypatch.setattr("sys.argv", [example])
     runpy.run_path(example, run_name="__main__")
-    said = capsys.readouterr().out
-    assert "samples: (20, 10, 2)" in said
-    error = re.search(r"mean absolute error ([0-9.]+)", said)
+    message = capsys.readouterr().out
+    assert "samples: (20, 10, 2)" in message
+    error = re.search(r"mean absolute error ([0-9.]+)", message)
     assert error is not None
     assert 0 < float(error[1]) < 0.1  # the trajectory swings by 0.6 and more
-    assert "NLL per dimension" in said
+    assert "NLL per dimension" in message
     assert list(tmp_path.iterdir()) == []
 
 

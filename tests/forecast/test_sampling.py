@@ -17,8 +17,8 @@ def test_splitmix64_as_published():
     """First outputs for the state 1234567, by the reference implementation (Vigna, 2015)."""
     key = np.array([1234567] * 3, dtype=np.uint64)
     expected = [6457827717110365317, 3203168211198807973, 9817491932198370423]
-    found = uniforms(key, np.arange(3))
-    assert np.array_equal(found, [(e >> 11) * 2.0**-53 for e in expected])
+    result = uniforms(key, np.arange(3))
+    assert np.array_equal(result, [(e >> 11) * 2.0**-53 for e in expected])
 
 
 def test_streams_differ_by_seed_series_and_sample():
@@ -36,8 +36,8 @@ def _draws(n, names=("a",), seed=0):
 def test_the_samples_of_a_series_share_out_the_unit_interval_at_every_place():
     draws, n_rows = _draws(20, ("a", "b"))
     for place in range(50):
-        found = draws.at(range(n_rows), np.full(n_rows, place)).reshape(2, 20)
-        assert (np.sort((found * 20).astype(int)) == np.arange(20)).all()
+        result = draws.at(range(n_rows), np.full(n_rows, place)).reshape(2, 20)
+        assert (np.sort((result * 20).astype(int)) == np.arange(20)).all()
     # and each series, place and seed in its own way
     other, _ = _draws(20, ("a", "b"), seed=1)
     for of in (draws, other):
@@ -52,8 +52,8 @@ def test_what_a_sample_draws_is_distributed_as_if_it_were_alone():
     """Uniform at each place, and independent from place to place; pairs of samples as well."""
     names = [str(i) for i in range(1500)]
     draws, n_rows = _draws(5, names)
-    found = np.stack([draws.at(range(n_rows), np.full(n_rows, p)) for p in range(12)])
-    one, two = found[:, 0::5], found[:, 3::5]  # a row is a place, a column a series
+    result = np.stack([draws.at(range(n_rows), np.full(n_rows, p)) for p in range(12)])
+    one, two = result[:, 0::5], result[:, 3::5]  # a row is a place, a column a series
     for sample in (one, two):
         counts = np.bincount((sample.ravel() * 20).astype(int), minlength=20)
         expected = sample.size / 20

@@ -86,7 +86,7 @@ def test_rivals_forecast_the_same_whatever_comes(which):
     # large and negative ones; one set, because all rivals take their time
     futures = np.random.default_rng(0).normal(size=(len(DATA), HORIZON, 2)) * 1e3
     wholes = (DATA, with_futures(futures))
-    tasks = [task(whole, ASKED) for whole in wholes]
+    tasks = [task(reference, ASKED) for reference in wholes]
     rivals = [rivals_of(one)[0] for one in tasks]
     names = [[r.name for r in ours] for ours in rivals]
     assert names[0] == names[1]
@@ -97,8 +97,8 @@ def test_rivals_forecast_the_same_whatever_comes(which):
         if which == "quick" and not isinstance(pair[0], QUICK):
             continue
         points = [
-            score_rival(rival, one, whole, ()).point
-            for rival, one, whole in zip(pair, tasks, wholes, strict=True)
+            score_rival(rival, one, reference, ()).point
+            for rival, one, reference in zip(pair, tasks, wholes, strict=True)
         ]
         assert np.array_equal(*points)
 
@@ -137,8 +137,8 @@ def test_validation_during_training_sees_histories(tiny_base):
         )
         part = ValidationPart(windows, data)
         forecaster = LanguageModel(base, decimals=1, scale=part.scale)
-        found = forecaster.predict(part.histories, part.horizon, Sampling(greedy=True))
-        return np.stack([f.samples for f in found])
+        result = forecaster.predict(part.histories, part.horizon, Sampling(greedy=True))
+        return np.stack([f.samples for f in result])
 
     rng = np.random.default_rng(3)
     series = tuple(

@@ -19,11 +19,11 @@ DATA = tiny_runs.dataset(2, n_steps=8)
 
 
 @pytest.fixture
-def asked(tmp_path, tiny_folder):
+def settings_of(tmp_path, tiny_folder):
     """Settings of a quick forecast, with changes."""
 
     def make(**changes):
-        given = {
+        options = {
             "data": tmp_path / "data.csv",
             "model": str(tiny_folder("qwen2")),
             "dtype": "float32",
@@ -33,7 +33,7 @@ def asked(tmp_path, tiny_folder):
             "horizon": 2,
             "decimals": 1,
         }
-        return ForecastSettings(**{**given, **changes})
+        return ForecastSettings(**{**options, **changes})
 
     return make
 
@@ -42,16 +42,18 @@ def _never():
     raise AssertionError("the data were read")
 
 
-def test_an_answer_is_what_the_command_prints_and_carries_its_arrays(asked, run_lvlora, tmp_path):
-    result = verb.forecast(asked(holdout=3), lambda: DATA, Silent())
+def test_an_answer_is_what_the_command_prints_and_carries_its_arrays(
+    settings_of, run_lvlora, tmp_path
+):
+    result = verb.forecast(settings_of(holdout=3), lambda: DATA, Silent())
     words = ["forecast", tiny_runs.write_csv(tmp_path / "data.csv", DATA), "--holdout", 3]
     words += ["--horizon", 2, "--samples", 3, "--decimals", 1, "--dtype", "float32", "--threads", 1]
     ran = run_lvlora(
-        [*words, "--model", asked().model, "--runs", tmp_path / "other", "--json"], code=0
+        [*words, "--model", settings_of().model, "--runs", tmp_path / "other", "--json"], code=0
     )
     record = result.record
-    told = json.loads(record.model_dump_json())
-    assert told | {"timing": None} == ran.json | {"timing": None}
+    answer = json.loads(record.model_dump_json())
+    assert answer | {"timing": None} == ran.json | {"timing": None}
     assert [f.samples.shape for f in result] == [(3, 2, 2)] * 2
     assert [len(h) for h in result.histories] == [5, 5]
     assert record.series[1].variables["prey"].median == result.forecasts[1].median[:, 0].tolist()
@@ -67,20 +69,20 @@ def test_an_answer_is_what_the_command_prints_and_carries_its_arrays(asked, run_
 
 
 @pytest.mark.parametrize("limit", ["max_flops", "budget"])
-def test_a_refusal_by_the_budget_leaves_nothing_behind(asked, tmp_path, limit):
-    settings = asked(**{limit: 1000}, output=tmp_path / "o.csv")
+def test_a_refusal_by_the_budget_leaves_nothing_behind(settings_of, tmp_path, limit):
+    settings = settings_of(**{limit: 1000}, output=tmp_path / "o.csv")
     with pytest.raises(BudgetError, match="limit 1,000"):
         verb.forecast(settings, lambda: DATA, Silent())
     assert not (tmp_path / "o.csv").exists()
     assert not (tmp_path / "runs").exists()
 
 
-def test_what_does_not_go_together_is_refused_before_the_data_are_read(asked):
+def test_what_does_not_go_together_is_refused_before_the_data_are_read(settings_of):
     with pytest.raises(SettingsError, match="only 1 steps are held out"):
-        verb.forecast(asked(holdout=1), _never, Silent())
+        verb.forecast(settings_of(holdout=1), _never, Silent())
 
 
-def test_a_price_needs_no_weights(asked, tiny_folder, tmp_path):
+def test_a_price_needs_no_weights(settings_of, tiny_folder, tmp_path):
     """A folder with its configuration and tokenizer has the price of the whole one, and no time."""
     bare = tmp_path / "bare"
     bare.mkdir()
@@ -89,15 +91,15 @@ def test_a_price_needs_no_weights(asked, tiny_folder, tmp_path):
             (bare / file.name).write_bytes(file.read_bytes())
     assert tiny_models.source(bare).kind == "folder"
     for more in ({}, {"holdout": 3}):
-        whole = verb.price(asked(**more), lambda: DATA, Silent())
-        known = verb.price(asked(model=str(bare), **more), lambda: DATA, Silent())
-        assert known.flops_at_most == whole.flops_at_most
+        price_bound = verb.price(settings_of(**more), lambda: DATA, Silent())
+        known = verb.price(settings_of(model=str(bare), **more), lambda: DATA, Silent())
+        assert known.flops_at_most == price_bound.flops_at_most
         assert known.estimate is None
-        assert whole.estimate is not None
-        assert known.n_series == whole.n_series == 2
+        assert price_bound.estimate is not None
+        assert known.n_series == price_bound.n_series == 2
     assert not (tmp_path / "runs").exists()
     with pytest.raises(ModelError, match=r"no \*\.safetensors"):
-        verb.forecast(asked(model=str(bare)), lambda: DATA, Silent())
+        verb.forecast(settings_of(model=str(bare)), lambda: DATA, Silent())
 
 
 @pytest.mark.parametrize(

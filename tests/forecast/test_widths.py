@@ -59,15 +59,15 @@ def test_futures_are_moved_from_their_median_which_stays(n_samples: int) -> None
     rng = np.random.default_rng(n_samples)
     plain = forecast(rng.normal(5, 1, (n_samples, 4, 2)), rng.normal(0, 20, (30, 2)))
     for factor in (0.3, 3.0):
-        found = rule(math.log(factor)).apply(plain)
-        np.testing.assert_array_equal(found.median, plain.median)
-        np.testing.assert_array_equal(found.quantile(0.5), plain.median)
+        result = rule(math.log(factor)).apply(plain)
+        np.testing.assert_array_equal(result.median, plain.median)
+        np.testing.assert_array_equal(result.quantile(0.5), plain.median)
         np.testing.assert_array_equal(
-            np.argsort(found.samples, axis=0), np.argsort(plain.samples, axis=0)
+            np.argsort(result.samples, axis=0), np.argsort(plain.samples, axis=0)
         )
         for level in (0.1, 0.25, 0.9):
             np.testing.assert_allclose(
-                found.quantile(level) - found.median,
+                result.quantile(level) - result.median,
                 factor * (plain.quantile(level) - plain.median),
                 atol=1e-12,
             )
@@ -80,9 +80,9 @@ def test_futures_are_moved_from_their_median_which_stays(n_samples: int) -> None
 def test_what_was_never_negative_stays_so() -> None:
     history = np.column_stack([np.arange(1.0, 9.0), np.linspace(-1, 1, 8)])
     samples = np.linspace(0, 1, 9)[:, None, None] * np.ones((9, 3, 2))
-    found = rule(math.log(4)).apply(forecast(samples, history))
-    assert found.samples[..., 0].min() == 0
-    assert found.samples[..., 1].min() < -1
+    result = rule(math.log(4)).apply(forecast(samples, history))
+    assert result.samples[..., 0].min() == 0
+    assert result.samples[..., 1].min() < -1
 
 
 @pytest.mark.parametrize(("u", "share"), [(99.0, 1.0), (-99.0, 0.0), (0.0, 0.5)])
@@ -91,13 +91,13 @@ def test_medians_go_a_part_of_the_way_to_the_last_cycle(u: float, share: float, 
     season = np.resize([-2.0, 5.0, 2.0, 4.0, 3.0], 31)
     history = np.column_stack([season, np.cumsum(rng.normal(0, 1, 31))])
     plain = forecast(rng.normal(5, 5, (8, 7, 2)), history)
-    found = rule(math.log(2)).model_copy(update={"pull": linear(u)}).apply(plain)
+    result = rule(math.log(2)).model_copy(update={"pull": linear(u)}).apply(plain)
     expected = plain.median.copy()
     # one cycle ahead; a walk has none
     expected[:5, 0] += share * (season[26:31] - expected[:5, 0])
-    np.testing.assert_allclose(found.median, expected)
+    np.testing.assert_allclose(result.median, expected)
     widened = expected + 2 * (plain.samples - plain.median)
-    np.testing.assert_allclose(found.samples, widened)
+    np.testing.assert_allclose(result.samples, widened)
     # a model that is sure of itself is believed
     near = forecast(5 + 0.02 * (plain.samples - plain.median), history)
     np.testing.assert_array_equal(
@@ -108,12 +108,12 @@ def test_medians_go_a_part_of_the_way_to_the_last_cycle(u: float, share: float, 
 def test_gaps_of_the_last_cycle_leave_what_is_given() -> None:
     season = np.resize([1.0, 5.0, 2.0, 4.0, 3.0], 31)
     season[-5] = np.nan
-    given = np.full((7, 1), 8.0)
-    found = last_cycle(season[:, None], given)[:, 0]
-    np.testing.assert_array_equal(found, [8.0, *season[2:6], 8.0, 8.0])
-    np.testing.assert_array_equal(last_cycle(season[:, None], given[:2])[:, 0], [8.0, season[2]])
+    inputs = np.full((7, 1), 8.0)
+    result = last_cycle(season[:, None], inputs)[:, 0]
+    np.testing.assert_array_equal(result, [8.0, *season[2:6], 8.0, 8.0])
+    np.testing.assert_array_equal(last_cycle(season[:, None], inputs[:2])[:, 0], [8.0, season[2]])
     for nothing in (np.full((6, 1), np.nan), np.full((6, 1), 2.0)):
-        np.testing.assert_array_equal(last_cycle(nothing, given), given)
+        np.testing.assert_array_equal(last_cycle(nothing, inputs), inputs)
 
 
 def test_cycles() -> None:
@@ -131,26 +131,26 @@ def test_cycles() -> None:
 def test_what_it_reads_of_a_history() -> None:
     line = np.arange(10.0)[:, None]
     samples = np.array([4.0, 5.0, 8.0])[:, None, None] * np.ones((3, 2, 1))
-    found = {name: z[:, 0] for name, z in features(line, samples).items()}
-    assert set(found) == set(FEATURES)
+    result = {name: z[:, 0] for name, z in features(line, samples).items()}
+    assert set(result) == set(FEATURES)
     deviation = np.sqrt(8.25)
     # the samples are 1, 0 and 3 away from their median, and steps are of 1
-    np.testing.assert_allclose(found["spread over steps"], np.log(4 / 3))
-    np.testing.assert_allclose(found["spread over deviation"], np.log(4 / 3 / deviation))
-    np.testing.assert_allclose(found["step"], np.log([1, 2]))
-    np.testing.assert_allclose(found["length"], np.log(10))
-    np.testing.assert_allclose(found["trend"], 1)
-    np.testing.assert_allclose(found["last"], 4.5 / deviation)
-    assert found["whole numbers"].tolist() == [1, 1]
-    assert found["roughness"].tolist() == [-3, -3]  # a line has no second differences
+    np.testing.assert_allclose(result["spread over steps"], np.log(4 / 3))
+    np.testing.assert_allclose(result["spread over deviation"], np.log(4 / 3 / deviation))
+    np.testing.assert_allclose(result["step"], np.log([1, 2]))
+    np.testing.assert_allclose(result["length"], np.log(10))
+    np.testing.assert_allclose(result["trend"], 1)
+    np.testing.assert_allclose(result["last"], 4.5 / deviation)
+    assert result["whole numbers"].tolist() == [1, 1]
+    assert result["roughness"].tolist() == [-3, -3]  # a line has no second differences
     zigzag = features(0.5 + np.resize([0.0, 1.0], 50)[:, None], samples)
     np.testing.assert_allclose(zigzag["roughness"], np.log(2))
     assert zigzag["trend"].max() < 0.01
     assert zigzag["whole numbers"].max() == 0
     np.testing.assert_allclose(zigzag["returns"], np.log(0.02))  # 0, which is below the least
     # lags of 1 to 4 steps are as long as their distances, 2.5 on average: the first behind it is 3
-    np.testing.assert_allclose(found["returns"], np.log(3 / 2.5))
-    assert found["missing"].tolist() == [0, 0]
+    np.testing.assert_allclose(result["returns"], np.log(3 / 2.5))
+    assert result["missing"].tolist() == [0, 0]
     gappy = np.stack([np.arange(10.0), np.where(np.arange(10) % 5 == 2, np.nan, 1.0)], axis=1)
     of_two = features(gappy, np.repeat(samples, 2, axis=2))
     np.testing.assert_allclose(of_two["missing"], [[0, 0.2], [0, 0.2]])
@@ -181,11 +181,11 @@ def test_features_have_no_unit() -> None:
 
 
 def test_only_futures_drawn_by_the_models_own_odds_are_moved() -> None:
-    made = rule(0.1)
-    assert made.serves(Sampling(samples=20))
-    assert made.serves(Sampling(samples=2, views=2))
+    output = rule(0.1)
+    assert output.serves(Sampling(samples=20))
+    assert output.serves(Sampling(samples=2, views=2))
     for other in ({"temperature": 0.9}, {"top_p": 0.9}, {"greedy": True}, {"samples": 1}):
-        assert not made.serves(Sampling(**{"samples": 20, **other})), other
+        assert not output.serves(Sampling(**{"samples": 20, **other})), other
 
 
 def test_a_forecaster_moves_what_it_draws(tiny_base, unbounded) -> None:
@@ -193,15 +193,15 @@ def test_a_forecaster_moves_what_it_draws(tiny_base, unbounded) -> None:
     history = Series("s", np.arange(12.0), 5 + np.sin(np.arange(12.0))[:, None])
     (drawn,) = plain.predict([history], 3, Sampling(samples=6))
     assert plain.facts().widths is None
-    made = rule(math.log(2))
-    widened = LanguageModel(plain.base, decimals=1, widths=made)
+    output = rule(math.log(2))
+    widened = LanguageModel(plain.base, decimals=1, widths=output)
     (moved,) = widened.predict([history], 3, Sampling(samples=6))
     np.testing.assert_array_equal(moved.median, drawn.median)
     expected = drawn.median + 2 * (drawn.samples - drawn.median)
     expected = np.maximum(expected, 0)
     np.testing.assert_allclose(moved.samples, expected)
     assert not np.allclose(moved.samples, drawn.samples)
-    assert widened.facts().widths == made.sha256
+    assert widened.facts().widths == output.sha256
     (greedy,) = widened.predict([history], 3, Sampling(greedy=True))
     assert not greedy.is_moved
 
@@ -210,15 +210,15 @@ def test_the_file_comes_back_and_vouches_for_itself(tiny_base, tmp_path) -> None
     base, path = tiny_base(), tmp_path / NAME
     source = ModelSource("folder", "tiny", str(tmp_path))
     assert of_model(source, base) is None
-    made = Widths(
+    output = Widths(
         **linear(0.25, step=-0.5, whole_numbers=1.5).model_dump(), facts={"series": {"clean": 3}}
     )
-    pulling = made.model_copy(update={"pull": linear(-1.0, trend=2.0)})
-    assert pulling.sha256 != made.sha256
+    pulling = output.model_copy(update={"pull": linear(-1.0, trend=2.0)})
+    assert pulling.sha256 != output.sha256
     pulling.save(path, base.sha256)
     assert of_model(source, base) == pulling
-    made.save(path, base.sha256)
-    assert of_model(source, base) == made
+    output.save(path, base.sha256)
+    assert of_model(source, base) == output
     assert of_model(replace(source, kind="hub"), base) is None
 
     content = json.loads(path.read_text())
@@ -234,7 +234,7 @@ def test_the_file_comes_back_and_vouches_for_itself(tiny_base, tmp_path) -> None
         with pytest.raises(ModelError) as caught:
             Widths.load(path, base.sha256)
         assert "Delete the file" in caught.value.hint, odd
-    made.save(path, base.sha256)
+    output.save(path, base.sha256)
     base.sha256 = "0" * 64
     with pytest.raises(ModelError, match="other weights") as caught:
         Widths.load(path, base.sha256)

@@ -213,9 +213,9 @@ def hdf5_files() -> Iterator[Case]:
         "an empty name": (named("a", ""), "is empty"),
     }.items():
         yield name, _hdf5(fill), reason
-    whole = (CORPUS / "hdf5" / "plain.h5").read_bytes()
-    for cut in (8, 96, 500, len(whole) // 2, len(whole) - 100, len(whole) - 1):
-        yield f"cut at {cut}", whole[:cut], ""
+    reference = (CORPUS / "hdf5" / "plain.h5").read_bytes()
+    for cut in (8, 96, 500, len(reference) // 2, len(reference) - 100, len(reference) - 1):
+        yield f"cut at {cut}", reference[:cut], ""
     damaged = bytearray((CORPUS / "hdf5" / "strings.h5").read_bytes())
     heap = damaged.index(b"GCOL")
     damaged[heap + 16 : heap + 32] = bytes(16)
@@ -246,11 +246,20 @@ def parquet_files() -> Iterator[Case]:
     yield "time twice", table(time=[3, 3], x=[1, 2]), "row 2, column 'time': time 3"
     yield "structs", table(time=[0, 1], x=[{"a": 1}, {"a": 2}]), ""
     yield "bytes as ids", table(id=[b"a", b"a"], time=[0, 1], x=[1, 2]), ""
-    whole, marks = table(time=list(range(9)), x=list(range(9))), b"PAR1"
+    reference, marks = table(time=list(range(9)), x=list(range(9))), b"PAR1"
     footers = (struct.pack("<i", length) for length in (2**31 - 1, -1))
     yield from _plain(
-        *(marks + whole[-200:], *(whole[:-8] + footer + marks for footer in footers), marks * 2),
-        *(whole[:4] + whole[40:], marks + bytes(100) + marks, whole[:-10], whole[:50]),
+        *(
+            marks + reference[-200:],
+            *(reference[:-8] + footer + marks for footer in footers),
+            marks * 2,
+        ),
+        *(
+            reference[:4] + reference[40:],
+            marks + bytes(100) + marks,
+            reference[:-10],
+            reference[:50],
+        ),
     )
 
 
@@ -265,18 +274,24 @@ HEAD = "base_model.model.lm_head.weight"
 def safetensors_files() -> Iterator[Case]:
     from safetensors.torch import load, save
 
-    whole = (CORPUS / "safetensors" / "plain.safetensors").read_bytes()
-    first = min(load(whole))
+    reference = (CORPUS / "safetensors" / "plain.safetensors").read_bytes()
+    first = min(load(reference))
 
     def changed(change: Callable[[dict[str, Any]], object]) -> bytes:
-        tensors = load(whole)
+        tensors = load(reference)
         change(tensors)
         return save(tensors)
 
     entry = {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}
-    yield from _plain(b"", _safetensors(b"{}", length=2**62), whole[:-1], reason="safetensors")
+    yield from _plain(b"", _safetensors(b"{}", length=2**62), reference[:-1], reason="safetensors")
     yield from _plain(
-        *(struct.pack("<Q", 0), _safetensors(b"{}", length=2**64 - 1), whole + b"\0", PICKLE, ZIP),
+        *(
+            struct.pack("<Q", 0),
+            _safetensors(b"{}", length=2**64 - 1),
+            reference + b"\0",
+            PICKLE,
+            ZIP,
+        ),
         *map(_safetensors, (b"{]", b"[" * 100_000, b'{"\xff": 1}', [1])),
         _safetensors({"a": {"dtype": "F32", "shape": [4]}}, bytes(16)),
         _safetensors({"a": entry, "b": entry}, bytes(16)),
@@ -355,16 +370,26 @@ def adapter_configs() -> Iterator[Case]:
 
 
 def gguf_files() -> Iterator[Case]:
-    whole = (CORPUS / "gguf" / "tiny.gguf").read_bytes()
+    reference = (CORPUS / "gguf" / "tiny.gguf").read_bytes()
 
     def at(place: int, form: str, value: int) -> bytes:
-        return whole[:place] + struct.pack(form, value) + whole[place + struct.calcsize(form) :]
+        return (
+            reference[:place]
+            + struct.pack(form, value)
+            + reference[place + struct.calcsize(form) :]
+        )
 
     numbers = ((4, "<I", 99), (4, ">I", 3), (8, "<Q", 2**60), (16, "<Q", 2**63), (24, "<Q", 2**62))
     kind_of_fact = at(24 + 8 + len("GGUF.version"), "<I", 77)
     yield from _plain(
-        *(b"", b"GGUF", b"GGML" + whole[4:], *(at(*number) for number in numbers), kind_of_fact),
-        *(whole[:n] for n in (30, 200, 1000, len(whole) - 500)),
+        *(
+            b"",
+            b"GGUF",
+            b"GGML" + reference[4:],
+            *(at(*number) for number in numbers),
+            kind_of_fact,
+        ),
+        *(reference[:n] for n in (30, 200, 1000, len(reference) - 500)),
         reason="m.gguf",
     )
     for name, old, new in (
@@ -375,7 +400,7 @@ def gguf_files() -> Iterator[Case]:
         ("no tokenizer", b"tokenizer.ggml.model", b"tokenizer.ggml.madel"),
         ("a tensor missing", b"blk.0.attn_q.weight", b"blk.9.attn_q.weight"),
     ):
-        yield name, whole.replace(old, new), "m.gguf"
+        yield name, reference.replace(old, new), "m.gguf"
 
 
 def toml_files() -> Iterator[Case]:
@@ -394,7 +419,7 @@ _SET = "UPDATE entry SET record = json_set(record, '$.{}', {})"
 
 
 def ledgers() -> Iterator[Case]:
-    whole = (CORPUS / "ledger" / "ledger.sqlite").read_bytes()
+    reference = (CORPUS / "ledger" / "ledger.sqlite").read_bytes()
     for name, statements in {
         "a newer one": ["PRAGMA user_version = 999"],
         "a negative version": ["PRAGMA user_version = -3"],
@@ -410,7 +435,7 @@ def ledgers() -> Iterator[Case]:
     }.items():
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "l.sqlite"
-            file.write_bytes(whole)
+            file.write_bytes(reference)
             db = sqlite3.connect(file)
             for statement in statements:
                 db.execute(statement)
@@ -418,13 +443,17 @@ def ledgers() -> Iterator[Case]:
             db.close()
             yield name, file.read_bytes(), ""
     yield from _plain(
-        *(b"hello\n" * 1000, whole[: len(whole) // 2], whole[:16] + b"\x00\x03" + whole[18:]),
-        *(bytes(100) + whole[100:], whole[:4096] + b"\xaa" * 4096 + whole[8192:]),
+        *(
+            b"hello\n" * 1000,
+            reference[: len(reference) // 2],
+            reference[:16] + b"\x00\x03" + reference[18:],
+        ),
+        *(bytes(100) + reference[100:], reference[:4096] + b"\xaa" * 4096 + reference[8192:]),
     )
 
 
 def studies() -> Iterator[Case]:
-    whole = (CORPUS / "study" / "study.journal").read_bytes()
+    reference = (CORPUS / "study" / "study.journal").read_bytes()
     changes = {
         "plan lost": (b'"stages"', b'"stagas"'),
         "another plan": (b'"stages":[', b'"stages":[7,'),
@@ -433,7 +462,7 @@ def studies() -> Iterator[Case]:
         "unknown setting": (b'"rank"', b'"renk"'),
         "a word as slot": (b'"slot":0', b'"slot":"x"'),
     }
-    yield from _text({name: (whole.replace(*change), "") for name, change in changes.items()})
+    yield from _text({name: (reference.replace(*change), "") for name, change in changes.items()})
     operations = (
         '{"op_code": 99, "worker_id": "x"}',
         '{"op_code": 4, "worker_id": "x", "study_id": 7}',
@@ -441,7 +470,7 @@ def studies() -> Iterator[Case]:
     yield from _plain(
         *(f"{line}\n" for line in ("hello\nworld", '{"a": 1}', "[1]", "3", *operations)),
         *(content + b"\n" for content in (*NOISE, b'{"op_code": "\xff"}')),
-        whole.split(b"\n", 1)[1],
+        reference.split(b"\n", 1)[1],
     )
 
 

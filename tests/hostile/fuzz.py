@@ -94,36 +94,36 @@ def main() -> int:
 
 
 def _fuzz(reader: Reader, seeds: list[bytes], read: object, args: argparse.Namespace) -> int:
-    whole, first, began = prison.Findings(), args.first, time.monotonic()
-    told = 0
-    while whole.cpu_seconds < 60 * args.minutes:
+    total, first, began = prison.Findings(), args.first, time.monotonic()
+    minutes = 0
+    while total.cpu_seconds < 60 * args.minutes:
         cases = range(first, first + _CASES_A_CHILD)
-        found = prison.judge(cases, lambda c: read(mutated(reader, seeds, args.seed, c)))
+        findings = prison.judge(cases, lambda c: read(mutated(reader, seeds, args.seed, c)))
         first = cases.stop
-        whole.refused += found.refused
-        whole.read += found.read
-        whole.broken += found.broken
-        whole.cpu_seconds += found.cpu_seconds
-        whole.peak_bytes = max(whole.peak_bytes, found.peak_bytes)
-        if whole.cpu_seconds // 60 > told:
-            told = int(whole.cpu_seconds // 60)
-            print(_sum(reader, whole, began), flush=True)
-        for case, words in found.broken:
+        total.refused += findings.refused
+        total.read += findings.read
+        total.broken += findings.broken
+        total.cpu_seconds += findings.cpu_seconds
+        total.peak_bytes = max(total.peak_bytes, findings.peak_bytes)
+        if total.cpu_seconds // 60 > minutes:
+            minutes = int(total.cpu_seconds // 60)
+            print(_sum(reader, total, began), flush=True)
+        for case, words in findings.broken:
             print(f"{reader.name} --seed {args.seed} --case {case}:\n{words}", flush=True)
             if args.out is not None:
                 args.out.mkdir(parents=True, exist_ok=True)
                 content = mutated(reader, seeds, args.seed, case)
                 (args.out / f"{reader.name}-{args.seed}-{case}").write_bytes(content)
-    print(_sum(reader, whole, began))
-    return 1 if whole.broken else 0
+    print(_sum(reader, total, began))
+    return 1 if total.broken else 0
 
 
-def _sum(reader: Reader, whole: prison.Findings, began: float) -> str:
+def _sum(reader: Reader, total: prison.Findings, began: float) -> str:
     return (
-        f"{reader.name}: {whole.cases:,} files in {whole.cpu_seconds / 60:.1f} CPU minutes "
-        f"({(time.monotonic() - began) / 60:.1f} on the clock): {whole.refused:,} refused, "
-        f"{whole.read:,} read, {len(whole.broken)} broke something; "
-        f"peak {whole.peak_bytes / 2**20:,.0f} MiB"
+        f"{reader.name}: {total.cases:,} files in {total.cpu_seconds / 60:.1f} CPU minutes "
+        f"({(time.monotonic() - began) / 60:.1f} on the clock): {total.refused:,} refused, "
+        f"{total.read:,} read, {len(total.broken)} broke something; "
+        f"peak {total.peak_bytes / 2**20:,.0f} MiB"
     )
 
 

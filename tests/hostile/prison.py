@@ -63,50 +63,50 @@ def judge(cases: Iterable[int], read: Callable[[int], object]) -> Findings:
         cases: their numbers; all in one child as long as it lives.
         read: given a number, reads that case; in the child.
     """
-    found = Findings()
-    left = list(cases)
-    while left:
-        left = _one_child(left, read, found)
-        if found.broken and found.broken[-1][1].startswith(_SIGNALS[signal.SIGALRM]):
+    findings = Findings()
+    remaining = list(cases)
+    while remaining:
+        remaining = _one_child(remaining, read, findings)
+        if findings.broken and findings.broken[-1][1].startswith(_SIGNALS[signal.SIGALRM]):
             # perhaps the whole machine stood still: only what waits twice waits by itself
-            case, _ = found.broken.pop()
-            _one_child([case], read, found)
-    return found
+            case, _ = findings.broken.pop()
+            _one_child([case], read, findings)
+    return findings
 
 
-def _one_child(cases: list[int], read: Callable[[int], object], found: Findings) -> list[int]:
+def _one_child(cases: list[int], read: Callable[[int], object], findings: Findings) -> list[int]:
     """Fill ``found``; returns the cases after the one that broke the child."""
     shared = mmap.mmap(-1, 24)  # cases begun, refused, read
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as output:
         child = os.fork()
         if child == 0:
-            _serve(cases, read, shared, said.fileno())
+            _serve(cases, read, shared, output.fileno())
         _, status, usage = os.wait4(child, 0)
-        said.seek(0)
-        words = said.read().decode(errors="replace")
+        output.seek(0)
+        words = output.read().decode(errors="replace")
     begun, refused, done = struct.unpack("3q", shared[:24])
-    found.refused += refused
-    found.read += done
-    found.cpu_seconds += usage.ru_utime + usage.ru_stime
-    found.peak_bytes = max(found.peak_bytes, usage.ru_maxrss * 1024)
+    findings.refused += refused
+    findings.read += done
+    findings.cpu_seconds += usage.ru_utime + usage.ru_stime
+    findings.peak_bytes = max(findings.peak_bytes, usage.ru_maxrss * 1024)
     if os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0:
         return []
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         why = _SIGNALS.get(signal.Signals(number), f"killed by {signal.Signals(number).name}")
         words = f"{why}\n{words}"
-    found.broken.append((cases[begun - 1], words))
+    findings.broken.append((cases[begun - 1], words))
     return cases[begun:]
 
 
-def _serve(cases: list[int], read: Callable[[int], object], shared: mmap.mmap, said: int) -> None:
+def _serve(cases: list[int], read: Callable[[int], object], shared: mmap.mmap, output: int) -> None:
     """The child: never returns."""
     code = 1
     try:
         faulthandler.disable()  # it would write to the runner's own standard error
-        os.dup2(said, 1)
-        os.dup2(said, 2)
-        sys.stdout = sys.stderr = open(said, "w", buffering=1, closefd=False)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        sys.stdout = sys.stderr = open(output, "w", buffering=1, closefd=False)
         warnings.simplefilter("error", RuntimeWarning)
         for number in _SIGNALS:  # a test's own time limit has handlers, which a loop in C outlasts
             signal.signal(number, signal.SIG_DFL)
@@ -148,10 +148,10 @@ def _read_all(cases: list[int], read: Callable[[int], object], shared: mmap.mmap
 def _says_traceback() -> bool:
     """Whether something was printed past the exceptions (``Exception ignored in …``)."""
     with open(f"/proc/self/fd/{sys.stderr.fileno()}", "rb") as stream:
-        said = stream.read()
-    if b"Traceback" in said or b"Exception ignored" in said:
+        output = stream.read()
+    if b"Traceback" in output or b"Exception ignored" in output:
         return True
-    if said:
+    if output:
         os.ftruncate(sys.stderr.fileno(), 0)
         os.lseek(sys.stderr.fileno(), 0, os.SEEK_SET)
     return False

@@ -199,14 +199,14 @@ def command(args: list[str]) -> str:
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
         code = main(args)
-    said = err.getvalue()
-    assert "Traceback" not in said, said
-    assert "unforeseen" not in said, said
-    assert "not enough memory" not in said, said
+    message = err.getvalue()
+    assert "Traceback" not in message, message
+    assert "unforeseen" not in message, message
+    assert "not enough memory" not in message, message
     if code:
         assert out.getvalue() == "", "a partial output"
-        assert "Error: " in said, said
-        refused = Refused(said.replace("\n", " "))
+        assert "Error: " in message, message
+        refused = Refused(message.replace("\n", " "))
         refused.exit_code = code
         raise refused
     return out.getvalue()

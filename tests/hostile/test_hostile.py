@@ -41,9 +41,9 @@ def test_every_crafted_file_is_refused(name, tmp_path):
         assert reason in f"{caught.value.message} {caught.value.hint}"
         raise caught.value
 
-    found = prison.judge(range(len(cases)), refuse)
-    assert not found.broken, "\n".join(f"{cases[n][0]}: {words}" for n, words in found.broken)
-    assert found.refused == len(cases)
+    findings = prison.judge(range(len(cases)), refuse)
+    assert not findings.broken, "\n".join(f"{cases[n][0]}: {words}" for n, words in findings.broken)
+    assert findings.refused == len(cases)
 
 
 @pytest.mark.parametrize("name", READERS)
@@ -52,9 +52,9 @@ def test_the_seeds_are_good_files(name, tmp_path):
     seeds = READERS[name].seeds()
     if name == "toml":  # one of them is a space, which is no configuration
         seeds = seeds[:1]
-    found = prison.judge(range(len(seeds)), lambda n: read(seeds[n]))
-    assert not found.broken, found.broken
-    assert found.read == len(seeds)
+    findings = prison.judge(range(len(seeds)), lambda n: read(seeds[n]))
+    assert not findings.broken, findings.broken
+    assert findings.read == len(seeds)
 
 
 def test_the_prison_notices_what_it_must(monkeypatch):
@@ -74,14 +74,14 @@ def test_the_prison_notices_what_it_must(monkeypatch):
             case 4:
                 raise LvloraError("a \x1b[31m name")
 
-    found = prison.judge(range(6), misbehave)
-    words = dict(found.broken)
+    findings = prison.judge(range(6), misbehave)
+    words = dict(findings.broken)
     assert "KeyError" in words[0]
     assert "SIGABRT" in words[1]
     assert "MemoryError" in words[2]
     assert "over 5 s" in words[3]
     assert "control characters" in words[4]
-    assert found.read == 1
+    assert findings.read == 1
 
 
 @pytest.mark.slow
@@ -169,6 +169,6 @@ def test_a_name_leads_nowhere(name, words, tmp_path, monkeypatch):
     with pytest.raises(LvloraError) as caught:  # the runs hold nothing to be named
         command(arguments)
     assert "\x1b" not in caught.value.message
-    made = [p for p in sorted(tmp_path.rglob("*")) if p not in before]
-    assert not [p for p in made if inside / "runs" not in p.parents], made
+    created = [p for p in sorted(tmp_path.rglob("*")) if p not in before]
+    assert not [p for p in created if inside / "runs" not in p.parents], created
     shutil.rmtree(inside)

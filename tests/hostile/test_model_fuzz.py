@@ -58,15 +58,15 @@ BESIDE = {
 def cases(folder: Path, file: str, quick: bool) -> Iterator[dict[str, object]]:
     """The file's content, with one key changed."""
     path = folder / file
-    whole = json.loads(path.read_text()) if path.is_file() else {}
+    original = json.loads(path.read_text()) if path.is_file() else {}
     if file == "lvlora.json":  # what vouches for the rest would end all of them alike
         for key in ("facts_sha256", "sha256"):
-            whole.pop(key, None)
-    keys = sorted({*whole, *BESIDE[file].split()})
+            original.pop(key, None)
+    keys = sorted({*original, *BESIDE[file].split()})
     for number, key in enumerate(keys):
         for i, value in enumerate(VALUES):
             if not quick or (i - 7 * number) % len(VALUES) in range(QUICK):
-                yield {**whole, key: value}
+                yield {**original, key: value}
 
 
 @pytest.fixture(scope="module")
@@ -95,10 +95,10 @@ def check(run_lvlora, tmp_path, monkeypatch, folder, file, words, quick):
     for content in cases(folder, file, quick):
         (folder / file).write_text(json.dumps(content))
         ran = run_lvlora([*plain, *words])
-        said = ran.stdout + ran.stderr
+        printed = ran.stdout + ran.stderr
         # numbers that are not finite are an answer to a factor of 1e18
         allowed = (0, 2, 3, 4) if file == "adapter_config.json" else (0, 2, 4)
-        if ran.exit_code not in allowed or "unforeseen" in said or "\x1b" in said:
+        if ran.exit_code not in allowed or "unforeseen" in printed or "\x1b" in printed:
             broken.append((_shown(content), ran.exit_code, ran.stderr[-300:]))
     assert not broken, "\n".join(map(str, broken))
 

@@ -186,8 +186,8 @@ def test_a_trained_numeric_head_comes_back(tiny_base, tmp_path):
     # written into the model's own head it says the same
     back.write_back(fresh.module)
     with torch.no_grad():
-        whole = head_of(fresh.module)(hidden)
-    assert torch.allclose(whole[:, list(fresh.alphabet.ids)], head(hidden), atol=1e-5)
+        reference = head_of(fresh.module)(hidden)
+    assert torch.allclose(reference[:, list(fresh.alphabet.ids)], head(hidden), atol=1e-5)
     assert not is_tied(fresh.module)
 
 
@@ -206,8 +206,8 @@ def test_weights_in_half_precision_load(tiny_base, tmp_path, dtype):
     tensors = load_file(tmp_path / WEIGHTS)
     save_file({n: t.to(dtype) for n, t in tensors.items()}, tmp_path / WEIGHTS)
     base = tiny_base()
-    found = with_adapter(base, tmp_path)
-    assert (found - expected).abs().max() < 0.1 * expected.std()
+    result = with_adapter(base, tmp_path)
+    assert (result - expected).abs().max() < 0.1 * expected.std()
     assert {m.lora_a.dtype for _, m in lora.lora_layers(base.module)} == {torch.float32}
 
 

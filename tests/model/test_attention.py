@@ -171,8 +171,8 @@ def test_in_bfloat16_it_is_as_exact_as_the_eager_product():
     truth = gradients(definition, exact)
     ours = gradients(causal_attention, low)
     eager = gradients(definition, low)
-    for right, found, other in zip(truth, ours, eager, strict=True):
-        error = (found.double() - right).norm() / right.norm()
+    for right, result, other in zip(truth, ours, eager, strict=True):
+        error = (result.double() - right).norm() / right.norm()
         assert error < 1.5 * (other.double() - right).norm() / right.norm()
 
 

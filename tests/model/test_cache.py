@@ -63,9 +63,9 @@ def test_random_feeding_and_taking_back_equals_recomputing(tiny_base, family):
         for i, row in enumerate(rows):
             expected = full(decoder, torch.cat([row, tokens[i]]))[len(row) :]
             assert torch.allclose(hidden[i], expected, atol=1e-4), i
-        kept = draw(5) % (width + 1)
-        rows = [torch.cat([row, tokens[i, : kept[i]]]) for i, row in enumerate(rows)]
-        cache.keep(kept)
+        saved = draw(5) % (width + 1)
+        rows = [torch.cat([row, tokens[i, : saved[i]]]) for i, row in enumerate(rows)]
+        cache.keep(saved)
         assert cache.lengths.tolist() == [len(row) for row in rows]
     assert cache.capacity == 2 * BLOCK
     assert {layer.keys.shape[2] for layer in cache.rows} == {cache.capacity}

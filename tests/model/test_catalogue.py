@@ -225,10 +225,10 @@ def test_left_out_is_the_newest_run(runs):
     assert find_adapter("latest", runs) == runs / "20260102-1200-second" / "adapter"
 
 
-@pytest.mark.parametrize("made", [True, False])
-def test_left_out_without_any_run_is_none_but_latest_is_an_error(tmp_path, made):
+@pytest.mark.parametrize("output", [True, False])
+def test_left_out_without_any_run_is_none_but_latest_is_an_error(tmp_path, output):
     runs = tmp_path / "runs"
-    if made:
+    if output:
         runs.mkdir()
     assert find_adapter(None, runs) is None
     with pytest.raises(ModelError, match="no run in"):

@@ -28,22 +28,22 @@ def test_a_model_gives_the_same_logits_and_gradients(family):
         logits = model(inputs_embeds=embedded).logits
         logits.square().mean().backward()
         results.append((logits.detach(), embedded.grad))
-    for expected, found in zip(*results, strict=True):
-        assert torch.allclose(found, expected, rtol=1e-4, atol=1e-5 * expected.abs().max().item())
+    for expected, result in zip(*results, strict=True):
+        assert torch.allclose(result, expected, rtol=1e-4, atol=1e-5 * expected.abs().max().item())
 
 
 def saved_bytes(function, *inputs):
     """Bytes that autograd keeps, each storage once."""
-    kept = {}
+    saved = {}
 
     def note(tensor):
-        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        saved[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
         out = function(*inputs)
     assert out.requires_grad
-    return sum(kept.values())
+    return sum(saved.values())
 
 
 @pytest.mark.parametrize(("path", "share"), [("norm", 0.7), ("layers.0.mlp", 0.75)])

@@ -35,9 +35,9 @@ def by_transformers(file: Path, dtype: torch.dtype) -> torch.nn.Module:
 
 def assert_same_weights(ours: torch.nn.Module, theirs: torch.nn.Module) -> None:
     expected = dict(theirs.named_parameters())
-    found = dict(ours.named_parameters())
-    assert found.keys() == expected.keys()
-    for name, values in found.items():
+    result = dict(ours.named_parameters())
+    assert result.keys() == expected.keys()
+    for name, values in result.items():
         assert torch.equal(values, expected[name]), name
 
 

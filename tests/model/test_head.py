@@ -17,9 +17,9 @@ def test_logits_are_the_models_own_at_the_alphabet(family):
     with torch.no_grad():
         hidden = decoder_of(model)(input_ids=ids).last_hidden_state
         ours = NumericHead(model, SHUFFLED)(hidden)
-        whole = model(ids).logits
+        reference = model(ids).logits
     assert ours.shape == (2, 11, len(SYMBOLS))
-    assert torch.allclose(ours, whole[..., list(SHUFFLED.ids)], atol=1e-4)
+    assert torch.allclose(ours, reference[..., list(SHUFFLED.ids)], atol=1e-4)
 
 
 def test_full_cross_entropy_is_the_restricted_one_minus_log_p_of_the_alphabet():
@@ -29,12 +29,12 @@ def test_full_cross_entropy_is_the_restricted_one_minus_log_p_of_the_alphabet():
         hidden = decoder_of(model)(input_ids=ids).last_hidden_state.double()
         model = model.double()
         restricted = NumericHead(model, SHUFFLED)(hidden)[0, :-1].double().log_softmax(-1)
-        whole = head_of(model)(hidden)[0, :-1].log_softmax(-1)
+        reference = head_of(model)(hidden)[0, :-1].log_softmax(-1)
     targets = torch.arange(1, 15)
-    log_alphabet = whole[:, list(SHUFFLED.ids)].logsumexp(-1)
-    left = whole.gather(1, ids[0, 1:, None])[:, 0]
+    log_alphabet = reference[:, list(SHUFFLED.ids)].logsumexp(-1)
+    remaining = reference.gather(1, ids[0, 1:, None])[:, 0]
     assert torch.allclose(
-        left, restricted.gather(1, targets[:, None])[:, 0] + log_alphabet, atol=1e-5
+        remaining, restricted.gather(1, targets[:, None])[:, 0] + log_alphabet, atol=1e-5
     )
 
 

@@ -42,11 +42,11 @@ def both(folder, dtype=torch.float32):
     """The folder's model as our own and as transformers' modules."""
     placement = Placement(torch.device("cpu"), dtype, "for tests")
     source = tiny_models.source(folder)
-    own = load(source, placement)
+    separate = load(source, placement)
     other = load(source, placement, through_transformers=True)
-    assert isinstance(own.module, llama.Llama)
+    assert isinstance(separate.module, llama.Llama)
     assert not isinstance(other.module, llama.Llama)
-    return own, other
+    return separate, other
 
 
 def some_ids(*shape):
@@ -56,24 +56,27 @@ def some_ids(*shape):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @torch.no_grad()
 def test_the_same_hidden_states_and_logits(folder, dtype):
-    own, other = both(folder, dtype)
+    separate, other = both(folder, dtype)
     ids = some_ids(3, 300)
-    found = decoder_of(own.module)(input_ids=ids, use_cache=False).last_hidden_state
+    result = decoder_of(separate.module)(input_ids=ids, use_cache=False).last_hidden_state
     expected = decoder_of(other.module)(input_ids=ids, use_cache=False).last_hidden_state
-    assert found.dtype == dtype
-    assert torch.equal(found, expected)
-    assert found.float().std() > 0.1
-    assert torch.equal(logits(own.module, ids[:1]), logits(other.module, ids[:1]))
+    assert result.dtype == dtype
+    assert torch.equal(result, expected)
+    assert result.float().std() > 0.1
+    assert torch.equal(logits(separate.module, ids[:1]), logits(other.module, ids[:1]))
 
 
 @pytest.mark.parametrize("added", [False, True], ids=["a bool mask", "a mask to be added"])
 @torch.no_grad()
 def test_the_same_with_a_cache_whose_rows_have_their_own_lengths(folder, added):
-    found = []
+    result = []
     for base in both(folder):
         decoder = decoder_of(base.module)
-        cache, given = RowCache(base.shape.layers, 50, torch.device("cpu")), cache_argument(decoder)
-        states = [decoder(input_ids=some_ids(3, 40), use_cache=True, **given(cache))]
+        cache, inputs = (
+            RowCache(base.shape.layers, 50, torch.device("cpu")),
+            cache_argument(decoder),
+        )
+        states = [decoder(input_ids=some_ids(3, 40), use_cache=True, **inputs(cache))]
         cache.began(torch.tensor([40, 7, 25]))
         for width in (3, 1, 90):
             positions, mask = cache.prepare(width)
@@ -85,16 +88,16 @@ def test_the_same_with_a_cache_whose_rows_have_their_own_lengths(folder, added):
                     attention_mask=mask,
                     position_ids=positions,
                     use_cache=True,
-                    **given(cache),
+                    **inputs(cache),
                 )
             )
             cache.keep(torch.tensor([1, width, 0]))
-        found.append(torch.cat([s.last_hidden_state for s in states], dim=1))
-    assert torch.equal(*found)
+        result.append(torch.cat([s.last_hidden_state for s in states], dim=1))
+    assert torch.equal(*result)
 
 
 def test_the_same_gradients_of_the_same_updates(folder):
-    found = []
+    result = []
     for base in both(folder):
         plan = LoraPlan(rank=3, alpha=6, targets=("all-linear",))
         names = lora.inject(base.module, plan, seed=1)
@@ -105,23 +108,23 @@ def test_the_same_gradients_of_the_same_updates(folder):
         hidden = decoder_of(base.module)(input_ids=some_ids(2, 150), use_cache=False)
         trained = {n: p for n, p in base.module.named_parameters() if p.requires_grad}
         gradients = torch.autograd.grad(hidden.last_hidden_state.square().sum(), trained.values())
-        found.append((names, list(trained), gradients))
-    (names, trained, gradients), (*other_names, other_gradients) = found
+        result.append((names, list(trained), gradients))
+    (names, trained, gradients), (*other_names, other_gradients) = result
     assert [names, trained] == other_names
     assert len(gradients) == 2 * 7 * 2
     assert all(torch.equal(a, b) for a, b in zip(gradients, other_gradients, strict=True))
 
 
 def test_the_same_names_weights_and_shape(folder):
-    own, other = both(folder)
-    assert own.shape == other.shape
-    assert own.alphabet == other.alphabet
-    assert own.sha256 == other.sha256
-    assert own.max_positions == other.max_positions
-    ours, theirs = own.module.state_dict(), other.module.state_dict()
+    separate, other = both(folder)
+    assert separate.shape == other.shape
+    assert separate.alphabet == other.alphabet
+    assert separate.sha256 == other.sha256
+    assert separate.max_positions == other.max_positions
+    ours, theirs = separate.module.state_dict(), other.module.state_dict()
     assert list(ours) == list(theirs)
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
-    assert is_tied(own.module) == is_tied(other.module) == own.shape.tied
-    assert head_of(own.module).weight.shape == embedding_of(own.module).weight.shape
-    assert not any(p.requires_grad for p in own.module.parameters())
-    assert not any(m.training for m in own.module.modules())
+    assert is_tied(separate.module) == is_tied(other.module) == separate.shape.tied
+    assert head_of(separate.module).weight.shape == embedding_of(separate.module).weight.shape
+    assert not any(p.requires_grad for p in separate.module.parameters())
+    assert not any(m.training for m in separate.module.modules())

@@ -71,10 +71,10 @@ def test_loading_needs_no_network_and_uses_no_hub(tiny_folder, monkeypatch):
 
 def test_without_a_network_the_hub_is_asked_once_and_soon(monkeypatch, tmp_path):
     """Downloads are tried again for a minute where nothing answers."""
-    asked = []
+    request = []
 
     def nobody(*args, **kwargs):
-        asked.append(args)
+        request.append(args)
         raise OSError(-2, "Name or service not known")
 
     monkeypatch.setenv("HF_HOME", str(tmp_path))
@@ -85,7 +85,7 @@ def test_without_a_network_the_hub_is_asked_once_and_soon(monkeypatch, tmp_path)
         load(resolve("nobody/nothing"), CPU)
     assert "Check the name and the network" in caught.value.hint
     assert perf_counter() - begin < 10
-    assert len(asked) <= 2
+    assert len(request) <= 2
 
 
 def test_the_hash_is_of_the_weights_alone(folder, tiny_folder):
@@ -109,8 +109,8 @@ def test_weights_in_parts(folder, tiny_folder):
         save_file({n: tensors[n] for n in part}, folder / file, metadata={"format": "pt"})
     index = {"metadata": {}, "weight_map": {n: f for f, part in parts.items() for n in part}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    base, whole = load(resolve(str(folder)), CPU), tiny_models.load_tiny(tiny_folder("qwen2"))
-    for ours, theirs in zip(base.module.parameters(), whole.module.parameters(), strict=True):
+    base, reference = load(resolve(str(folder)), CPU), tiny_models.load_tiny(tiny_folder("qwen2"))
+    for ours, theirs in zip(base.module.parameters(), reference.module.parameters(), strict=True):
         assert torch.equal(ours, theirs)
     (folder / "b.safetensors").unlink()
     refused(folder, "names b.safetensors, which is not there")
@@ -229,7 +229,7 @@ def test_an_outline_needs_no_weights_and_is_what_is_loaded(tmp_path, family, con
     tiny_models.edit(folder / "config.json", **config)
     base = load(resolve(str(folder)), CPU)
     (folder / "model.safetensors").unlink()
-    found = outline(resolve(str(folder)), CPU)
-    assert vars(found) == {name: getattr(base, name) for name in vars(found)}
-    assert found.max_positions == base.module.config.max_position_embeddings
+    result = outline(resolve(str(folder)), CPU)
+    assert vars(result) == {name: getattr(base, name) for name in vars(result)}
+    assert result.max_positions == base.module.config.max_position_embeddings
     refused(folder, r"no \*\.safetensors")

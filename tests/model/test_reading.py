@@ -36,11 +36,11 @@ def is_own(folder):
 
 
 @pytest.mark.parametrize(
-    ("family", "own"),
+    ("family", "separate"),
     [("qwen2", True), ("llama", True), ("qwen3", False), ("gemma", False), ("gemma3", False)],
 )
-def test_two_families_need_no_transformers(tiny_folder, family, own):
-    assert is_own(tiny_folder(family)) == own
+def test_two_families_need_no_transformers(tiny_folder, family, separate):
+    assert is_own(tiny_folder(family)) == separate
 
 
 def test_the_bundled_model_needs_none():

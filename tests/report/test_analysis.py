@@ -158,9 +158,9 @@ def test_long_names_stay_in_their_own_place() -> None:
         for i, w in enumerate(waves)
     ]
     names = ("hare population", "lynx", "temperature in degrees")
-    given = analysed(Dataset(tuple(series), names))
+    inputs = analysed(Dataset(tuple(series), names))
     for name in ("trajectories", "states"):
-        figure = FIGURES[name](*given)
+        figure = FIGURES[name](*inputs)
         figure.draw_without_rendering()
         titles = [
             artist

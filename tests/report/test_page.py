@@ -81,16 +81,16 @@ def test_text_is_never_markup() -> None:
     read = Reader(page(content()))
     assert not read.all("script")
     assert len(read.all("img")) == 2
-    assert not any(name.startswith("on") for _, found in read.elements for name in found)
+    assert not any(name.startswith("on") for _, result in read.elements for name in result)
     assert read.text.count(EVIL) == 17  # each text once, headings in the contents too
-    assert [found["alt"] for found in read.all("img")] == [EVIL, EVIL]
+    assert [result["alt"] for result in read.all("img")] == [EVIL, EVIL]
 
 
 @settings(max_examples=20)
 @given(st.text())
 def test_any_text_gives_a_well_formed_page(text: str) -> None:
     read = Reader(page(content(text)))
-    ids = Counter(found["id"] for _, found in read.elements if "id" in found)
+    ids = Counter(result["id"] for _, result in read.elements if "id" in result)
     assert max(ids.values()) == 1
     assert all(re.fullmatch(r"[a-z0-9-]+", name) for name in ids)
     page(content(text)).encode()
@@ -100,9 +100,9 @@ def test_nothing_is_loaded() -> None:
     text = page(content("plain words"))
     assert not re.search(r"(?:src|href|url|import)\W{0,3}(?:https?:)?//", text)
     read = Reader(text)
-    for _, found in read.elements:
+    for _, result in read.elements:
         for name in ("src", "href"):
-            assert found.get(name, "#").startswith(("#", "data:"))
+            assert result.get(name, "#").startswith(("#", "data:"))
     assert "@import" not in text
     assert "url(" not in text
 
@@ -110,9 +110,9 @@ def test_nothing_is_loaded() -> None:
 def test_the_policy_allows_this_style_and_pictures_only() -> None:
     text = page(content())
     (policy,) = (
-        found["content"]
-        for found in Reader(text).all("meta")
-        if found.get("http-equiv") == "Content-Security-Policy"
+        result["content"]
+        for result in Reader(text).all("meta")
+        if result.get("http-equiv") == "Content-Security-Policy"
     )
     rules = dict(rule.split(maxsplit=1) for rule in policy.split("; "))
     assert rules["default-src"] == "'none'"
@@ -121,7 +121,7 @@ def test_the_policy_allows_this_style_and_pictures_only() -> None:
     assert css
     digest = base64.b64encode(hashlib.sha256(css[1].encode()).digest()).decode()
     assert rules["style-src"] == f"'sha256-{digest}'"
-    assert not any("style" in found for _, found in Reader(text).elements)
+    assert not any("style" in result for _, result in Reader(text).elements)
 
 
 def test_words_stand_out_from_the_paper_in_light_and_dark() -> None:
@@ -147,22 +147,22 @@ def test_words_stand_out_from_the_paper_in_light_and_dark() -> None:
 
 def test_everyone_finds_their_way() -> None:
     read = Reader(page(content()))
-    ids = {found["id"] for _, found in read.elements if "id" in found}
+    ids = {result["id"] for _, result in read.elements if "id" in result}
     assert read.all("html")[0]["lang"] == "en"
     assert read.all("meta")[0] == {"charset": "utf-8"}
-    assert any("width=device-width" in found.get("content", "") for found in read.all("meta"))
+    assert any("width=device-width" in result.get("content", "") for result in read.all("meta"))
     assert read.all("a")[0] == {"class": "skip", "href": "#content"}
-    assert {found["href"][1:] for found in read.all("a")} <= ids
+    assert {result["href"][1:] for result in read.all("a")} <= ids
     for tag in ("header", "nav", "main", "footer", "h1"):
         assert len(read.all(tag)) == 1
-    for _, found in read.elements:
-        if "aria-labelledby" in found:
-            assert found["aria-labelledby"] in ids
-        if found.get("class") == "scroll":
-            assert found["tabindex"] == "0"
-            assert found["role"] == "region"
-            assert "aria-labelledby" in found or found["aria-label"]
-    assert all(found["scope"] in ("row", "col") for found in read.all("th"))
+    for _, result in read.elements:
+        if "aria-labelledby" in result:
+            assert result["aria-labelledby"] in ids
+        if result.get("class") == "scroll":
+            assert result["tabindex"] == "0"
+            assert result["role"] == "region"
+            assert "aria-labelledby" in result or result["aria-label"]
+    assert all(result["scope"] in ("row", "col") for result in read.all("th"))
 
 
 def test_sections_without_content_are_left_out() -> None:
@@ -185,16 +185,16 @@ def test_cells_are_numbers_as_people_read_them() -> None:
     words = Reader(page(Document("t", [Section("s", [facts])]))).text
     assert "targetsq, vnone–patha/b" in words
     read = Reader(page(content("x")))
-    assert [found.get("class") for found in read.all("td")] == ["number", "number"]
-    assert [found.get("class") for found in read.all("tr")] == [None, "marked", None, None]
+    assert [result.get("class") for result in read.all("td")] == ["number", "number"]
+    assert [result.get("class") for result in read.all("tr")] == [None, "marked", None, None]
 
 
 def test_a_matplotlib_figure_becomes_a_picture() -> None:
     figure = course_figure(course_of(STEPS))
     picture = Picture("loss falls", lambda: figure)
-    (found,) = Reader(page(Document("t", [Section("s", [picture])]))).all("img")
-    assert (found["width"], found["height"]) == ("768", "346")
-    head, data = found["src"].split(",")
+    (result,) = Reader(page(Document("t", [Section("s", [picture])]))).all("img")
+    assert (result["width"], result["height"]) == ("768", "346")
+    head, data = result["src"].split(",")
     assert head == "data:image/svg+xml;base64"
     assert base64.b64decode(data).startswith(b"<?xml")
 

@@ -72,12 +72,12 @@ def test_a_charge_is_identified_by_what_is_asked_for_not_by_what_it_takes() -> N
         *("workers", "threads", "budget", "max_flops", "convention"),
     }
     for model in (ForecastSettings, EvaluateSettings):
-        asked = model.affecting("result", "data", "model", "placement")
-        assert asked == set(model.model_fields) - free - LATER
+        request = model.affecting("result", "data", "model", "placement")
+        assert request == set(model.model_fields) - free - LATER
 
 
 def test_values_are_told_as_json() -> None:
-    given = TrainSettings(runs="elsewhere", targets="q_proj,v_proj", device="cpu")
-    assert given.deciding("placement") == {"dtype": "auto", "device": "cpu", "compile": "auto"}
-    assert given.deciding("project", "placement")["runs"] == "elsewhere"
-    assert given.deciding("result")["targets"] == ["q_proj", "v_proj"]
+    inputs = TrainSettings(runs="elsewhere", targets="q_proj,v_proj", device="cpu")
+    assert inputs.deciding("placement") == {"dtype": "auto", "device": "cpu", "compile": "auto"}
+    assert inputs.deciding("project", "placement")["runs"] == "elsewhere"
+    assert inputs.deciding("result")["targets"] == ["q_proj", "v_proj"]

@@ -39,8 +39,8 @@ def test_the_coursework_trains_what_it_trained_unless_told_otherwise():
     assert (preset.targets, preset.batch_size, preset.seq_len) == (("q_proj", "v_proj"), 4, 512)
     assert preset.scale_jitter == 0.0
     assert own.targets == ("all-linear",)
-    told = SweepSettings(preset="coursework", targets=("all-linear",), seq_len=256)
-    assert (told.targets, told.batch_size, told.seq_len) == (("all-linear",), 4, 256)
+    messages = SweepSettings(preset="coursework", targets=("all-linear",), seq_len=256)
+    assert (messages.targets, messages.batch_size, messages.seq_len) == (("all-linear",), 4, 256)
     other = SweepSettings(preset="coursework", space="space.toml")
     assert other.targets == own.targets
 
@@ -118,22 +118,22 @@ def test_trials_of_a_stage_get_the_same_flops_and_short_contexts_more_steps():
 
 def test_a_tight_limit_buys_training_not_validations():
     """Of what a trial of the search gets, a quarter at most, as long as less will do."""
-    found = {}
+    result = {}
     for limit in (10**10, 3 * 10**7, 10**7, 5 * 10**6):
         plan = plan_of({"executed": limit}, preset="coursework", max_flops=limit)
         cap = plan.stages[0].caps["executed"]
-        series, times = found[limit] = plan.validation_series, plan.validations
+        series, times = result[limit] = plan.validation_series, plan.validations
         assert (1 + times) * 6_250 * series / cap <= 0.25 or (series, times) == (4, 1)
-    assert found == {10**10: (16, 4), 3 * 10**7: (12, 4), 10**7: (4, 4), 5 * 10**6: (4, 1)}
+    assert result == {10**10: (16, 4), 3 * 10**7: (12, 4), 10**7: (4, 4), 5 * 10**6: (4, 1)}
 
 
 def test_validations_are_as_told_or_as_patience_needs_them():
     limits = {"executed": 5 * 10**6}
-    told = SweepSettings(max_flops=5 * 10**6, validation_series=3)
+    messages = SweepSettings(max_flops=5 * 10**6, validation_series=3)
     base = BASE.model_copy(update={"validation_series": 3})
-    plan = make_plan(stages_of(told, None), told, base, limits, cost)
+    plan = make_plan(stages_of(messages, None), messages, base, limits, cost)
     assert (plan.validation_series, plan.validations) == (3, 4)
-    tighter = make_plan(stages_of(told, None), told, base, {"executed": 2 * 10**6}, cost)
+    tighter = make_plan(stages_of(messages, None), messages, base, {"executed": 2 * 10**6}, cost)
     assert (tighter.validation_series, tighter.validations) == (3, 3)
     # who looks at a trial in between wants something to see
     watched = plan_of(limits, max_flops=5 * 10**6, patience=1)

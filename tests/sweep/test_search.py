@@ -28,32 +28,32 @@ def small(tmp_path, tiny_folder, monkeypatch):
     """Settings of a search of two trials of two steps in ``tmp_path``, without pictures."""
     monkeypatch.setattr("lvlora.train.document.draw_run", lambda folder: [])
     monkeypatch.setattr("lvlora.sweep.search.write_page", lambda *args: [tmp_path])
-    whole = tiny_runs.settings(tiny_folder("qwen2"), tmp_path / "runs", validation_series=1)
-    given = whole.model_dump(exclude_defaults=True)
-    del given["rank"], given["learning_rate"]
-    return {**given, "max_steps": 2, "validate_every": 2}
+    reference = tiny_runs.settings(tiny_folder("qwen2"), tmp_path / "runs", validation_series=1)
+    inputs = reference.model_dump(exclude_defaults=True)
+    del inputs["rank"], inputs["learning_rate"]
+    return {**inputs, "max_steps": 2, "validate_every": 2}
 
 
 def test_a_program_searches_data_of_its_own(small, tmp_path, run_lvlora):
     listener = Listener()
     data = tiny_runs.dataset(n_series=24)
-    found = lvlora.search(data, space=SPACE, narrator=listener, **small)
+    result = lvlora.search(data, space=SPACE, narrator=listener, **small)
     assert listener.notes[0].startswith("2 trials, at most ")
     trials = [note[:7] for note in listener.notes[1:]]
     assert trials == ["Trial 0", "Trial 0", "Trial 1", "Trial 1"]
-    assert found.finished
-    assert found.stopped_by is None
-    assert [trial.params["rank"] for trial in found.table] == [2, 3]
-    assert found.best.mae == min(trial.mae for trial in found.table)
-    assert found.command is None  # no command can name data that are in no file
-    assert lvlora.read_adapter(found.best.folder).config["r"] == found.best.params["rank"]
-    assert lvlora.spent(tmp_path / "runs").executed == found.flops.executed
+    assert result.finished
+    assert result.stopped_by is None
+    assert [trial.params["rank"] for trial in result.table] == [2, 3]
+    assert result.best.mae == min(trial.mae for trial in result.table)
+    assert result.command is None  # no command can name data that are in no file
+    assert lvlora.read_adapter(result.best.folder).config["r"] == result.best.params["rank"]
+    assert lvlora.spent(tmp_path / "runs").executed == result.flops.executed
 
     again = lvlora.search(data, space=SPACE, narrator=(listener := Listener()), **small)
-    assert again == found
+    assert again == result
     assert len(listener.notes) == 1
     ran = run_lvlora(["sweep", "--status", "--runs", tmp_path / "runs", "--json"])
-    assert ran.json["table"] == found.model_dump(mode="json")["table"]
+    assert ran.json["table"] == result.model_dump(mode="json")["table"]
 
 
 @pytest.fixture
@@ -65,10 +65,10 @@ def weightless(tmp_path_factory):
 
 
 def test_the_first_trial_opens_the_weights(small, tmp_path, weightless):
-    given = {**small, "model": str(weightless), "space": {"rank": [2, 3], "layers": ["0", "0-1"]}}
+    inputs = {**small, "model": str(weightless), "space": {"rank": [2, 3], "layers": ["0", "0-1"]}}
     data, listener = tiny_runs.dataset(n_series=24), Listener()
     with pytest.raises(lvlora.ModelError, match=r"no \*\.safetensors"):
-        lvlora.search(data, narrator=listener, **given)
+        lvlora.search(data, narrator=listener, **inputs)
     assert [note[:7] for note in listener.notes[1:]] == ["Trial 0"]
 
 
@@ -108,9 +108,9 @@ def test_a_plan_that_does_not_fit_leaves_nothing(small, tmp_path, limit):
     ],
 )
 def test_what_cannot_be_is_refused_in_python_s_words(small, tmp_path, wrong, sentence):
-    given = {"space": SPACE, **small, **wrong}
+    inputs = {"space": SPACE, **small, **wrong}
     with pytest.raises(lvlora.SettingsError) as caught:
-        lvlora.search(tiny_runs.dataset(n_series=24), **given)
+        lvlora.search(tiny_runs.dataset(n_series=24), **inputs)
     assert sentence in str(caught.value)
     assert "--" not in f"{caught.value} {caught.value.hint}"
     assert not (tmp_path / "runs").exists()

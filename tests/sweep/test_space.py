@@ -63,9 +63,9 @@ def test_the_later_of_two_spaces_wins():
 
 def test_a_choice_becomes_settings():
     base = TrainSettings(rank=3)
-    found = with_params(base, {"targets": "q_proj,o_proj", "learning_rate": 1e-4})
-    assert found.targets == ("q_proj", "o_proj")
-    assert found.rank == 3
+    result = with_params(base, {"targets": "q_proj,o_proj", "learning_rate": 1e-4})
+    assert result.targets == ("q_proj", "o_proj")
+    assert result.rank == 3
     assert with_params(base, {"alpha_per_rank": 4.0, "rank": 5}).alpha == 20.0
     assert with_params(base, {"alpha_per_rank": 4.0}).alpha == 12.0
 

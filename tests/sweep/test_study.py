@@ -130,31 +130,31 @@ def settings(tmp_path):
     return SweepSettings(runs=tmp_path, rank=3)
 
 
-def made(settings, data="abc"):
+def study_of(settings, data="abc"):
     return SharedStudy.make(settings, facts_of(settings, data=data))
 
 
 @pytest.mark.parametrize("plan", [{"stages": []}, {"stages": [{"name": 3}]}, {"x": 1}])
 def test_a_plan_that_cannot_be_is_damage(settings, plan):
-    study = made(settings).study
+    study = study_of(settings).study
     study.set_user_attr("lvlora", {**study.user_attrs["lvlora"], "plan": plan})
     with pytest.raises(DataError, match="damaged"):
         SharedStudy.find(settings)
 
 
 def test_of_two_that_make_a_study_at_once_both_get_one_plan(settings):
-    first = made(settings)
+    first = study_of(settings)
     later = facts_of(settings.model_copy(update={"threads": 2}))
     assert SharedStudy.make(settings, later).facts == first.facts != later
     with pytest.raises(SettingsError, match="the data"):
-        made(settings, data="other")
-    left = {file.name for file in folder_of(settings).iterdir()}
-    assert left == {JOURNAL}
+        study_of(settings, data="other")
+    files = {file.name for file in folder_of(settings).iterdir()}
+    assert files == {JOURNAL}
 
 
 def test_a_line_that_was_never_finished_is_no_obstacle(settings):
     with ExitStack() as held:
-        claim(made(settings), held)
+        claim(study_of(settings), held)
         journal = folder_of(settings) / JOURNAL
         complete = journal.read_bytes()
         journal.write_bytes(complete + b'{"op_code":8,"trial_i')
@@ -165,7 +165,7 @@ def test_a_line_that_was_never_finished_is_no_obstacle(settings):
 
 
 def test_a_file_that_is_no_journal_is_named(settings):
-    made(settings)
+    study_of(settings)
     (folder_of(settings) / JOURNAL).write_text("hello\nworld\n")
     with pytest.raises(DataError, match="journal is damaged"):
         SharedStudy.find(settings)
@@ -195,7 +195,7 @@ def test_a_run_is_no_study(tmp_path):
     ],
 )
 def test_a_study_goes_on_with_its_subject_wherever_it_runs(settings, changes, named):
-    facts = made(settings).facts
+    facts = study_of(settings).facts
     changed = settings.model_copy(update=changes)
     subject = ("sweep", changed.model_dump(mode="json"), stages_of(changed, None), "abc")
     if named is None:

@@ -122,15 +122,15 @@ def test_legal_text(text, options):
 def test_a_history_walks_through_its_own_grammar(case):
     grammar, values = case
     text = grammar.codec.encode(values)
-    own = Grammar.for_history(grammar.codec, text)
-    assert walk(own, text) == START
+    separate = Grammar.for_history(grammar.codec, text)
+    assert walk(separate, text) == START
     steps = [step.split(",") for step in text.split(";")[:-1]]
-    for variable, sign in enumerate(own.signs):
+    for variable, sign in enumerate(separate.signs):
         assert sign == any(step[variable].startswith("-") for step in steps)
     digits = [len(n.split(".")[0].lstrip("-")) for n in text.replace(";", ",").split(",") if n]
     point = grammar.codec.number_format == "point"
     least = 1 if point else 1 + grammar.codec.decimals  # the decimals are among them then
-    assert own.max_integer_digits == max(least, *digits) + 2 if digits else True
+    assert separate.max_integer_digits == max(least, *digits) + 2 if digits else True
 
 
 @given(st.integers(0, 4), st.lists(st.integers(0, 10**6), min_size=1, max_size=5))

@@ -21,9 +21,9 @@ def series(values, name="s"):
 
 
 def dataset(*arrays):
-    made = tuple(series(a, str(i)) for i, a in enumerate(arrays))
-    names = tuple(f"v{i}" for i in range(made[0].values.shape[1] if made else 2))
-    return Dataset(made, names, "test data")
+    output = tuple(series(a, str(i)) for i, a in enumerate(arrays))
+    names = tuple(f"v{i}" for i in range(output[0].values.shape[1] if output else 2))
+    return Dataset(output, names, "test data")
 
 
 def test_of_a_data_set_the_99_7th_percentile_becomes_ten():
@@ -101,11 +101,11 @@ def test_what_the_text_loses_is_the_rounding_beside_the_spread():
     arrays = [level + rng.standard_normal((5000, 2)) * [1.0, 20.0] for level in (50.0, 90.0)]
     scale = Scale((7.0, 30.0), "dataset")
     for decimals in (0, 1, 2):
-        found = scaling.lost(arrays, [scale, scale], decimals)
+        result = scaling.lost(arrays, [scale, scale], decimals)
         errors = [scale.invert(np.round(scale.apply(a), decimals)) - a for a in arrays]
         spread = np.sqrt(np.mean([a.var(axis=0) for a in arrays], axis=0))
         measured = np.sqrt(np.mean([(e**2).mean(axis=0) for e in errors], axis=0)) / spread
-        assert found == pytest.approx(measured, rel=0.5 if decimals == 0 else 0.05)
+        assert result == pytest.approx(measured, rel=0.5 if decimals == 0 else 0.05)
     holed = [np.where(rng.random(a.shape) < 0.3, np.nan, a) for a in arrays]
     assert scaling.lost(holed, [scale, scale], 1) == pytest.approx(
         scaling.lost(arrays, [scale, scale], 1), rel=0.05
@@ -157,9 +157,9 @@ def test_a_stored_scale_gives_way_for_a_variable_that_it_would_erase():
     time = np.arange(40.0)
     values = np.column_stack([5e4 * (2 + np.sin(time)), 3 + np.cos(time)])
     stored = Scale((5e4, 5e4), "dataset")
-    found = scaling.scale_for(series(values), stored)
-    assert found.divisors == (5e4, 0.8)
-    assert found.rule == "variable"
+    result = scaling.scale_for(series(values), stored)
+    assert result.divisors == (5e4, 0.8)
+    assert result.rule == "variable"
     fits = series(values * [1, 1e4])
     assert scaling.scale_for(fits, stored) is stored
 
@@ -190,9 +190,9 @@ def test_any_values_get_a_usable_scale_and_come_back(values):
 
 def test_the_future_changes_nothing():
     values = np.random.default_rng(0).gamma(2, 1, (100, 2))
-    whole = series(values)
+    reference = series(values)
     changed = series(np.concatenate([values[:50], 1e6 * values[50:]]))
-    assert scaling.of_history(whole.steps(0, 50)) == scaling.of_history(changed.steps(0, 50))
+    assert scaling.of_history(reference.steps(0, 50)) == scaling.of_history(changed.steps(0, 50))
 
 
 def test_of_other_numbers_of_variables():

@@ -129,9 +129,9 @@ def test_forced_and_guessed_by_hand():
         state = ways.walk(PLAIN.spell(text))
         assert ways.forced[state] == (INDEX[forced] if forced != -1 else -1), text
         assert ways.guess[state] == (INDEX[guess] if guess != -1 else -1), text
-    whole = spelling(Grammar(Codec(0, 1)))
-    assert whole.forced[whole.walk([INDEX["0"]])] == INDEX[";"]
-    assert whole.guess[whole.walk([INDEX["7"]])] == INDEX[";"]
+    reference = spelling(Grammar(Codec(0, 1)))
+    assert reference.forced[reference.walk([INDEX["0"]])] == INDEX[";"]
+    assert reference.guess[reference.walk([INDEX["7"]])] == INDEX[";"]
 
 
 @pytest.mark.parametrize(
@@ -150,9 +150,9 @@ def test_forced_and_guessed_by_hand():
 def test_legal_by_hand(tokens, before, legal, illegal):
     ways = spelling(Grammar(Codec(2, 2), max_integer_digits=5), tokens.tokens)
     state = ways.walk(tokens.spell(before))
-    found = {ways.tokens[t] for t in np.flatnonzero(ways.legal[state])}
-    assert set(legal) <= found
-    assert not set(illegal) & found
+    result = {ways.tokens[t] for t in np.flatnonzero(ways.legal[state])}
+    assert set(legal) <= result
+    assert not set(illegal) & result
 
 
 @given(grammars(), any_alphabets)

@@ -21,11 +21,11 @@ SCALE = Scale((2.0, 2.0), "dataset")
 
 def dataset(lengths, seed=0):
     rng = np.random.default_rng(seed)
-    made = tuple(
+    output = tuple(
         Series(f"s{i}", np.arange(n, dtype=float), rng.gamma(2, 4, (n, 2)))
         for i, n in enumerate(lengths)
     )
-    return Dataset(made, ("prey", "predator"), "test data")
+    return Dataset(output, ("prey", "predator"), "test data")
 
 
 def windows(lengths=(30, 20, 40), alphabet=ALPHABET, **options):
@@ -68,7 +68,7 @@ def test_tokens_of_a_series_and_where_steps_begin():
 
 def place_of(text, whole_texts):
     """The one series that a text is of, and where it begins in it."""
-    (series,) = [i for i, whole in enumerate(whole_texts) if text in whole]
+    (series,) = [i for i, reference in enumerate(whole_texts) if text in reference]
     return series, whole_texts[series].index(text)
 
 
@@ -265,8 +265,8 @@ def test_short_gaps_are_filled_in_all_that_is_read():
     assert unknown(ends.inputs) == [0, 9]
     # of numbers between their neighbours
     text = NO_START.decode(filled.series[1].ids.tolist())
-    whole, read = dataset((30, 40)).series[1].values, SCALE.invert(CODEC.decode(text))
-    lower, upper = sorted((whole[2, 0], whole[4, 0]))
+    reference, read = dataset((30, 40)).series[1].values, SCALE.invert(CODEC.decode(text))
+    lower, upper = sorted((reference[2, 0], reference[4, 0]))
     assert lower - 0.02 <= read[3, 0] <= upper + 0.02
 
 
@@ -295,20 +295,20 @@ def test_ends_have_the_last_steps_as_their_only_targets(alphabet, seq_len):
     longer = dataset((34, 25, 44), seed=1)
     batches = source.ends_of(longer, 4)
     assert [len(b.inputs) for b in batches] == [2, 1]
-    found = []
+    result = []
     for batch in batches:
         for inputs, targets in zip(batch.inputs, batch.targets, strict=True):
             scored = targets != IGNORED
             places = np.flatnonzero(scored)
             assert np.array_equal(places, np.arange(places[0], places[-1] + 1))
-            found.append(alphabet.decode(targets[scored].tolist()))
+            result.append(alphabet.decode(targets[scored].tolist()))
             assert len(inputs) <= source.width
             # each target is the token after its input
             assert np.array_equal(inputs[places[1:]], targets[places[:-1]])
-    for text, series in zip(found, longer, strict=True):
-        whole = CODEC.encode(SCALE.apply(series.values[-4:]))
-        assert whole.endswith(text)
-        assert text == whole or seq_len == 40
+    for text, series in zip(result, longer, strict=True):
+        reference = CODEC.encode(SCALE.apply(series.values[-4:]))
+        assert reference.endswith(text)
+        assert text == reference or seq_len == 40
 
 
 def by_themselves(lengths=(30, 20, 40), data=None, **options):
@@ -353,19 +353,19 @@ def test_rows_to_validate_with_have_the_scale_of_their_first_half():
     for index in range(3):
         batch = others.batch(index)
         for inputs, targets in zip(batch.inputs, batch.targets, strict=True):
-            found, n = read_back(inputs, targets)
+            result, n = read_back(inputs, targets)
             assert n in (17, 13, 22)
-            assert abs(found[:n].max() - 5) < 0.011
+            assert abs(result[:n].max() - 5) < 0.011
 
 
 def test_ends_have_the_scale_of_what_comes_before_them():
     source = by_themselves()
-    made = dataset((30,), seed=1)
-    (series,) = made
+    output = dataset((30,), seed=1)
+    (series,) = output
     larger = series.values.copy()
     larger[-4:] *= 3
     for values in (series.values, larger):
-        end = source.ends_of(replace(made, series=(replace(series, values=values),)), 4)[0]
+        end = source.ends_of(replace(output, series=(replace(series, values=values),)), 4)[0]
         places = np.flatnonzero(end.targets[0] != IGNORED)
         scale = 5 / series.values[:-4].max()
         text = ALPHABET.decode(end.targets[0][places].tolist())
@@ -376,8 +376,8 @@ def test_simulated_rows_and_known_columns_have_scales_of_their_own_too():
     source = by_themselves(mix=0.5, simulated=simulated)
     for index in range(6):
         for inputs, targets in zip(*vars(source.batch(index)).values(), strict=True):
-            found, n = read_back(inputs, targets)
-            assert abs(found[:n].max() - 5) < 0.011
+            result, n = read_back(inputs, targets)
+            assert abs(result[:n].max() - 5) < 0.011
     data = dataset((30, 20))
     seasons = [np.sin(np.arange(len(s)))[:, None] * 70 for s in data]
     data = replace(

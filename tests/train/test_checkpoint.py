@@ -109,14 +109,14 @@ def test_every_bit_of_a_manifest_matters(tmp_path):
     folder = _save(tmp_path, 7, parameters, optimizer, spent=["123", "987"], best=0.25)
     manifest = folder / "manifest.json"
     content = manifest.read_bytes()
-    whole = json.loads(content)
+    reference = json.loads(content)
     for place in range(len(content)):
         broken = bytearray(content)
         broken[place] ^= 1
         manifest.write_bytes(bytes(broken))
         state, _ = latest_state(tmp_path)
         if state is not None:
-            assert json.loads(bytes(broken)) == whole
+            assert json.loads(bytes(broken)) == reference
 
 
 def test_a_state_of_other_parameters_is_refused(tmp_path):

@@ -62,18 +62,18 @@ def test_damage_to_any_file_of_a_run_is_noticed_or_harmless(
         victim = Path("run", *file.parts[1:])
         damage(victim)
         ran = run_lvlora(["train", "--resume", "run"])
-        said = f"{damage.__name__} {file}: {ran.exit_code} {ran.stderr}"
-        assert "Traceback" not in ran.stderr, said
-        assert "unforeseen" not in ran.stderr, said
-        assert ran.exit_code in (0, 2, 4), said
+        message = f"{damage.__name__} {file}: {ran.exit_code} {ran.stderr}"
+        assert "Traceback" not in ran.stderr, message
+        assert "unforeseen" not in ran.stderr, message
+        assert ran.exit_code in (0, 2, 4), message
         if ran.exit_code == 0 and "best adapter" in ran.stderr:
-            assert "adapter" in file.parts, said
-            assert tiny_runs.weights(Path("run"), "adapter-last") == last, said
+            assert "adapter" in file.parts, message
+            assert tiny_runs.weights(Path("run"), "adapter-last") == last, message
         elif ran.exit_code == 0:
-            assert tiny_runs.weights(Path("run")) == expected, said
+            assert tiny_runs.weights(Path("run")) == expected, message
         if "state" in file.parts and "step-00000005" in file.parts:
-            assert "passed over" in ran.stderr, said
-            assert str(victim.parent) in ran.stderr, said
+            assert "passed over" in ran.stderr, message
+            assert str(victim.parent) in ran.stderr, message
         # the finished adapter, damaged in the same way, is never used without a word
         if "adapter" in file.parts:
             shutil.rmtree("run")
@@ -112,8 +112,8 @@ def test_a_disk_that_fills_up_ends_the_run_with_a_sentence_and_it_goes_on(
     tiny_folder, tmp_path, small_disk
 ):
     model = tiny_folder("qwen2")
-    whole = tiny_runs.folder(tmp_path / "r", "whole")
-    Run(tiny_runs.loaded(model, tmp_path / "r"), whole, Observer()).train()
+    reference = tiny_runs.folder(tmp_path / "r", "whole")
+    Run(tiny_runs.loaded(model, tmp_path / "r"), reference, Observer()).train()
 
     class Filler(Observer):
         def step(self, record):
@@ -132,4 +132,4 @@ def test_a_disk_that_fills_up_ends_the_run_with_a_sentence_and_it_goes_on(
     (small_disk / "ballast").unlink()
     loaded = tiny_runs.loaded(model, tmp_path / "r")
     Run(loaded, run_folder.RunFolder(small_disk / "run"), Observer(), resume=True).train()
-    assert tiny_runs.weights(small_disk / "run") == tiny_runs.weights(whole.path)
+    assert tiny_runs.weights(small_disk / "run") == tiny_runs.weights(reference.path)

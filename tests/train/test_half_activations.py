@@ -71,8 +71,8 @@ def test_half_of_the_bytes_are_remembered(tiny_base, monkeypatch, targets):
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
         objective.decoder(input_ids=torch.from_numpy(batch.inputs))
-    kept = HalfActivations(objective.model)
-    pack = kept._pack
+    stored = HalfActivations(objective.model)
+    pack = stored._pack
 
     def note_packed(tensor):
         packed = pack(tensor)
@@ -82,8 +82,8 @@ def test_half_of_the_bytes_are_remembered(tiny_base, monkeypatch, targets):
             in_half[values.data_ptr()] = values.nbytes
         return packed
 
-    monkeypatch.setattr(kept, "_pack", note_packed)
-    objective.half_activations = kept
+    monkeypatch.setattr(stored, "_pack", note_packed)
+    objective.half_activations = stored
     assert gradients(objective, parameters, batch)
     assert sum(in_half.values()) < 0.55 * sum(as_it_is.values())
 
@@ -103,8 +103,8 @@ class Saver(torch.autograd.Function):
 
 
 def brought_back(*saved, model=None):
-    kept = HalfActivations(nn.Module() if model is None else model)
-    with kept.in_half():
+    stored = HalfActivations(nn.Module() if model is None else model)
+    with stored.in_half():
         out = Saver.apply(torch.ones((), requires_grad=True), *saved)
     out.backward()
     return Saver.restored
@@ -139,45 +139,45 @@ def test_weights_other_dtypes_and_what_is_no_block_are_left_as_they_are():
         torch.arange(5),
         torch.randn(4, 1).expand(4, 3),
     )
-    for restored, given in zip(brought_back(*saved, model=model), saved, strict=True):
-        assert torch.equal(restored, given)
-        assert restored.data_ptr() == given.data_ptr()
+    for restored, inputs in zip(brought_back(*saved, model=model), saved, strict=True):
+        assert torch.equal(restored, inputs)
+        assert restored.data_ptr() == inputs.data_ptr()
 
 
 def test_a_step_takes_the_memory_of_the_last_one_but_not_while_it_is_needed():
-    kept = HalfActivations(nn.Module())
-    with kept.in_half():
-        first = kept._pack(torch.full((5, 5), 1.0))
-    with kept.in_half():
-        second = kept._pack(torch.full((5, 5), 2.0))
+    stored = HalfActivations(nn.Module())
+    with stored.in_half():
+        first = stored._pack(torch.full((5, 5), 1.0))
+    with stored.in_half():
+        second = stored._pack(torch.full((5, 5), 2.0))
     address = first.values.data_ptr()
     assert second.values.data_ptr() != address
     assert float(half_activations._unpack(first).mean()) == 1.0
     del first
-    with kept.in_half():
-        assert kept._pack(torch.full((5, 5), 3.0)).values.data_ptr() == address
+    with stored.in_half():
+        assert stored._pack(torch.full((5, 5), 3.0)).values.data_ptr() == address
 
 
 def test_one_tensor_is_remembered_once_and_again_when_it_was_changed():
-    kept = HalfActivations(nn.Module())
-    with kept.in_half():
+    stored = HalfActivations(nn.Module())
+    with stored.in_half():
         x = torch.randn(6, 8)
-        first, second, turned = kept._pack(x), kept._pack(x.view(2, 3, 8)), kept._pack(x.t())
+        first, second, turned = stored._pack(x), stored._pack(x.view(2, 3, 8)), stored._pack(x.t())
         assert first.values is second.values is turned.values
         x.mul_(2.0)
-        changed = kept._pack(x)
+        changed = stored._pack(x)
         assert changed.values is not first.values
     assert torch.equal(half_activations._unpack(changed), 2 * half_activations._unpack(first))
     assert torch.equal(half_activations._unpack(turned), half_activations._unpack(first).t())
 
 
 def test_memory_that_is_used_again_is_another_tensor():
-    kept, packed, addresses = HalfActivations(nn.Module()), [], set()
-    with kept.in_half():
+    stored, packed, addresses = HalfActivations(nn.Module()), [], set()
+    with stored.in_half():
         for i in range(20):
             x = torch.full((64, 64), float(i))
             addresses.add(x.data_ptr())
-            packed.append(kept._pack(x))
+            packed.append(stored._pack(x))
             del x
     assert len(addresses) < 20, "no address came again: the test shows nothing"
     assert [float(half_activations._unpack(p)[3, 3]) for p in packed] == list(range(20))

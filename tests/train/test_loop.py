@@ -87,10 +87,10 @@ def _one_step(base, batches, accumulation, clip_norm=0.0):
 def test_two_micro_batches_of_two_are_one_batch_of_four(tiny_base):
     base = tiny_base()
     halves = [_batch(base, seed=1, padded=9), _batch(base, seed=2)]
-    whole = Batch(
+    reference = Batch(
         np.concatenate([b.inputs for b in halves]), np.concatenate([b.targets for b in halves])
     )
-    one, gradients = _one_step(base, [whole], 1)
+    one, gradients = _one_step(base, [reference], 1)
     two, accumulated = _one_step(tiny_base(), halves, 2)
     assert two.loss == pytest.approx(one.loss, rel=1e-6)
     assert two.tokens == one.tokens == 4 * 20 - 9

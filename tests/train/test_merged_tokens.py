@@ -23,13 +23,13 @@ def test_the_numeric_loss_is_over_all_tokens_that_numbers_are_written_with(tiny_
     batch = Batch(np.array([[base.alphabet.start, *ids[:-1]]]), ids[None])
     head = NumericHead(base.module, base.alphabet)
     with torch.no_grad():
-        found = float(Objective(base.module, base.alphabet, head).loss_sum(batch))
+        result = float(Objective(base.module, base.alphabet, head).loss_sum(batch))
         logits = base.module(torch.from_numpy(batch.inputs)).logits[0].double().numpy()
     of_tokens = logits[:, list(base.alphabet.ids)]
     largest = of_tokens.max(axis=1)
     normal = np.log(np.exp(of_tokens - largest[:, None]).sum(axis=1)) + largest
     expected = sum(n - row[i] for n, row, i in zip(normal, logits, ids, strict=True))
-    assert found == pytest.approx(expected, rel=1e-4)
+    assert result == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("kind", KINDS)

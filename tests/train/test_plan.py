@@ -128,19 +128,19 @@ def test_so_does_one_that_comes_when_others_have_spent(run_lvlora, data, tiny_fo
 def test_python_and_json_are_one_answer(run_lvlora, data, tiny_folder):
     settings = tiny_runs.settings(tiny_folder("qwen2"), Path("runs"))
     options = settings.model_dump(exclude_defaults=True)
-    made = lvlora.fine_tune(
+    output = lvlora.fine_tune(
         data, **options, narrator=Silent(), runs="runs", out=Path("runs/python")
     )
-    assert isinstance(made, lvlora.Result)
+    assert isinstance(output, lvlora.Result)
     flags = tiny_runs.flags(tiny_folder("qwen2"), Path("runs"))
     ran = run_lvlora(["train", data, *flags, "--out", "runs/command", "--json"], code=0)
     timed = ("seconds", "run", "folder", "adapter", "files")
-    mine = made.model_dump(mode="json")
+    mine = output.model_dump(mode="json")
     assert list(mine) == list(ran.json)
     assert {k: v for k, v in mine.items() if k not in timed} == {
         k: v for k, v in ran.json.items() if k not in timed
     }
-    assert made.flops.executed == lvlora.spent("runs").executed // 2
+    assert output.flops.executed == lvlora.spent("runs").executed // 2
 
 
 def test_a_dry_run_needs_no_weights(run_lvlora, data, weightless):

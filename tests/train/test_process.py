@@ -36,8 +36,8 @@ def test_every_row_is_somebodys_and_nobody_has_much_more(rows, size):
 
 
 def test_whole_batches_stay_whole_where_they_can():
-    (own,) = Ranks(1, 3).share_of(batches(4, 4, 4))
-    assert own.inputs[:, 0].tolist() == [4, 5, 6, 7]
+    (separate,) = Ranks(1, 3).share_of(batches(4, 4, 4))
+    assert separate.inputs[:, 0].tolist() == [4, 5, 6, 7]
 
 
 def test_alone_nothing_has_to_be_agreed_on(monkeypatch):
@@ -86,12 +86,16 @@ if other and os.waitpid(other, 0)[1] != 0:
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="no list of threads here")
 def test_a_group_leaves_no_thread():
     # one that still runs while Python ends aborts the process now and then
-    told = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(ports.free_port())}
+    messages = {
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(ports.free_port()),
+    }
     ran = subprocess.run(
         [sys.executable, "-c", LEFT],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, **told, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, **messages, "OMP_NUM_THREADS": "1"},
         timeout=120,
         check=True,
     )

@@ -134,7 +134,7 @@ def test_numbers_that_cannot_be_believed_are_passed_over(run):
 
 
 @pytest.mark.parametrize(
-    ("file", "content", "said"),
+    ("file", "content", "message"),
     [
         (CONFIG, "rank = = 4", "not valid TOML"),
         (CONFIG, None, "cannot be read"),
@@ -146,11 +146,11 @@ def test_numbers_that_cannot_be_believed_are_passed_over(run):
         (METRICS, None, "no step yet"),
     ],
 )
-def test_damaged_files_are_named(run, file, content, said):
+def test_damaged_files_are_named(run, file, content, message):
     (run / file).unlink()
     if content is not None:
         (run / file).write_text(content)
-    with pytest.raises(DataError, match=said) as caught:
+    with pytest.raises(DataError, match=message) as caught:
         draw_run(run)
     assert file in caught.value.message
     assert "\n" not in caught.value.message

@@ -92,7 +92,7 @@ def _ledger(runs):
 def test_a_stopped_run_goes_on_to_the_same_end(tiny_folder, runs, family, changes):
     before = signal.getsignal(signal.SIGTERM)
     model, changes = tiny_folder(family), {"dropout": 0.1, **changes}
-    whole, expected = _train(model, runs, "whole", **changes)
+    reference, expected = _train(model, runs, "whole", **changes)
     assert 0 < expected.flops.executed <= expected.flops_at_most.executed
     assert 0 < expected.flops.coursework <= expected.flops_at_most.coursework
     folder, stopped = _broken_off(model, runs, "stopped", 3, **changes)
@@ -101,7 +101,7 @@ def test_a_stopped_run_goes_on_to_the_same_end(tiny_folder, runs, family, change
     assert signal.getsignal(signal.SIGTERM) == before
     result = _resume(model, runs, folder.path, **changes)
     for which in ("adapter", "adapter-last"):
-        assert tiny_runs.weights(whole, which) == tiny_runs.weights(folder.path, which)
+        assert tiny_runs.weights(reference, which) == tiny_runs.weights(folder.path, which)
     assert tiny_runs.steps_of(folder.path) == [1, 2, 3, 4, 5, 6]
     assert result.flops == expected.flops
     assert result.best_step == expected.best_step
@@ -143,7 +143,7 @@ def test_a_second_signal_stops_at_once_and_the_step_is_paid_for(model, runs, mon
 def test_a_run_killed_long_after_its_checkpoint_repeats_the_steps_to_the_same_end(
     model, runs, save_every, note, n_steps_made
 ):
-    whole, _ = _train(model, runs, "whole", dropout=0.1)
+    reference, _ = _train(model, runs, "whole", dropout=0.1)
     # as good as a kill: nothing is saved
     changes = {"dropout": 0.1, "save_every": save_every}
     folder, _ = _broken_off(model, runs, "killed", 5, ZeroDivisionError(), **changes)
@@ -153,7 +153,7 @@ def test_a_run_killed_long_after_its_checkpoint_repeats_the_steps_to_the_same_en
     _resume(model, runs, folder.path, narrator=listener, dropout=0.1)
     assert [n.endswith(note) for n in listener.notes] == [True]
     for which in ("adapter", "adapter-last"):
-        assert tiny_runs.weights(whole, which) == tiny_runs.weights(folder.path, which)
+        assert tiny_runs.weights(reference, which) == tiny_runs.weights(folder.path, which)
     assert tiny_runs.steps_of(folder.path) == [1, 2, 3, 4, 5, 6]
     spent = sum(r.spent.executed for r in _ledger(runs) if r.run == "killed" and r.phase == "train")
     assert spent == n_steps_made * tiny_runs.plan(model, runs).cost.per_step.executed
@@ -232,9 +232,9 @@ def test_steps_repeated_after_a_kill_never_pass_the_limit(model, runs):
         _resume(model, runs, runs / "s", **changes)
     result = _resume(model, runs, runs / "s", limit=limit, **changes)
     assert (result.steps, result.stopped_by_limit) == (6, False)
-    whole, _ = _train(model, runs, "whole", validation=False)
+    reference, _ = _train(model, runs, "whole", validation=False)
     # the limit is not part of a run's result: the schedule is that of the first one
-    assert tiny_runs.weights(whole) == tiny_runs.weights(runs / "s")
+    assert tiny_runs.weights(reference) == tiny_runs.weights(runs / "s")
 
 
 def test_the_ledger_tells_training_and_validation_apart(model, runs):
@@ -260,9 +260,9 @@ def test_the_ledger_tells_training_and_validation_apart(model, runs):
 def test_two_runs_of_one_second_have_folders_of_their_own(runs, monkeypatch):
     clock = Mock(**{"now.return_value.strftime.return_value": "20260301T000000Z"})
     monkeypatch.setattr(run_folder, "datetime", clock)
-    made = [tiny_runs.folder(runs).path for _ in range(3)]
-    assert len(set(made)) == 3
-    assert all(path.is_dir() for path in made)
+    output = [tiny_runs.folder(runs).path for _ in range(3)]
+    assert len(set(output)) == 3
+    assert all(path.is_dir() for path in output)
 
 
 def test_patience_ends_a_run_that_gets_worse_and_keeps_the_best(model, runs):
@@ -297,10 +297,10 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_the_state_before_it(model, 
         Run(loaded, folder, Observer()).train()
     (row,) = _ledger(runs)
     assert row.spent == 4 * loaded.plan.cost.per_step  # the step was computed
-    whole, _ = _train(model, runs, "whole", validation=False)
+    reference, _ = _train(model, runs, "whole", validation=False)
     monkeypatch.undo()
     _resume(model, runs, folder.path, validation=False)  # the cause is gone
-    assert tiny_runs.weights(whole) == tiny_runs.weights(folder.path)
+    assert tiny_runs.weights(reference) == tiny_runs.weights(folder.path)
 
 
 @pytest.mark.parametrize(

@@ -25,16 +25,16 @@ def test_baseline_has_every_rival_and_the_untrained_model(
 ) -> None:
     args = ["baseline", data, "--model", tiny_folder("qwen2"), *STEPS, "--samples", "3"]
     ran = run_lvlora([*args, "--limit", "1", "--json", "--output", "table.csv"], code=0)
-    found = ran.json
-    names = [f["name"].lower() for f in found["forecasters"]]
+    answer = ran.json
+    names = [f["name"].lower() for f in answer["forecasters"]]
     for rival in RIVALS:
         assert any(rival in name for name in names), rival
     # three steps of no season: who needs one is left out and named
     assert "seasonal naive" not in names
     assert "seasonal naive" in ran.stderr
-    assert sum(f["kind"] == "model" for f in found["forecasters"]) == 1
+    assert sum(f["kind"] == "model" for f in answer["forecasters"]) == 1
     assert "zero-shot" in names[0]
-    assert found["protocol"] == {
+    assert answer["protocol"] == {
         "name": "own",
         "split": "validation",
         "context": 15,
@@ -45,8 +45,8 @@ def test_baseline_has_every_rival_and_the_untrained_model(
         "seen": None,
         "mase_season": "none",
     }
-    floor = next(f for f in found["forecasters"] if f["kind"] == "floor")
-    assert all(floor["mae"] <= f["mae"] for f in found["forecasters"] if f["kind"] == "model")
+    floor = next(f for f in answer["forecasters"] if f["kind"] == "floor")
+    assert all(floor["mae"] <= f["mae"] for f in answer["forecasters"] if f["kind"] == "model")
     with Path("table.csv").open() as stream:
         assert [row["name"].lower() for row in csv.DictReader(stream)] == names
 

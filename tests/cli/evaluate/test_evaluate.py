@@ -66,14 +66,14 @@ def test_dry_run_spends_nothing(run_lvlora, data, tiny_folder, monkeypatch) -> N
 
 
 def test_a_refusal_leaves_nothing_behind(run_lvlora, data, tiny_folder) -> None:
-    asked = ["evaluate", data, "--model", tiny_folder("qwen2"), "--adapter", "none", *SHORT]
-    asked += ["--no-rivals", "--out", "here"]
-    assert run_lvlora([*asked, "--max-flops", "1000"]).exit_code == 3
+    request = ["evaluate", data, "--model", tiny_folder("qwen2"), "--adapter", "none", *SHORT]
+    request += ["--no-rivals", "--out", "here"]
+    assert run_lvlora([*request, "--max-flops", "1000"]).exit_code == 3
     assert not Path("here").exists()
     assert not Path("runs/ledger.sqlite").exists()
-    assert run_lvlora(asked).exit_code == 0
+    assert run_lvlora(request).exit_code == 0
     before = {path: path.read_bytes() for path in Path("here").rglob("*") if path.is_file()}
-    assert run_lvlora([*asked, "--fresh", "--max-flops", "1000"]).exit_code == 3
+    assert run_lvlora([*request, "--fresh", "--max-flops", "1000"]).exit_code == 3
     after = {path: path.read_bytes() for path in Path("here").rglob("*") if path.is_file()}
     assert after == before
 
@@ -83,23 +83,23 @@ def test_several_adapters_their_base_and_the_rivals(run_lvlora, data, runs) -> N
     one = run_lvlora(args, code=0)
     spent = ledger_rows()
     both = run_lvlora([*args, "--adapter", "runs/rank-2"], code=0)
-    found = {f["name"]: f for f in both.json["forecasters"]}
-    models = [name for name, f in found.items() if f["kind"] == "model"]
+    forecasters = {f["name"]: f for f in both.json["forecasters"]}
+    models = [name for name, f in forecasters.items() if f["kind"] == "model"]
     assert [m.rpartition(" ")[2] for m in models] == ["rank-1", "rank-2", "zero-shot"]
-    for name, facts in found.items():
+    for name, facts in forecasters.items():
         assert set(facts["mae_minus"]) == set(models) - {name}
         for other, gap in facts["mae_minus"].items():
-            assert gap["mean"] == pytest.approx(facts["mae"] - found[other]["mae"])
+            assert gap["mean"] == pytest.approx(facts["mae"] - forecasters[other]["mae"])
         assert set(facts["per_cluster"]) == {c["name"] for c in both.json["clusters"]}
         assert len(facts["mae_by_step"]) == 5
-    assert set(found[models[0]]["coverage"]) == {"0.8"}
+    assert set(forecasters[models[0]]["coverage"]) == {"0.8"}
     # the second evaluation found the first one's adapter, base and rivals done
     assert ledger_rows() == spent + 1
     assert one.json["folder"] == both.json["folder"]
     before = {f["name"]: f for f in one.json["forecasters"]}
     for name, facts in before.items():
-        assert found[name]["mae"] == facts["mae"], name
-        assert found[name]["flops"] == facts["flops"], name
+        assert forecasters[name]["mae"] == facts["mae"], name
+        assert forecasters[name]["flops"] == facts["flops"], name
 
 
 def test_the_folder_of_an_evaluation(run_lvlora, data, runs, made_figures) -> None:
@@ -197,7 +197,7 @@ def test_killed_it_goes_on_to_the_same_table(run_lvlora, data, tmp_path, every_r
 
     args = ["evaluate", "data.h5", "--no-model", "--split", "all", "--context", "20"]
     args += ["--horizon", "5", "--workers", "1", "--json", "--out"]
-    whole = run_lvlora([*args, "whole"], code=0)
+    reference = run_lvlora([*args, "whole"], code=0)
     process = subprocess.Popen(
         [sys.executable, "-m", "lvlora", *args, "killed"],
         cwd=tmp_path,
@@ -215,11 +215,11 @@ def test_killed_it_goes_on_to_the_same_table(run_lvlora, data, tmp_path, every_r
     process.wait()
     assert not (tmp_path / "killed" / "evaluation.json").exists()
     assert file is not None
-    kept = file.read_text().splitlines()
-    kept = kept if file.read_text().endswith("\n") else kept[:-1]
-    assert 3 < len(kept)
+    saved = file.read_text().splitlines()
+    saved = saved if file.read_text().endswith("\n") else saved[:-1]
+    assert 3 < len(saved)
     ran = run_lvlora([*args, "killed"], code=0)
-    assert file.read_text().splitlines()[: len(kept)] == kept
-    for mine, theirs in zip(ran.json["forecasters"], whole.json["forecasters"], strict=True):
+    assert file.read_text().splitlines()[: len(saved)] == saved
+    for mine, theirs in zip(ran.json["forecasters"], reference.json["forecasters"], strict=True):
         for fact in ("name", "mae", "crps", "mae_by_step"):
             assert mine[fact] == theirs[fact], (mine["name"], fact)

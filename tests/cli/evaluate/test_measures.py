@@ -36,25 +36,29 @@ def test_every_forecaster_has_every_measure(run_lvlora, tmp_path: Path) -> None:
     ran = run_lvlora(["baseline", data, *STEPS, "--json", "--output", table], code=0)
     assert ran.json["led_by"] == "mae"
     assert 1 < ran.json["scale_spread"] < 100
-    found = {f["name"]: f for f in ran.json["forecasters"]}
-    for name, facts in found.items():
+    forecasters = {f["name"]: f for f in ran.json["forecasters"]}
+    for name, facts in forecasters.items():
         assert all(facts[measure] is not None for measure in DynamicsErrors.model_fields), name
         assert len(facts["valid_by_step"]) == 12
         assert sum(facts["valid_by_step"]) == pytest.approx(facts["valid_steps"])
         assert (facts["skill"] is None) == (facts["win_rate"] is None) == (name == "rounding floor")
-    assert found["seasonal naive"]["skill"] == {"value": 0, "low": 0, "high": 0}
-    ranked = [f for f in found.values() if f["win_rate"] is not None]
+    assert forecasters["seasonal naive"]["skill"] == {"value": 0, "low": 0, "high": 0}
+    ranked = [f for f in forecasters.values() if f["win_rate"] is not None]
     assert np.mean([f["win_rate"]["value"] for f in ranked]) == pytest.approx(0.5)
     for f in ranked:
         for key in ("skill", "win_rate"):
             assert f[key]["low"] <= f[key]["value"] <= f[key]["high"]
-    assert found["seasonal naive"]["phase_error"] < found["last value"]["phase_error"] == 0.25
+    assert (
+        forecasters["seasonal naive"]["phase_error"]
+        < forecasters["last value"]["phase_error"]
+        == 0.25
+    )
     with table.open() as stream:
         rows = {row["name"]: row for row in csv.DictReader(stream)}
-    for name, facts in found.items():
+    for name, facts in forecasters.items():
         for measure in DynamicsErrors.model_fields:
             assert float(rows[name][measure]) == pytest.approx(facts[measure], rel=1e-9)
-    last = found["last value"]
+    last = forecasters["last value"]
     assert float(rows["last value"]["skill"]) == pytest.approx(last["skill"]["value"], rel=1e-9)
     assert float(rows["last value"]["win_rate_high"]) == pytest.approx(last["win_rate"]["high"])
     assert rows["rounding floor"]["skill"] == ""

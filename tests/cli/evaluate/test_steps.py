@@ -44,17 +44,17 @@ def test_evaluate_chooses_as_baseline_does(run_lvlora, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("asked", "got"),
+    ("options", "got"),
     [
         (["--horizon", "4"], "4 steps from 26"),
         (["--context", "20"], "10 steps from 20"),
         (["--context", "20", "--horizon", "6"], "6 steps from 20"),
     ],
 )
-def test_what_was_asked_for_stays(run_lvlora, tmp_path, asked, got):
+def test_what_was_asked_for_stays(run_lvlora, tmp_path, options, got):
     file = tmp_path / "one.csv"
     file.write_text(csv(30))
-    ran = run_lvlora(["baseline", file, "--no-model", *asked], code=0)
+    ran = run_lvlora(["baseline", file, "--no-model", *options], code=0)
     assert got in ran.stdout
 
 

@@ -54,18 +54,18 @@ def project(tmp_path, monkeypatch, run_lvlora, tiny_folder):
             lines = [
                 line for line in ran.stderr.splitlines() if re.match(r"(Next|Train|Score)", line)
             ]
-            found = [c for line in lines for c in commands(line)]
-            assert len(found) >= at_least, ran.stderr
-            return found
+            lines_advised = [c for line in lines for c in commands(line)]
+            assert len(lines_advised) >= at_least, ran.stderr
+            return lines_advised
 
         def follow(self, ran, at_least=1, env=None):
-            found = self.advised(ran, at_least)
-            for line in found:
+            lines_advised = self.advised(ran, at_least)
+            for line in lines_advised:
                 words = ["my data.csv" if w == "FILE" else w for w in shlex.split(line)[1:]]
                 if "my data.csv" in words and "--id-column" not in words:
                     words += [*self.reading[:4]]  # a placeholder's file has its own columns
                 self.run(*[w for w in words if w != "--open"], env=env)
-            return found
+            return lines_advised
 
     return Project()
 
@@ -81,8 +81,8 @@ def commands(text: str) -> list[str]:
 def test_the_data_are_read_the_same_way_again(project):
     data = ("my data.csv", *project.reading)
     for name in ("analyze", "tokenize"):
-        found = project.advised(project.run(name, *data))
-        for line in found:
+        lines_advised = project.advised(project.run(name, *data))
+        for line in lines_advised:
             if not line.startswith("lvlora flops"):
                 assert shlex.split(line)[2 : 3 + len(project.reading)] == list(data)
         project.follow(project.run(name, *data), 2)
@@ -90,17 +90,17 @@ def test_the_data_are_read_the_same_way_again(project):
 
 def test_what_simulate_and_flops_advise_works(project):
     project.follow(project.run("simulate", "made here.csv", "-n", "6", "--n-steps", "24"), 2)
-    said = project.run("flops", env={"LVLORA_MODEL": None})
-    for line in project.advised(said, 2):
+    ran = project.run("flops", env={"LVLORA_MODEL": None})
+    for line in project.advised(ran, 2):
         project.run(*shlex.split(line)[1:])
-    assert "the coursework's model" in said.stderr
+    assert "the coursework's model" in ran.stderr
     assert "coursework" not in project.run("flops", "--model", "bundled").stderr
 
 
 def test_from_the_baseline_to_the_report(project):
     data = ("my data.csv", *project.reading)
-    found = project.follow(project.run("baseline", *data), 2)
-    assert [line.split()[1] for line in found] == ["train", "evaluate"]
+    lines_advised = project.follow(project.run("baseline", *data), 2)
+    assert [line.split()[1] for line in lines_advised] == ["train", "evaluate"]
     project.follow(project.run("evaluate", *data, "--adapter", "none", "--out", "an evaluation"))
 
 
@@ -140,13 +140,13 @@ def test_exports_are_used_as_is_said(project, tmp_path):
 @pytest.mark.slow
 def test_the_best_trial_of_a_sweep_is_trained_and_scored(project):
     ran = project.run("sweep", "my data.csv", *project.reading, "--max-steps", "2")
-    found = project.follow(ran, 2)
-    assert [line.split()[1] for line in found] == ["train", "evaluate"]
+    lines_advised = project.follow(ran, 2)
+    assert [line.split()[1] for line in lines_advised] == ["train", "evaluate"]
 
 
 def test_standard_input_is_given_again():
-    given = AnalyzeSettings(data=Path("-"), id_column="who")
-    assert next_command("baseline", BaselineSettings, given) == (
+    inputs = AnalyzeSettings(data=Path("-"), id_column="who")
+    assert next_command("baseline", BaselineSettings, inputs) == (
         "lvlora baseline - --id-column who < FILE"
     )
     assert next_command("train", TrainSettings, AnalyzeSettings()) == "lvlora train"
@@ -184,19 +184,19 @@ def _texts():
 def _options(command: str) -> set[str]:
     load_all()
     settings = from_settings.COMMANDS[command]
-    found = {"--help", "--json", "--dry-run", "--config", "--quiet", "--print-config"}
+    options = {"--help", "--json", "--dry-run", "--config", "--quiet", "--print-config"}
     for field in read_fields(settings):
-        found.update(field.declarations)
-    return found
+        options.update(field.declarations)
+    return options
 
 
 def test_every_command_in_a_text_has_the_options_that_are_said():
     n_checked = 0
     for place, text in _texts():
-        for found in re.finditer(
+        for match in re.finditer(
             r"\blvlora ([a-z]+)((?: (?:--?[a-z][\w-]*|[A-Z][\w.-]*|X|-))*)", text
         ):
-            command, words = found[1], found[2].split()
+            command, words = match[1], match[2].split()
             if command not in COMMANDS:
                 continue  # a sentence about lvlora
             for word in words:

@@ -16,12 +16,12 @@ def typed(run_lvlora):
     """``typed("lvlora train --ra")``: what bash offers for the last word."""
 
     def complete(line: str, **env: str) -> list[str]:
-        asked = {
+        variables = {
             "_LVLORA_COMPLETE": "complete_bash",
             "COMP_WORDS": line,
             "COMP_CWORD": str(len(line.split(" ")) - 1),
         }
-        ran = run_lvlora([], env=asked | env, code=0)
+        ran = run_lvlora([], env=variables | env, code=0)
         return ran.stdout.split()
 
     return complete
@@ -107,7 +107,7 @@ def test_an_answer_to_a_shell_loads_nothing_heavy(project):
         "COMP_CWORD": "4",
     }
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
-    said, _, loaded = done.stdout.partition("\nMODULES ")
-    assert "qwen2.5-0.5b" in said
+    words, _, loaded = done.stdout.partition("\nMODULES ")
+    assert "qwen2.5-0.5b" in words
     assert "typer" in loaded.split()
     assert HEAVY.isdisjoint(loaded.split())

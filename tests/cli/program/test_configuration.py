@@ -34,13 +34,13 @@ def program() -> typer.Typer:
         @settings_command(app, model, name=name, epilog=examples((f"lvlora {name}", "it")))
         def command(settings, context):
             """Say it."""
-            given = _Given(
+            arguments = _Given(
                 settings=json.loads(settings.model_dump_json()),
                 sources=context.sources,
                 dry_run=context.dry_run,
                 verbosity=context.output.verbosity,
             )
-            context.output.report(given, lambda: Document("done", []))
+            context.output.report(arguments, lambda: Document("done", []))
 
     return app
 
@@ -139,7 +139,7 @@ def test_everything_wrong_is_said_at_once(run_lvlora, program, tmp_path):
 
 @pytest.mark.parametrize("name", sorted(MODELS))
 def test_printed_settings_run_again(run_lvlora, program, tmp_path, name):
-    given = {
+    arguments = {
         "forecast": ["a b.csv", "--quantiles", "0.25,0.75", "--samples-out", 'we"ird\\name.csv'],
         "export": ["runs/latest", "--merged", "merged"],
         "evaluate": ["--adapter", "a", "--adapter", "b"],
@@ -147,11 +147,11 @@ def test_printed_settings_run_again(run_lvlora, program, tmp_path, name):
         "sweep": ["--max-flops", str(10**19 + 1), "--no-validation", "--layers", "0-3,7"],
         "tokenize": ["--series", "1.23\n[x] ünï", "--steps", "7"],
     }.get(name, [])
-    printed = run_lvlora([name, *given, "--print-config"], program=program, code=0)
+    printed = run_lvlora([name, *arguments, "--print-config"], program=program, code=0)
     config = tmp_path / "again.toml"
     config.write_text(printed.stdout)
 
-    first = _given(run_lvlora, program, name, *given)["settings"]
+    first = _given(run_lvlora, program, name, *arguments)["settings"]
     again = _given(run_lvlora, program, name, "--config", config)
     assert again["settings"] == first
     reprinted = run_lvlora([name, "--config", config, "--print-config"], program=program)

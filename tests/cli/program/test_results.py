@@ -46,7 +46,7 @@ def test_a_forecast_goes_through_links_and_pipes_and_keeps_modes(run_lvlora, wor
 
 
 @pytest.mark.parametrize(
-    ("option", "name", "said"),
+    ("option", "name", "message"),
     [
         ("-o", "data.csv", "is the input"),
         ("--plot", "same.png", "already there"),
@@ -56,7 +56,7 @@ def test_a_forecast_goes_through_links_and_pipes_and_keeps_modes(run_lvlora, wor
         ("-o", "settings.toml", "is the configuration"),
     ],
 )
-def test_what_a_forecast_is_not_written_over(run_lvlora, words, option, name, said):
+def test_what_a_forecast_is_not_written_over(run_lvlora, words, option, name, message):
     with Ledger.for_runs(Path("runs")):
         pass
     Path("same.png").write_text("no picture")
@@ -65,7 +65,7 @@ def test_what_a_forecast_is_not_written_over(run_lvlora, words, option, name, sa
     Path("settings.toml").write_text("[forecast]\nsamples = 2\n")
     before = Path(name).read_bytes()
     ran = run_lvlora([*words, "--config", "settings.toml", option, name], code=2)
-    assert said in ran.stderr
+    assert message in ran.stderr
     assert ran.stdout == ""
     assert Path(name).read_bytes() == before
 
@@ -74,12 +74,12 @@ def test_what_others_hold_is_not_written_over_while_it_is_nothing_yet(run_lvlora
     """The journal of a ledger is there while somebody spends; the lock of a run is empty."""
     folders.mark(Path("mine"), "run", ["name"])
     Path("mine/.lock").touch()
-    for name, said in [
+    for name, message in [
         ("runs/ledger.sqlite-journal", "is the ledger's journal"),
         ("mine/.lock", "is a part of the run"),
     ]:
         ran = run_lvlora([*words, "-o", name, "--overwrite"], code=2)
-        assert said in ran.stderr
+        assert message in ran.stderr
 
 
 def test_a_file_is_replaced_when_asked_but_never_the_input(run_lvlora, words):

@@ -73,8 +73,8 @@ def test_the_amplitude_is_the_variability_ratio_of_the_kling_gupta_efficiency() 
     expected = np.abs(point.std(axis=1) / truth.std(axis=1) - 1)
     assert amplitude_errors(truth, point) == pytest.approx(expected, abs=1e-9)
     truth[0, 3:9, 1] = np.nan
-    kept = ~np.isnan(truth[0, :, 1])
-    ratio = point[0, kept, 1].std() / truth[0, kept, 1].std()
+    saved = ~np.isnan(truth[0, :, 1])
+    ratio = point[0, saved, 1].std() / truth[0, saved, 1].std()
     assert amplitude_errors(truth, point)[0, 1] == pytest.approx(abs(ratio - 1), abs=1e-9)
 
 
@@ -84,8 +84,8 @@ def test_the_phase_is_that_of_scipys_cross_spectrum(period: int) -> None:
     truth, point = waves(seed=1), waves(seed=2)
     _, cross = signal.csd(truth, point, window="boxcar", nperseg=50, axis=1, detrend="constant")
     expected = np.abs(np.angle(cross[:, 50 // period])) / (2 * np.pi)
-    found = phase_errors(truth, point, np.full(6, float(period)))
-    assert found == pytest.approx(expected, abs=1e-6)
+    result = phase_errors(truth, point, np.full(6, float(period)))
+    assert result == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("horizon", [20, 50])
@@ -101,8 +101,8 @@ def test_a_shift_in_time_is_the_phase(horizon: int) -> None:
 
 def test_a_phase_needs_a_period_of_which_half_is_seen() -> None:
     truth = waves(n=4, horizon=20)
-    found = phase_errors(truth, truth[::-1].copy(), np.array([np.nan, 41.0, 40.0, 2.0]))
-    assert np.isnan(found).all(axis=1).tolist() == [True, True, False, True]
+    result = phase_errors(truth, truth[::-1].copy(), np.array([np.nan, 41.0, 40.0, 2.0]))
+    assert np.isnan(result).all(axis=1).tolist() == [True, True, False, True]
 
 
 def dsr_spectrum_error(x: Array, y: Array) -> float:
@@ -124,8 +124,8 @@ def dsr_spectrum_error(x: Array, y: Array) -> float:
 def test_spectra_are_compared_as_published(horizon: int, n_variables: int) -> None:
     truth, point = waves(3, horizon, n_variables, 3), waves(3, horizon, n_variables, 4)
     expected = [dsr_spectrum_error(p, y) for p, y in zip(point, truth, strict=True)]
-    found = spectrum_distances(truth, point).mean(axis=1)
-    assert found == pytest.approx(np.array(expected), abs=1e-6)
+    result = spectrum_distances(truth, point).mean(axis=1)
+    assert result == pytest.approx(np.array(expected), abs=1e-6)
 
 
 def test_a_spectrum_needs_the_whole_truth() -> None:
@@ -168,17 +168,19 @@ def test_states_are_compared_as_published(horizon: int, n_variables: int) -> Non
 def test_states_where_something_is_missing_or_far_away() -> None:
     truth, point = waves(), waves(seed=7)
     truth[1, 5, 0] = np.nan  # that step is left out of both
-    kept = np.arange(50) != 5
+    saved = np.arange(50) != 5
     truth[2, 1:] = np.nan
     truth[3, :, 1] = 4.0
     point[4] += 1000.0
-    found = state_divergences(truth, point)
-    assert found[1] == pytest.approx(dsr_state_divergence(point[1, kept], truth[1, kept]), abs=1e-6)
-    assert np.isnan(found).tolist() == [False, False, True, True, False, False]
+    result = state_divergences(truth, point)
+    assert result[1] == pytest.approx(
+        dsr_state_divergence(point[1, saved], truth[1, saved]), abs=1e-6
+    )
+    assert np.isnan(result).tolist() == [False, False, True, True, False, False]
     # as one whose 50 visits are all to parts where the truth never is
     assert not visits(point[4], truth[4]).any()
     p = (visits(truth[4], truth[4]) + 1e-5) / (50 + 1e-5 * 900)
-    assert found[4] == pytest.approx(np.sum(p * np.log(p * (50 + 1e-5 * 900) / 1e-5)), abs=1e-6)
+    assert result[4] == pytest.approx(np.sum(p * np.log(p * (50 + 1e-5 * 900) / 1e-5)), abs=1e-6)
     assert np.isnan(state_divergences(waves(n_variables=4), waves(n_variables=4))).all()
 
 

@@ -61,8 +61,8 @@ def fitted(name, time, history):
     if rival.package and rival.refusal(Dataset((), ("prey", "predator"))):
         pytest.skip(f"{name} needs pip install 'lvlora[rivals]'")
     n_ahead, names = len(time) - len(history), ("v",) * history.shape[1]
-    whole = np.concatenate([history, np.resize(history, (n_ahead, history.shape[1]))])
-    rival.fit(Dataset((Series("a", time, whole),) * 3, names), n_ahead)
+    reference = np.concatenate([history, np.resize(history, (n_ahead, history.shape[1]))])
+    rival.fit(Dataset((Series("a", time, reference),) * 3, names), n_ahead)
     return rival
 
 

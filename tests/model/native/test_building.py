@@ -48,14 +48,14 @@ def test_it_is_compiled_once_and_kept(compiled):
     for _ in range(3):
         assert _anew().answer() == 42
     assert compiled() == 1
-    (kept,) = _kept()
-    assert kept.suffix == ".so"
+    (saved,) = _kept()
+    assert saved.suffix == ".so"
 
 
 def test_many_may_compile_at_once(compiled):
     with ThreadPoolExecutor(4) as threads:
-        found = list(threads.map(building.library.__wrapped__, [torch.float32] * 4))
-    assert [library.answer() for library in found] == [42] * 4
+        result = list(threads.map(building.library.__wrapped__, [torch.float32] * 4))
+    assert [library.answer() for library in result] == [42] * 4
     assert 1 <= compiled() <= 4
     assert all(path.suffix == ".so" for path in _kept())
     before = compiled()
@@ -75,13 +75,15 @@ def test_another_source_and_another_compiler_are_compiled_for_themselves(compile
 @pytest.mark.parametrize("harm", ["cut", "emptied", "changed"])
 def test_what_is_no_longer_whole_is_compiled_anew(compiled, harm):
     assert _anew().answer() == 42
-    (kept,) = _kept()
-    whole = kept.read_bytes()
-    half = len(whole) // 2
-    changed = {"cut": whole[:half], "emptied": b"", "changed": whole[:half] + bytes(half)}[harm]
+    (saved,) = _kept()
+    reference = saved.read_bytes()
+    half = len(reference) // 2
+    changed = {"cut": reference[:half], "emptied": b"", "changed": reference[:half] + bytes(half)}[
+        harm
+    ]
     # another file in its place: this process has the first one loaded
-    kept.unlink()
-    kept.write_bytes(changed)
+    saved.unlink()
+    saved.write_bytes(changed)
     assert _anew().answer() == 42
     assert compiled() == 2
     assert all(path.read_bytes() != changed for path in _kept())

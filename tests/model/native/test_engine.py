@@ -94,8 +94,8 @@ def _by_torch(model, ids):
     """Logits (tokens, 15), and keys and values of each layer (2, kv heads, tokens, head dim)."""
     cache = RowCache(3, len(ids), torch.device("cpu"))
     hidden = model.model(torch.tensor(np.array(ids))[None], cache=cache).last_hidden_state
-    kept = [torch.stack([a.keys[0], a.values[0]])[:, :, : len(ids)] for a in cache.rows]
-    return _head(model)(hidden)[0].numpy(), [one.float().numpy() for one in kept]
+    saved = [torch.stack([a.keys[0], a.values[0]])[:, :, : len(ids)] for a in cache.rows]
+    return _head(model)(hidden)[0].numpy(), [one.float().numpy() for one in saved]
 
 
 UPDATES = [
@@ -114,11 +114,11 @@ def test_equals_pytorch(sizes, updates):
     model = _model(sizes, biases=sizes != "1:1", **updates)
     engine, ids = _opened(model), _ids(75)
     segment = engine.segment()
-    found = _feed(engine, [Row(-1, segment, ids)])
-    expected, kept = _by_torch(model, ids)
-    assert found.dtype == np.float32
-    assert np.abs(found - expected).max() <= 1e-5 * max(1, np.abs(expected).max())
-    for layer, one in enumerate(kept):
+    result = _feed(engine, [Row(-1, segment, ids)])
+    expected, saved = _by_torch(model, ids)
+    assert result.dtype == np.float32
+    assert np.abs(result - expected).max() <= 1e-5 * max(1, np.abs(expected).max())
+    for layer, one in enumerate(saved):
         assert np.abs(np.stack(engine.cached(segment, layer)) - one).max() <= 1e-5
 
 
@@ -137,10 +137,10 @@ def test_bfloat16_is_as_near_to_float32_as_pytorchs(sizes, updates, tiles, reque
         request.getfixturevalue("emulated_tiles")
     model = _model(sizes, biases=sizes != "1:1", dtype=torch.bfloat16, **updates)
     ids = _ids(75)
-    found = _alone(_opened(model), ids)
+    result = _alone(_opened(model), ids)
     exact, _ = _by_torch(copy.deepcopy(model).float(), ids)
     theirs, _ = _by_torch(model, ids)
-    ours = np.sqrt(np.mean((found - exact) ** 2))
+    ours = np.sqrt(np.mean((result - exact) ** 2))
     assert 0 < ours < 1.5 * np.sqrt(np.mean((theirs - exact) ** 2))
 
 
@@ -174,8 +174,8 @@ def test_more_positions_than_there_were_angles_for():
     engine, ids = _opened(model), _ids(1100)
     segment = engine.segment()
     begun = _feed(engine, [Row(-1, segment, ids[:1000])])
-    found = np.concatenate([begun, _feed(engine, [Row(-1, segment, ids[1000:])])])
-    assert np.abs(found - _by_torch(model, ids)[0]).max() < 1e-4
+    result = np.concatenate([begun, _feed(engine, [Row(-1, segment, ids[1000:])])])
+    assert np.abs(result - _by_torch(model, ids)[0]).max() < 1e-4
 
 
 LENGTHS = [1, 31, 32, 33, 64, 65, 7]
@@ -242,10 +242,10 @@ def test_a_shared_history_is_as_good_as_ones_own(lasting, history):
     rows = [Row(shared, engine.segment(), end) for end in ends]
     rows.append(Row(other, engine.segment(), ends[0]))
     assert np.array_equal(_feed(engine, rows)[:-3], np.concatenate(alone))
-    for row, found, end in zip(rows, alone, ends, strict=False):
-        whole = _alone(engine, np.concatenate([ids, end]))[history:]
+    for row, result, end in zip(rows, alone, ends, strict=False):
+        reference = _alone(engine, np.concatenate([ids, end]))[history:]
         near = 1e-5 if model.model.norm.weight.dtype == torch.float32 else 0.1
-        assert np.abs(found - whole).max() < near
+        assert np.abs(result - reference).max() < near
         assert engine.length(row.target) == len(end)
     assert engine.length(shared) == history
 
@@ -258,9 +258,9 @@ def test_what_is_cut_is_forgotten(lasting, keep):
     engine.cut(segment, keep)
     assert engine.length(segment) == keep
     engine.cut(segment, 100)  # longer than it is: nothing to cut
-    found = _feed(engine, [Row(-1, segment, others[: 40 - keep])])
+    result = _feed(engine, [Row(-1, segment, others[: 40 - keep])])
     expected = _alone(engine, np.concatenate([ids[:keep], others[: 40 - keep]]))
-    assert np.array_equal(found, expected[keep:])
+    assert np.array_equal(result, expected[keep:])
 
 
 def test_the_memory_of_emptied_segments_is_used_again(lasting):
@@ -282,8 +282,8 @@ def test_a_segment_that_was_never_fed_holds_nothing(lasting):
     assert keys.shape == values.shape == (1, 0, 64)
     # nothing before it either: as if there were no history
     ids = _ids(5)
-    found = _feed(engine, [Row(segments[40], segments[1], ids)])
-    assert np.array_equal(found, _alone(engine, ids))
+    result = _feed(engine, [Row(segments[40], segments[1], ids)])
+    assert np.array_equal(result, _alone(engine, ids))
 
 
 @pytest.mark.parametrize("expected", [0, 1, 32, 40, 300])
@@ -295,8 +295,8 @@ def test_the_same_bits_whatever_length_was_expected(lasting, expected):
     rows = [engine.segment(expected) for _ in texts]
     for begin in range(0, 150, 25):
         pieces = [ids[begin : begin + 25] for ids in texts]
-        found = _feed(engine, [Row(-1, s, p) for s, p in zip(rows, pieces, strict=True)])
-        assert np.array_equal(found, np.concatenate([one[begin : begin + 25] for one in alone]))
+        result = _feed(engine, [Row(-1, s, p) for s, p in zip(rows, pieces, strict=True)])
+        assert np.array_equal(result, np.concatenate([one[begin : begin + 25] for one in alone]))
 
 
 def test_a_call_that_was_prepared_and_never_run_leaves_nothing(lasting):
@@ -308,8 +308,8 @@ def test_a_call_that_was_prepared_and_never_run_leaves_nothing(lasting):
     engine.prepare([Row(-1, one, ids), Row(-1, other, ids)], np.array([0]))
     engine.cut(one, 40)
     engine.cut(other, 0)
-    found = _feed(engine, [Row(-1, other, ids), Row(-1, one, ids[40:])])
-    assert np.array_equal(found, np.concatenate([expected, expected[40:]]))
+    result = _feed(engine, [Row(-1, other, ids), Row(-1, one, ids[40:])])
+    assert np.array_equal(result, np.concatenate([expected, expected[40:]]))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -327,10 +327,10 @@ def test_what_is_not_finite_stays_in_its_row(value, dtype):
     expected = _alone(sound, ids)
     for _ in range(2):
         rows = [Row(-1, engine.segment(), x) for x in (bad, ids, bad)]
-        found = _feed(engine, rows)
-        assert np.isnan(found[20:41]).all()
-        assert np.isnan(found[-21:]).all()
-        assert np.array_equal(found[41:101], expected)
+        result = _feed(engine, rows)
+        assert np.isnan(result[20:41]).all()
+        assert np.isnan(result[-21:]).all()
+        assert np.array_equal(result[41:101], expected)
         for row in rows:  # the next ones get their pages
             engine.cut(row.target, 0)
         assert np.array_equal(_alone(engine, ids), expected)
@@ -344,11 +344,11 @@ def test_a_broken_model_gives_nan_or_infinity(name, value):
     """As in PyTorch, hidden states that are lost to a norm are no hidden states."""
     model = _model()
     model.get_submodule(name).weight[:] = value
-    found = _alone(_opened(model), _ids(5))
+    result = _alone(_opened(model), _ids(5))
     if (name, value) in [("model.norm", 1e30), ("lm_head", 1e30)]:
-        assert np.isfinite(found).all()  # large, and no more
+        assert np.isfinite(result).all()  # large, and no more
     else:
-        assert not np.isfinite(found).any()
+        assert not np.isfinite(result).any()
 
 
 @pytest.mark.parametrize("bits", [0x7FC00000, 0x7F800001, 0x7FFFFFFF, -0x400000, -1])
@@ -396,8 +396,8 @@ def test_what_it_cannot_honour_is_left_to_pytorch(tiny_base):
 
 @pytest.mark.parametrize("change", [{"hidden": 36}, {"intermediate": 98}, {"head_dim": 6}])
 def test_sizes_that_are_no_whole_vectors_are_left_to_pytorch(change):
-    whole = ModelShape("llama", 64, 96, 2, 4, 2, 16, VOCABULARY, False)
-    model = Llama(replace(whole, **change), {}).requires_grad_(False)
+    reference = ModelShape("llama", 64, 96, 2, 4, 2, 16, VOCABULARY, False)
+    model = Llama(replace(reference, **change), {}).requires_grad_(False)
     assert Engine.of(model, _head(model)) is None
 
 
@@ -434,8 +434,8 @@ def _reckoned(lanes, heads, kv_heads, asking):
     at_once = max(1, 12 * lanes // PAGE)  # queries of a key/value head that share a page
     pairs = begin = 0
     while begin < len(asking):
-        shared, length, own, _ = asking[begin]
-        alike = [a for a in asking[begin:] if (a[0] == shared if shared >= 0 else a[2] == own)]
+        shared, length, separate, _ = asking[begin]
+        alike = [a for a in asking[begin:] if (a[0] == shared if shared >= 0 else a[2] == separate)]
         queries = [a for a in alike for _ in range(heads // kv_heads)]
         for first in range(0, len(queries), at_once):
             group = queries[first : first + at_once]
@@ -454,11 +454,13 @@ def test_pairs_are_those_of_whole_pages(sizes):
     lanes = building.library(torch.float32).vector_lanes()
     a, b = engine.segment(), engine.segment()
     rng = np.random.default_rng(1)
-    own = [engine.segment() for _ in range(6)]
+    separate = [engine.segment() for _ in range(6)]
     calls = [[(-1, a, 70), (-1, b, 32)]]
     for _ in range(4):
-        taken = [(s, own[i], int(rng.integers(1, 30))) for s, i in ((a, 0), (a, 1), (a, 2), (b, 3))]
-        calls.append([*taken, (-1, own[4], 40), (-1, own[5], 1)])
+        taken = [
+            (s, separate[i], int(rng.integers(1, 30))) for s, i in ((a, 0), (a, 1), (a, 2), (b, 3))
+        ]
+        calls.append([*taken, (-1, separate[4], 40), (-1, separate[5], 1)])
     for call in calls:
         rows = [Row(shared, segment, _ids(n)) for shared, segment, n in call]
         tokens = [
@@ -487,9 +489,9 @@ def test_any_sequence_of_calls_equals_pytorch(data):
         todo = data.draw(st.sampled_from(["read", "go on", "go on", "cut"]))
         if todo == "read":
             segment, ids = engine.segment(), data.draw(tokens)
-            found = _feed(engine, [Row(-1, segment, ids)], [len(ids) - 1])
+            result = _feed(engine, [Row(-1, segment, ids)], [len(ids) - 1])
             histories[segment] = ids
-            assert np.abs(found - _by_torch(model, ids)[0][-1:]).max() < 2e-5
+            assert np.abs(result - _by_torch(model, ids)[0][-1:]).max() < 2e-5
         elif todo == "go on":
             for shared in [-1, *histories]:
                 for _ in range(data.draw(st.integers(0, 2))):
@@ -500,16 +502,18 @@ def test_any_sequence_of_calls_equals_pytorch(data):
             fed = {r: data.draw(tokens) for r in going}
             if not fed:
                 continue
-            found = _feed(engine, [Row(rows[r][0], r, ids) for r, ids in fed.items()])
+            result = _feed(engine, [Row(rows[r][0], r, ids) for r, ids in fed.items()])
             for r, ids in fed.items():
                 shared, before = rows[r]
                 rows[r] = shared, before + ids
-                whole = histories.get(shared, []) + before + ids
-                expected, kept = _by_torch(model, whole)
-                mine, found = found[: len(ids)], found[len(ids) :]
+                reference = histories.get(shared, []) + before + ids
+                expected, saved = _by_torch(model, reference)
+                mine, result = result[: len(ids)], result[len(ids) :]
                 assert np.abs(mine - expected[-len(ids) :]).max() < 2e-5
-                own = np.stack(engine.cached(r, 2))
-                assert np.abs(own - kept[2][:, :, len(histories.get(shared, [])) :]).max() < 2e-5
+                separate = np.stack(engine.cached(r, 2))
+                assert (
+                    np.abs(separate - saved[2][:, :, len(histories.get(shared, [])) :]).max() < 2e-5
+                )
         elif rows:
             r = data.draw(st.sampled_from(sorted(rows)))
             shared, before = rows[r]

@@ -50,17 +50,17 @@ def test_panels_and_axes() -> None:
 
 
 def test_the_adapter_that_is_kept_is_ringed() -> None:
-    told = [
-        ValidationRecord(step=step, loss=loss, mae=mae, best=kept)
-        for step, loss, mae, kept in [
+    messages = [
+        ValidationRecord(step=step, loss=loss, mae=mae, best=saved)
+        for step, loss, mae, saved in [
             (0, 1.0, 0.5, False),
             (5, 2.0, 0.7, True),
             (10, 1.5, 0.6, True),
             (15, 1.2, 0.8, False),
         ]
     ]
-    assert course_of(told).kept == 10
-    for axes, told_there in zip(course_figure(course_of(told)).axes, (1.5, 0.6), strict=True):
+    assert course_of(messages).kept == 10
+    for axes, told_there in zip(course_figure(course_of(messages)).axes, (1.5, 0.6), strict=True):
         rings = [line for line in axes.lines if line.get_markersize() == 10]
         assert [tuple(ring.get_xydata()[0]) for ring in rings] == [(10, told_there)]
         assert [text.get_text() for text in axes.texts] == [f"kept {told_there}"]
