@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated
+from functools import reduce
+from operator import or_
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
@@ -94,23 +96,7 @@ COURSEWORK_CONTEXT = Space({"seq_len": (128, 512, 768)})
 
 
 def stages_of(settings: SweepSettings, space: Space | None) -> list[Stage]:
-    """Return the stages of these settings, without prices; ``space`` is that of ``--space``.
-
-    Raises:
-        SettingsError: the sampler does not suit the space.
-    """
-
-    def grid(name: str, space: Space, points: list[Params], percent: int, times: int = 1) -> Stage:
-        return Stage(
-            stage=name,
-            trials=len(points),
-            space=space,
-            points=tuple(points),
-            percent=percent,
-            times=times,
-            follows=name in ("context", "final"),
-        )
-
+    """Return the stages of these settings, without prices; ``space`` is that of ``--space``."""
     if space is None and settings.preset == "coursework":
         if settings.sampler not in ("auto", "grid") or settings.trials is not None:
             raise SettingsError(
@@ -118,9 +104,9 @@ def stages_of(settings: SweepSettings, space: Space | None) -> list[Stage]:
                 "Write its values to a file and give that with --space.",
             )
         return [
-            grid("search", COURSEWORK, COURSEWORK.points(), 50),
-            grid("context", COURSEWORK_CONTEXT, COURSEWORK_CONTEXT.points(), 20),
-            grid("final", Space({}), [{}], 30, _FINAL_TIMES),
+            _grid("search", COURSEWORK, percent=50),
+            _grid("context", COURSEWORK_CONTEXT, percent=20, follows=True),
+            _grid("final", Space({}), percent=30, follows=True, times=_FINAL_TIMES),
         ]
     space = space or QUICK
     if sampler_of(settings, space) != "grid":
@@ -129,7 +115,14 @@ def stages_of(settings: SweepSettings, space: Space | None) -> list[Stage]:
     if settings.trials is not None and settings.trials < len(points):
         order = np.random.default_rng(settings.seed).permutation(len(points))
         points = [points[i] for i in sorted(order[: settings.trials])]
-    return [grid("search", space, points, 100)]
+    return [_grid("search", space, points=tuple(points), trials=len(points))]
+
+
+def _grid(name: str, space: Space, **changes: Any) -> Stage:
+    points = tuple(space.points())
+    return Stage(
+        **{"stage": name, "space": space, "points": points, "trials": len(points), **changes}
+    )
 
 
 def sampler_of(settings: SweepSettings, space: Space) -> str:
@@ -156,10 +149,6 @@ def make_plan(
         base: what all trials share, without a number of series to validate unless one is given.
         limits: convention → FLOPs that may be spent.
         price: what a step and a validation cost with some settings.
-
-    Raises:
-        BudgetError: the whole does not fit, or a trial would not get a single step.
-        SettingsError: values of the space do not go together.
     """
     known: dict[tuple[object, ...], Cost] = {}
 
@@ -223,8 +212,7 @@ def _affordable(
 ) -> Validations:
     """Return the first choice that leaves most FLOPs of every trial to its training, or the last.
 
-    Args:
-        trials: of the first stage, with the series of the first choice.
+    The ``trials``, of the first stage, have the series of the first choice.
     """
 
     def affordable(how: Validations, trial: TrainSettings, convention: str) -> bool:
@@ -246,7 +234,7 @@ def points_to_price(stages: Sequence[Stage]) -> list[Params]:
 
 
 def _is_exact(stage: Stage) -> bool:
-    """Whether the settings of all its trials are known beforehand."""
+    """Return whether the settings of all its trials are known beforehand."""
     return stage.points is not None and not stage.follows
 
 
@@ -266,10 +254,7 @@ def _priced(stage: Stage, trials: Sequence[tuple[TrainSettings, Cost]]) -> Stage
             )
         counts.append(n_steps)
         prices.append(cost.of_run(settings, n_steps))
-    at_most = NOTHING
-    for one in prices:
-        at_most = at_most | one
-    together = sum(prices, NOTHING)
+    at_most, together = reduce(or_, prices), sum(prices, NOTHING)
     if not _is_exact(stage):  # what lies between the corners may fill its caps better than they do
         at_most = at_most | Price(**{**NOTHING.to_dict(), **stage.caps})
         together = stage.trials * at_most

@@ -94,16 +94,11 @@ def record_of(
     in_file: bool = True,
     stopped_by: str | None = None,
 ) -> Sweep:
-    """Return the study as it is.
-
-    Args:
-        in_file: its data are in the file that the settings name, so that a command can name it.
-        stopped_by: the limit that ended the search.
-    """
+    """Return the study as it is; no command can name data that are not ``in_file``."""
     table = [trial_of(study, attempt, settings) for attempt in study.by_slot().values()]
     attempt, best, command = study.best(), None, None
     if attempt is not None:
-        best = next(trial for trial in table if trial.trial == slot_of(attempt))
+        best = trial_of(study, attempt, settings)
         if in_file:
             # a longer run may well be validated more thoroughly than its trial was
             command = command_of(with_params(shared_settings(settings, None), attempt.params))
@@ -137,10 +132,7 @@ def record_of(
 
 def limit_of(study: SharedStudy, settings: SweepSettings) -> int | None:
     """Return the FLOPs that all trials may spend: by this call, else as the study began with."""
-    if settings.max_flops is not None:
-        return settings.max_flops
-    limit: int | None = study.facts.settings["max_flops"]
-    return limit
+    return study.original.max_flops if settings.max_flops is None else settings.max_flops
 
 
 def shared_settings(settings: SweepSettings, plan: SearchPlan | None) -> TrainSettings:
@@ -169,9 +161,7 @@ def trial_of(study: SharedStudy, attempt: FrozenTrial, settings: SweepSettings) 
 def command_of(settings: TrainSettings) -> str:
     """Return the command line that trains with these settings; defaults are left out."""
     defaults = TrainSettings()
-    words = ["lvlora", "train"]
-    if settings.data is not None:
-        words.append(str(settings.data))
+    words = ["lvlora", "train", *([] if settings.data is None else [str(settings.data)])]
     for field in read_fields(TrainSettings):
         value = getattr(settings, field.name)
         if field.argument or field.name in _NOT_IN_COMMAND:

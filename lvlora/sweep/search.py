@@ -31,7 +31,7 @@ from lvlora.narrator import Narrator
 from lvlora.report.page import PAGE, write_page
 from lvlora.sweep.document import document
 from lvlora.sweep.plan import SearchPlan, Stage, make_plan, points_to_price, stages_of
-from lvlora.sweep.record import Sweep, SweepPlan, limit_of, record_of, shared_settings, trial_of
+from lvlora.sweep.record import Sweep, SweepPlan, limit_of, record_of, shared_settings
 from lvlora.sweep.settings import SweepSettings
 from lvlora.sweep.space import Space, merged, read_space, show, with_params
 from lvlora.sweep.study import JOURNAL, SharedStudy, StudyFacts, folder_of, slot_of, trial_folder
@@ -112,20 +112,15 @@ def plan_search(
     One trial is measured, where there are weights; the others take as much time a FLOP.
     """
     dataset, facts = prepare(settings, read, sources, narrator, None)
-    estimate: Estimate | None = None
-    if has_weights(resolve(settings.model, settings.revision)):
-        estimate = _measured(facts.plan, settings, dataset)
-    else:
+    is_measured = has_weights(resolve(settings.model, settings.revision))
+    if not is_measured:
         narrator.note("The weights are not here, so time and memory were not measured.")
+    estimate = _measured(facts.plan, settings, dataset) if is_measured else None
     return SweepPlan(study=settings.study, plan=facts.plan, estimate=estimate)
 
 
 def search_status(settings: SweepSettings) -> Sweep:
-    """Return the study as it is; nothing is made or spent, no model is loaded.
-
-    Raises:
-        SettingsError: there is no such study.
-    """
+    """Return the study as it is; nothing is made or spent, no model is loaded."""
     study = SharedStudy.find(settings)
     if study is None:
         names = sorted(journal.parent.name for journal in settings.runs.glob(f"*/{JOURNAL}"))
@@ -164,11 +159,7 @@ def prepare(
     narrator: Narrator,
     space: Space | None,
 ) -> tuple[Dataset, StudyFacts]:
-    """Return the data and the subject of a study, which may be there already; nothing is made.
-
-    Raises:
-        LvloraError: as `run_search`, before its first trial.
-    """
+    """Return the data and the subject of a study, which may be there already; nothing is made."""
     check_installed(settings.tracker)
     stages = _stages(settings, sources, space)
     dataset = read()
@@ -193,11 +184,7 @@ def prepare(
 def _stages(
     settings: SweepSettings, sources: Mapping[str, str], space: Space | None
 ) -> list[Stage]:
-    """Return the stages to search.
-
-    Raises:
-        SettingsError: settings contradict each other.
-    """
+    """Return the stages to search; settings that contradict each other are refused."""
     if not settings.validation:
         raise SettingsError(
             "--no-validation: a sweep compares trials by their validation error",
@@ -218,14 +205,8 @@ def _stages(
 
 
 def _limits(settings: SweepSettings) -> tuple[dict[str, int], int]:
-    """Return the FLOPs that may be spent: --max-flops, and the rest of the budget.
-
-    Returns:
-        convention → FLOPs, and the next entry of the ledger.
-    """
-    limits: dict[str, int] = {}
-    if settings.max_flops is not None:
-        limits[settings.convention] = settings.max_flops
+    """Return the FLOPs that may be spent, by convention, and the id of the ledger's next entry."""
+    limits = {} if settings.max_flops is None else {settings.convention: settings.max_flops}
     rows, budget = ledger.read(settings.runs)
     if settings.budget is not None:
         budget = Budget.after(settings.budget, settings.convention)
@@ -239,9 +220,6 @@ def plan_step(settings: TrainSettings, dataset: Dataset) -> Plan:
     """Return the plan of a trial of one step, whose prices hold for any number of steps.
 
     The sweep keeps the limits; the ledger keeps the project's budget all the same.
-
-    Raises:
-        SettingsError: there would be no validation to compare trials by.
     """
     plan = plan_run(settings.model_copy(update={"max_steps": 1, "max_flops": None}), dataset)
     if plan.part is None:
@@ -255,10 +233,9 @@ def plan_step(settings: TrainSettings, dataset: Dataset) -> Plan:
 def plan_trial(
     settings: TrainSettings, dataset: Dataset, stage: Stage, validations: int | None
 ) -> Plan:
-    """Return the plan of a run with as many steps as the sweep's plan gives it.
+    """Return the plan of a run with the steps and ``validations`` of the sweep's plan.
 
-    Args:
-        validations: of the sweep's plan; None: as the settings say.
+    Without ``validations`` the settings say how often.
     """
     plan, times = plan_step(settings, dataset), validations or USUAL.times
     n_steps = stage.steps_of(settings, replace(plan.cost, times=times))
@@ -278,11 +255,7 @@ def plan_trial(
 
 @dataclass
 class _Search:
-    """The work of one process on a study.
-
-    Attributes:
-        observer: gives who watches the run of a trial.
-    """
+    """The work of one process on a study."""
 
     settings: SweepSettings
     study: SharedStudy
@@ -292,12 +265,7 @@ class _Search:
     stop: StopRequest = field(default_factory=StopRequest)
 
     def run(self) -> None:
-        """Make trials until there are none left.
-
-        Raises:
-            BudgetError: the next trial would pass a limit.
-            RunStopped: a signal came; the trial is saved and its slot is free.
-        """
+        """Make trials until there are none left; after a signal the slot of the last is free."""
         is_waiting = False
         with self.stop:
             while self.study.open_slots():
@@ -323,7 +291,8 @@ class _Search:
         try:
             end = _end_of(self._train(trial, stage))
         except RunStopped:
-            raise self._stopped() from None
+            self.stop.requested = True
+            self._check_stop()
         except Exception as error:
             if is_out_of_memory(error):
                 end = {"reason": "there was not enough memory"}
@@ -333,16 +302,12 @@ class _Search:
                 raise
         finally:
             self.study.tell(trial, end)
-        record, best = self.study.by_slot()[slot], self.study.best()
-        done = trial_of(self.study, record, self.settings)
-        if done.value is None:
-            self.narrator.note(f"Trial {slot} failed: {done.reason}")
+        if "reason" in end:
+            self.narrator.note(f"Trial {slot} failed: {end['reason']}")
             return
-        is_best = best is not None and slot_of(best) == slot
-        self.narrator.note(
-            f"Trial {slot}: validation {'loss' if done.mae is None else 'MAE'} {done.value:.4g}"
-            + ("  (best so far)" if is_best else "")
-        )
+        metric, best = "loss" if end["mae"] is None else "MAE", self.study.best()
+        suffix = "  (best so far)" if best is not None and slot_of(best) == slot else ""
+        self.narrator.note(f"Trial {slot}: validation {metric} {end['value']:.4g}{suffix}")
 
     def _train(self, trial: Trial, stage: Stage) -> Train:
         """Make the run of a trial, or the rest of it."""
@@ -357,12 +322,9 @@ class _Search:
         state = latest_state(folder.state)[0] if folder.config.is_file() else None
         # only its weights tell whether it is of this very run
         resumes = state is not None and not loaded.changes_since(state.facts.get("identity", {}))
+        begin, budget = study.facts.first_entry, settings.budget
         limits = Limits(
-            limit_of(study, settings),
-            settings.budget,
-            settings.convention,
-            settings.study,
-            study.facts.first_entry,
+            limit_of(study, settings), budget, settings.convention, settings.study, begin
         )
         with ExitStack() as begun:
             if not resumes:
@@ -376,13 +338,10 @@ class _Search:
 
     def _check_stop(self) -> None:
         if self.stop.requested:
-            raise self._stopped()
-
-    def _stopped(self) -> RunStopped:
-        return RunStopped(
-            f"study {self.settings.study}: stopped; everything is saved",
-            "The same command goes on.",
-        )
+            raise RunStopped(
+                f"study {self.settings.study}: stopped; everything is saved",
+                "The same command goes on.",
+            )
 
 
 def _end_of(result: Train) -> dict[str, Any]:
@@ -395,7 +354,6 @@ def _end_of(result: Train) -> dict[str, Any]:
         "mae": best and best.mae,
         "loss": best and best.loss,
     }
-    value = end["loss"] if end["mae"] is None else end["mae"]
-    if value is None or not math.isfinite(value):
+    if best is None or not math.isfinite(best.score):
         return {**end, "value": None, "reason": "the validation error is not a number"}
-    return {**end, "value": value}
+    return {**end, "value": best.score}

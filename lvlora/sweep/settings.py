@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import model_validator
 
 from lvlora.settings.base import Flops, option
-from lvlora.train.settings import COURSEWORK, LearningSettings
+from lvlora.train.settings import COURSEWORK, LearningSettings, training_option
 
 
 class SweepSettings(LearningSettings):
@@ -38,37 +38,23 @@ class SweepSettings(LearningSettings):
         "Budget",
         affects="limit",
     )
-    max_steps: int | None = option(
-        None,
-        "Optimiser steps of each trial. Default: what the limit buys, else 200.",
-        "Training",
-        affects="result",
-        ge=1,
+    max_steps: int | None = training_option(
+        None, "Optimiser steps of each trial. Default: what the limit buys, else 200.", ge=1
     )
-    preset: Literal["quick", "coursework"] = option(
+    preset: Literal["quick", "coursework"] = training_option(
         "quick",
         "The space to search: quick (learning rate by rank), or coursework (the same, "
         "then the context, then a longer final run).",
-        "Training",
-        affects="result",
     )
-    space: Path | None = option(
-        None,
-        "TOML file with a search space of your own; see docs/sweep.md.",
-        "Training",
-        affects="result",
+    space: Path | None = training_option(
+        None, "TOML file with a search space of your own; see docs/sweep.md."
     )
-    sampler: Literal["auto", "grid", "random", "tpe"] = option(
-        "auto",
-        "Search method; auto: grid where all is listed, else tpe.",
-        "Training",
-        affects="result",
+    sampler: Literal["auto", "grid", "random", "tpe"] = training_option(
+        "auto", "Search method; auto: grid where all is listed, else tpe."
     )
-    trials: int | None = option(
+    trials: int | None = training_option(
         None,
         "Trials of the search. Default: the whole grid; 12 of random and tpe.",
-        "Training",
-        affects="result",
         ge=1,
         le=10_000,
     )
@@ -78,12 +64,7 @@ class SweepSettings(LearningSettings):
         "Output",
         affects="project",
     )
-    status: bool = option(
-        False,
-        "Show the study and stop.",
-        "Output",
-        affects="project",
-    )
+    status: bool = option(False, "Show the study and stop.", "Output", affects="project")
 
     @model_validator(mode="before")
     @classmethod

@@ -101,11 +101,7 @@ class Space(RootModel[dict[str, Dimension]]):
         return all(_values(dimension) is not None for dimension in self.root.values())
 
     def points(self) -> list[Params]:
-        """Return every combination, the last dimension fastest.
-
-        Raises:
-            SettingsError: a range has no step, or there are more than `MOST_POINTS`.
-        """
+        """Return every combination, the last dimension fastest."""
         sides: dict[str, tuple[Scalar, ...]] = {}
         for name, dimension in self.root.items():
             values = _values(dimension)
@@ -152,11 +148,7 @@ def merged(spaces: Iterable[Space]) -> Space:
 
 
 def with_params(base: TrainSettings, params: Mapping[str, Scalar]) -> TrainSettings:
-    """Return the settings of a trial.
-
-    Raises:
-        SettingsError: the values do not go together.
-    """
+    """Return the settings of a trial; values that do not go together are refused."""
     values: dict[str, Any] = base.model_dump() | dict(params)
     per_rank = values.pop(ALPHA_PER_RANK, None)
     if per_rank is not None:
@@ -194,24 +186,16 @@ def _ends(dimension: Dimension) -> tuple[Scalar, ...]:
 
 
 def read_space(path: Path) -> Space:
-    """Return the space in a TOML file.
-
-    Raises:
-        SettingsError: it cannot be read, or is no space; every wrong key is named.
-    """
-    return space_of(
-        load_toml(str(path), str(path), option="--space", hint=_HINT), f"--space {path}"
-    )
+    """Return the space in a TOML file."""
+    content = load_toml(str(path), str(path), option="--space", hint=_HINT)
+    return space_of(content, f"--space {path}")
 
 
 def space_of(document: Mapping[str, Any], where: str) -> Space:
     """Return the space in a mapping: setting → a list of values, or {"low": …, "high": …}.
 
-    Args:
-        where: its origin, for messages.
-
     Raises:
-        SettingsError: it is no space; every wrong key is named.
+        SettingsError: it is no space; every wrong key is named, and ``where`` it is.
     """
     dimensions: dict[str, Dimension] = {}
     problems: list[str] = []

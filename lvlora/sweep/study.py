@@ -56,14 +56,7 @@ class StudyFacts(Shape):
     def check(
         self, study: str, now: Mapping[str, Any], stages: Sequence[Stage], data_sha256: str
     ) -> None:
-        """Refuse to go on with other settings, another space or other data.
-
-        Args:
-            study: its name; now: the settings of the call, as JSON.
-
-        Raises:
-            SettingsError: names the differences.
-        """
+        """Refuse to go on with other settings (``now``, as JSON), another space or other data."""
         changed = differences(compared(self.settings), compared(now))
         if [stage.subject for stage in self.plan.stages] != [stage.subject for stage in stages]:
             changed.append("what is searched")
@@ -84,11 +77,7 @@ def compared(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def folder_of(settings: SweepSettings) -> Path:
-    """Return the study's folder.
-
-    Raises:
-        SettingsError: the name cannot be a folder's, or belongs to a run.
-    """
+    """Return the study's folder; a name that cannot be a folder's, or is a run's, is refused."""
     name = settings.study
     if not _NAME.fullmatch(name):
         raise SettingsError(
@@ -112,11 +101,7 @@ class TrialFolder(RunFolder):
         return f"{self.path.parent.name}/{self.path.name}"
 
     def clear(self) -> None:
-        """Remove the files of an earlier attempt, except the lock.
-
-        Raises:
-            SettingsError: something in it is not lvlora's.
-        """
+        """Remove the files of an earlier attempt, except the lock."""
         stranger = folders.stranger_in(self.path)
         if stranger is not None:
             raise SettingsError(
@@ -142,8 +127,7 @@ def slot_of(trial: FrozenTrial | Trial) -> int:
 
 def end_of(trial: FrozenTrial) -> dict[str, Any]:
     """Return the result of an attempt: value, FLOPs, …, or the reason of a failure."""
-    end: dict[str, Any] = trial.user_attrs.get("end", {})
-    return end
+    return dict(trial.user_attrs.get("end", {}))
 
 
 def state_of(trial: FrozenTrial) -> State | None:
@@ -161,8 +145,7 @@ class _Busy(LvloraError):
 class SharedStudy:
     """All trials of a study, as its plan counts them; other processes may share it.
 
-    Attributes:
-        original: the settings that it was made with.
+    ``original`` are the settings that it was made with.
 
     Raises:
         DataError: it is damaged, or was not written by lvlora.
@@ -191,20 +174,12 @@ class SharedStudy:
 
     @classmethod
     def find(cls, settings: SweepSettings) -> SharedStudy | None:
-        """Return the study of these settings, if there is one.
-
-        Raises:
-            DataError: as for the class.
-        """
+        """Return the study of these settings, if there is one."""
         return cls(settings) if (folder_of(settings) / JOURNAL).is_file() else None
 
     @classmethod
     def make(cls, settings: SweepSettings, facts: StudyFacts) -> SharedStudy:
-        """Make a study; of two processes that do at once, both get the plan of the first.
-
-        Raises:
-            SettingsError: another process has just made it about something else.
-        """
+        """Make a study; of two processes that do at once, both get the plan of the first."""
         import optuna
 
         journal = folder_of(settings) / JOURNAL
@@ -238,21 +213,16 @@ class SharedStudy:
     def open_slots(self) -> list[int]:
         """Return the slots without a result of the first stage that has any; empty: all is done."""
         over = {slot for slot, t in self.by_slot().items() if state_of(t) != "running"}
-        stages = (self.plan.slots(index) for index in range(len(self.plan.stages)))
-        without = ([slot for slot in slots if slot not in over] for slots in stages)
-        return next(filter(None, without), [])
+        without = [slot for slot in range(self.plan.trials) if slot not in over]
+        if not without:
+            return []
+        stage = self.plan.slots(self.plan.stage_of(without[0]))
+        return [slot for slot in without if slot in stage]
 
     def claim(self, held: ExitStack) -> Trial | None:
-        """Begin the next attempt and draw its parameters.
+        """Begin the next attempt and draw its parameters; None while others make the rest.
 
-        Args:
-            held: gets the lock of its folder, which has to last until the study was told its end.
-
-        Returns:
-            None while other processes make all that could be made, or where all is done.
-
-        Raises:
-            LvloraError: a stage cannot begin because no trial before it has a result.
+        ``held`` gets the lock of its folder, which has to last until the study was told its end.
         """
         for slot in self.open_slots():
             folder = trial_folder(self.settings, slot).path

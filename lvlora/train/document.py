@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -66,11 +66,7 @@ class RunRecord:
 
 
 def read_run(folder: Path) -> RunRecord:
-    """Read a run's folder.
-
-    Raises:
-        DataError: it is no run, a file of it cannot be read, or no step was made.
-    """
+    """Read a run's folder; one without a step, or with a damaged file, is refused."""
     config = folder / "config.toml"
     try:
         settings = tomllib.loads(read_text(config))
@@ -120,19 +116,17 @@ def course_of(records: Sequence[StepRecord | ValidationRecord]) -> Course:
     """
     steps = {r.step: r for r in records if isinstance(r, StepRecord)}
     validations = {r.step: r for r in records if isinstance(r, ValidationRecord)}
-    numbered, losses, flops = _columns(
-        3, ((n, r.loss, float(r.total_flops)) for n, r in steps.items())
-    )
-    loss_steps, validation_losses = _columns(2, ((n, r.loss) for n, r in validations.items()))
-    mae_steps, maes = _columns(2, ((n, r.mae) for n, r in validations.items()))
-    kept = max((n for n, record in validations.items() if record.best), default=None)
-    return Course(numbered, losses, flops, loss_steps, validation_losses, mae_steps, maes, kept)
+    training = _columns([(n, r.loss, float(r.total_flops)) for n, r in steps.items()], 3)
+    losses = _columns([(n, r.loss) for n, r in validations.items()], 2)
+    maes = _columns([(n, r.mae) for n, r in validations.items()], 2)
+    best = max((n for n, record in validations.items() if record.best), default=None)
+    return Course(*training, *losses, *maes, best)
 
 
-def _columns(n: int, rows: Iterable[tuple[float | None, ...]]) -> FloatArray:
-    """Return the ``n`` columns of the rows that have no None, in the order of steps."""
+def _columns(rows: Sequence[tuple[float | None, ...]], n_columns: int) -> FloatArray:
+    """Return the columns of the rows that have no None, in the order of steps."""
     known = sorted(row for row in rows if None not in row)
-    return np.array(known, dtype=np.float64).reshape(-1, n).T
+    return np.array(known, dtype=np.float64).reshape(-1, n_columns).T
 
 
 def rebuild(folder: Path) -> Report:
@@ -142,11 +136,7 @@ def rebuild(folder: Path) -> Report:
 
 
 def draw_run(folder: Path) -> list[Path]:
-    """Write a run's figure and its page, report.html, from its other files; return what is written.
-
-    Raises:
-        DataError: the folder is no run, or has no step to tell of.
-    """
+    """Write a run's figure and its page from its other files; return their paths."""
     record = read_run(folder)
     style.save(course_figure(record.course), folder / FIGURE)
     return [folder / FIGURE, *write_page(folder / PAGE, document(record))]

@@ -60,9 +60,6 @@ def fine_tune(
         narrator: gets what the command prints; None passes warnings on as Python's.
         options: those of ``lvlora train``, fields of `TrainSettings`.
 
-    Returns:
-        The object that ``lvlora train --json`` prints.
-
     Raises:
         SettingsError: a setting is none, or has an impossible value.
         BudgetError: the run would pass ``max_flops`` or ``budget``; nothing was spent or left.
@@ -76,14 +73,9 @@ def fine_tune(
     def read(settings: TrainSettings) -> Dataset:
         return read_known(data if isinstance(data, Dataset) else Path(data), settings)
 
+    watcher, narrator = observer or Observer(), narrator or AsWarnings()
     with undisturbed():
-        result = run_training(
-            chosen,
-            read,
-            sources={},
-            observer=observer or Observer(),
-            narrator=narrator or AsWarnings(),
-        )
+        result = run_training(chosen, read, sources={}, observer=watcher, narrator=narrator)
     assert result is not None  # there is one process
     return result[0]
 
@@ -104,11 +96,6 @@ def run_training(
 
     Returns:
         The answer and the plan; None in all but the first of several processes.
-
-    Raises:
-        BudgetError: a limit would be passed; nothing was spent, and nothing is left of a new run.
-        RunStopped: a signal came; the state is saved.
-        FailedElsewhere: another process could not do its part, and says why.
     """
     narrator = narrator if ranks.is_first else Silent()
     limit = settings.max_flops
@@ -125,15 +112,9 @@ def run_training(
             held.enter_context(folder.held())
             if stopped is None:
                 held.enter_context(folder.begun(plan))
-            run = Run(
-                loaded,
-                folder,
-                Tracked(observer, loaded, folder, narrator),
-                narrator,
-                resume=stopped is not None,
-                limits=Limits(limit, settings.budget, settings.convention),
-                ranks=ranks,
-            )
+            observer = Tracked(observer, loaded, folder, narrator)
+            limits, resume = Limits(limit, settings.budget, settings.convention), bool(stopped)
+            run = Run(loaded, folder, observer, narrator, resume=resume, limits=limits, ranks=ranks)
         answer = run.train()
         files = [str(file) for file in draw_run(folder.path)]
         answer = answer.model_copy(update={"files": files})
@@ -159,8 +140,8 @@ def plan_training(
 ) -> TrainPlan:
     """Return the plan of `run_training`, its price bound, and an estimate of its time.
 
-    No weights are needed. Where they are there, a few steps are made to measure one process;
-    nothing is charged, and nothing left. ``began`` is when the command did (`time.perf_counter`).
+    A few steps are measured where there are weights; nothing is charged, and nothing left.
+    ``began`` is when the command did (`time.perf_counter`).
     """
     settings, _ = _agreed(settings, sources, ALONE)
     plan = _plan(settings, read, ALONE, narrator)

@@ -186,13 +186,11 @@ class Loaded:
 
     def changes_since(self, saved: dict[str, Any]) -> list[str]:
         """Return the parts of `identity` that differ, by name; settings one by one."""
-        now = self.identity()
-        changed = [key for key in now if key != "settings" and saved.get(key) != now[key]]
-        before = saved.get("settings", {})
-        for name, value in now["settings"].items():
-            if before.get(name) != value:
-                changed.append(f"{name} ({before.get(name)} then, {value} now)")
-        return changed
+        now, before = self.identity(), saved.get("settings", {})
+        settings = now.pop("settings")
+        changed = [key for key in now if saved.get(key) != now[key]]
+        changes = {n: f"{n} ({before.get(n)} then, {v} now)" for n, v in settings.items()}
+        return changed + [changes[n] for n in settings if before.get(n) != settings[n]]
 
     def save_adapter(self, folder: Path, facts: dict[str, Any]) -> None:
         """Write the adapter as it is now, with ``facts`` of the run in its lvlora.json."""
@@ -232,8 +230,6 @@ def load_run(plan: Plan) -> Loaded:
 
     Raises:
         ModelError: the weights are missing or broken.
-        SettingsError: a target that the model does not have; layers that cannot be compiled here,
-            and have to be.
     """
     settings = plan.settings
     base = load(plan.source, plan.model.placement, outlined=plan.model)

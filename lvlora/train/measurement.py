@@ -156,24 +156,19 @@ def generation(
 
 
 def measure(settings: FlopsSettings, shape: ModelShape) -> FlopsMeasure:
-    """Set formula and count side by side: a training step's halves, and calls of a forecast.
-
-    Raises:
-        ModelError: transformers cannot build the model.
-    """
+    """Set formula and count side by side: a training step's halves, and calls of a forecast."""
     batch, seq_len, context = settings.batch_size, settings.seq_len, settings.context
     lora, rows = Lora.of(settings.rank, settings.targets), shape.alphabet_rows
-    head = executed.Head.of(shape, settings.loss, settings.train_head)
+    loss, trained = settings.loss, settings.train_head
+    head = executed.Head.of(shape, loss, trained)
     step = executed.training_step(shape, batch, seq_len, lora=lora, head=head)
-    forward, backward = train_step(
-        build_model(shape),
-        batch,
-        seq_len,
-        lora=lora,
-        loss=settings.loss,
-        train_head=settings.train_head,
-        alphabet_rows=rows,
-    )
+    options: dict[str, Any] = {
+        "lora": lora,
+        "loss": loss,
+        "train_head": trained,
+        "alphabet_rows": rows,
+    }
+    forward, backward = train_step(build_model(shape), batch, seq_len, **options)
     model, widths = build_model(shape), (1, 2)
     put_lora(model, lora)
     counts, attended = generation(model, batch, context, widths, alphabet_rows=rows)
@@ -197,14 +192,12 @@ def measure(settings: FlopsSettings, shape: ModelShape) -> FlopsMeasure:
             lora=lora,
         )
         pairs[name] = total(formula), counted
-    return FlopsMeasure(
-        model=shape.name,
-        equal=all(formula == counted for formula, counted in pairs.values()),
-        measurements=[
-            Measurement(name=name, analytic=formula, measured=counted, difference=counted - formula)
-            for name, (formula, counted) in pairs.items()
-        ],
-    )
+    measurements = [
+        Measurement(name=name, analytic=formula, measured=counted, difference=counted - formula)
+        for name, (formula, counted) in pairs.items()
+    ]
+    equal = all(measurement.difference == 0 for measurement in measurements)
+    return FlopsMeasure(model=shape.name, equal=equal, measurements=measurements)
 
 
 def count(work: Callable[[], object]) -> int:

@@ -83,10 +83,8 @@ def choose_validations(
 ) -> Validations:
     """Choose validations as thorough as a twentieth of the run's FLOPs (or 2e12) pays for.
 
-    It goes by FLOPs, not by time, so that a run is the same on every machine.
-
-    Args:
-        price_of: the most that a validation of so many series costs.
+    It goes by FLOPs, not by time, so that a run is the same on every machine. ``price_of`` bounds
+    the price of a validation of so many series.
     """
     if settings.validation_series is not None:
         return Validations(settings.validation_series, USUAL.times)
@@ -152,10 +150,6 @@ def plan_steps(settings: LearningSettings, cost: Cost) -> tuple[int, frozenset[i
     """Return the number of steps, and after which to validate (besides before the first).
 
     ``max_flops`` without ``max_steps`` buys as many steps as fit beside the validations.
-
-    Raises:
-        BudgetError: not one step fits into ``max_flops``, or not as many as ``max_steps``.
-        SettingsError: there are more of them than any run can make.
     """
     convention, limit = settings.convention, settings.max_flops
     step, validation = cost.per_step.of(convention), cost.per_validation.of(convention)
@@ -218,29 +212,20 @@ def learning_rate(step: int, n_steps: int, peak: float, warmup: float, schedule:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A run that could begin, known without opening any weights.
+    """A run that could begin, known without opening any weights."""
 
-    Attributes:
-        settings: the user's, with ``validation_steps`` as a number.
-        train: what is trained on, without the steps that are held out.
-        windows: their scale and codec are the run's.
-        part: what is validated on; None where nothing is.
-        cost: the most that a step and a validation cost.
-        validate_at: steps after which is validated (once more before the first).
-    """
-
-    settings: TrainSettings
+    settings: TrainSettings  # the user's, with ``validation_steps`` as a number
     source: ModelSource
     model: Outline
     dataset: Dataset
     split: Split
-    train: Dataset
-    windows: Windows
+    train: Dataset  # without the steps that are held out
+    windows: Windows  # their scale and codec are the run's
     trained: Trained
     part: ValidationPart | None
     cost: Cost
     n_steps: int
-    validate_at: frozenset[int]
+    validate_at: frozenset[int]  # once more before the first step
 
     @property
     def tokens_per_step(self) -> int:
@@ -281,17 +266,13 @@ class Plan:
         return sum(self.bounds(0, self.n_steps, untrained=True).values(), NOTHING)
 
     def lasting(self, n_steps: int, **changes: Any) -> Plan:
-        """Return the same run with another number of steps.
-
-        Args:
-            changes: settings that no price depends on: save_every, validate_every.
-        """
+        """Return the same run with other steps, and changes of what no price depends on."""
         settings = self.settings.model_copy(update={**changes, "max_steps": n_steps})
         n_steps, validate_at = plan_steps(settings, replace(self.cost, times=USUAL.times))
         return replace(self, settings=settings, n_steps=n_steps, validate_at=validate_at)
 
     def learning_rate(self, step: int) -> float:
-        """The rate of a step."""
+        """Return the rate of a step."""
         s = self.settings
         return learning_rate(step, self.n_steps, s.learning_rate, s.warmup, s.schedule)
 
@@ -337,12 +318,7 @@ def deciding_settings(settings: TrainSettings) -> dict[str, Any]:
 
 
 def plan_run(settings: TrainSettings, dataset: Dataset) -> Plan:
-    """Plan a run: its text, its steps, its validations, its price; no weights are opened.
-
-    Raises:
-        BudgetError: the run would pass ``max_flops``, or not even a step fits.
-        DataError, ModelError, SettingsError: as the parts do.
-    """
+    """Plan a run: its text, its steps, its validations, its price; no weights are opened."""
     try:
         to_toml("train", settings).encode()
     except UnicodeEncodeError:

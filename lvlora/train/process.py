@@ -254,12 +254,7 @@ ALONE = Ranks()
 def joined(device: str = "auto") -> Iterator[Ranks]:
     """Join the processes that torchrun started together with this one; alone without it.
 
-    Args:
-        device: as ``--device``: on GPUs each process takes the one of its place on the machine.
-
-    Raises:
-        SettingsError: there are fewer GPUs than processes.
-        ProcessLost: the others cannot be reached.
+    On GPUs each process takes the one of its place on the machine.
     """
     environment = {name: os.environ.get(name, "") for name in _SET_BY_TORCHRUN}
     if not all(environment.values()) or environment["WORLD_SIZE"] == "1":

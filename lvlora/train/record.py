@@ -279,11 +279,7 @@ def record_of(line: str) -> StepRecord | ValidationRecord | None:
 
 
 def read_text(file: Path) -> str:
-    """Text of one of a run's files.
-
-    Raises:
-        DataError: it cannot be read.
-    """
+    """Return the text of one of a run's files."""
     try:
         return durable.read_bounded(file, LARGEST).decode(errors="replace")
     except OSError as error:

@@ -103,13 +103,11 @@ class Run:
         return progress
 
     def train(self) -> Train:
-        """Train to the end.
+        """Train to the end; whatever stops it, the state before the unfinished step is saved.
 
         Raises:
             BudgetError: a limit would be passed; nothing was spent.
-            RunStopped: a signal came; the state is saved.
-            NumericalError: a loss was not finite; the state before that step is saved.
-            ProcessLost: another process of the run is gone; the state before that step is saved.
+            RunStopped, NumericalError, ProcessLost: what stopped it.
         """
         plan, loaded, progress = self.plan, self.loaded, self.progress
         save_every = plan.settings.save_every
@@ -152,9 +150,6 @@ class Run:
         """Promise what this process may spend; return the last step that the limit allows.
 
         A fresh run is laid out to fit; one that repeats steps after a kill may not reach its end.
-
-        Raises:
-            BudgetError: not one more step fits, or a limit of the ledger would be passed.
         """
         name, settings = self.folder.name, self.plan.settings
         rows = [row for row in ledger.rows() if row.run == name]
@@ -189,10 +184,7 @@ class Run:
         if self.limit is None:
             return planned
         convention = self.plan.settings.convention
-
-        def cost(last: int) -> int:
-            return sum(self._bounds(last).values(), NOTHING).of(convention)
-
+        cost = self._flops_until
         steps = range(done, planned + 1)  # each costs more than the one before
         last = done + bisect.bisect_right(steps, self.limit - spent, key=cost) - 1
         if last <= done:
@@ -203,32 +195,29 @@ class Run:
             )
         return last
 
+    def _flops_until(self, last: int) -> int:
+        return sum(self._bounds(last).values(), NOTHING).of(self.plan.settings.convention)
+
     def _bounds(self, last: int) -> dict[str, Price]:
         """Return the most that each phase can cost from here to the step ``last``."""
         untrained = self.progress.zero_shot is None
         return self.plan.bounds(self.progress.step, last, untrained=untrained)
 
     def _run_plan(self, last: int) -> RunPlan:
-        plan, progress = self.plan, self.progress
-        convention = plan.settings.convention
-        untrained = progress.zero_shot is None
+        plan, first, untrained = self.plan, self.progress.step, self.progress.zero_shot is None
         return RunPlan(
             run=self.folder.name,
             steps=plan.n_steps,
             tokens_per_step=plan.tokens_per_step,
-            flops_at_most=sum(self._bounds(last).values(), NOTHING).of(convention),
+            flops_at_most=self._flops_until(last),
             max_flops=self.limit,
-            first_step=progress.step,
-            validations=plan.n_validations(progress.step, last, untrained=untrained),
-            convention=convention,
+            first_step=first,
+            validations=plan.n_validations(first, last, untrained=untrained),
+            convention=plan.settings.convention,
         )
 
     def _goes_on(self, last: int, stop: StopRequest) -> bool:
-        """Return whether there is a step to make.
-
-        Raises:
-            RunStopped: a signal came to one of the processes; the state is saved.
-        """
+        """Return whether there is a step to make; a signal to any process saves and stops."""
         progress = self.progress
         is_done = progress.step >= last or progress.ended
         is_done, is_stopped = self.ranks.any_of(is_done, stop.requested)
@@ -367,11 +356,10 @@ class Run:
 
 
 def follow(loaded: Loaded, ranks: Ranks) -> None:
-    """Make the share of every step that falls to a process that is not the first, and nothing else.
+    """Make the share of every step that falls to a process that is not the first.
 
     Raises:
         FailedElsewhere: the run was stopped, or a loss was not finite; the first process says so.
-        ProcessLost: another process is gone.
     """
     with ranks.together():
         pass  # the first opens the run

@@ -15,11 +15,10 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import save_file
@@ -105,11 +104,7 @@ class RunFolder:
 
     @contextlib.contextmanager
     def begun(self, plan: Plan) -> Iterator[None]:
-        """Begin a new run; it goes again if the block fails before anything was done.
-
-        Raises:
-            SettingsError: another process has begun a run here.
-        """
+        """Begin a new run; it goes again if the block fails before anything was done."""
         if self.is_taken:
             raise SettingsError(f"--out {self.path}: is there already", _GO_ON)
         try:
@@ -188,11 +183,7 @@ class RunFolder:
         durable.write_text(self.metrics, "".join(line + "\n" for line in early))
 
     def stored_settings(self, request: TrainSettings, sources: Mapping[str, str]) -> TrainSettings:
-        """Return the settings of a run that goes on.
-
-        Raises:
-            SettingsError: the request changes one that decides the result.
-        """
+        """Return the settings of a run that goes on; a change of its result is refused."""
         config = str(self.config)
         stored = resolve(
             "train", TrainSettings, flags={}, environment={}, config=config, commands={}
@@ -223,11 +214,7 @@ class RunFolder:
 
 
 def stopped_run(settings: TrainSettings) -> RunFolder:
-    """Return the run that --resume means: by its name, or the last that was worked on.
-
-    Raises:
-        SettingsError: there is none.
-    """
+    """Return the run that --resume means: by its name, or the last that was worked on."""
     if settings.resume != NEWEST:
         return RunFolder(find_run(settings.resume, settings.runs, "--resume"))
     begun = [file.parent for file in settings.runs.glob("*/config.toml")]
@@ -241,11 +228,7 @@ def stopped_run(settings: TrainSettings) -> RunFolder:
 
 
 def check_out(settings: TrainSettings) -> None:
-    """Refuse an ``out`` that a new run may not be written to.
-
-    Raises:
-        SettingsError: something is there, or ``out`` is an impossible name among the runs.
-    """
+    """Refuse an ``out`` that is taken, or an impossible name among the runs."""
     out = settings.out
     if out is None:
         return
@@ -264,14 +247,8 @@ def check_out(settings: TrainSettings) -> None:
 
 
 def create(settings: TrainSettings, slug: str) -> RunFolder:
-    """Make a new run's folder: ``out`` itself, or runs/<UTC time>-<slug>.
-
-    Raises:
-        SettingsError: ``out`` has something in it.
-        LvloraError: it cannot be made.
-    """
+    """Make a new run's folder: ``out`` itself, or runs/<UTC time>-<slug>."""
     out, runs = settings.out, settings.runs
-    check_out(settings)
     try:
         if out is None:
             stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
@@ -290,15 +267,14 @@ def create(settings: TrainSettings, slug: str) -> RunFolder:
 
 
 def _makes(path: Path) -> bool:
-    """Make a folder, unless it is there or another process makes it, too."""
+    """Make a folder; return False where it is there, or another process makes it."""
     with contextlib.suppress(FileExistsError):
         path.mkdir()
         return True
     return False
 
 
-@dataclass(frozen=True)
-class State:
+class State(NamedTuple):
     """A saved state that was read back and verified."""
 
     step: int
@@ -318,8 +294,7 @@ def save_state(
 
     States of later steps were passed over when the run went on, and go as well.
 
-    Raises:
-        LvloraError: it cannot be written; the states before are intact.
+    The states before are intact if it cannot be written.
     """
     target = folder / f"step-{step:08d}"
     with contextlib.suppress(Exception):  # one that is damaged is written again
@@ -361,11 +336,7 @@ def restore_tensors(
     parameters: Mapping[str, nn.Parameter],
     optimizers: Sequence[torch.optim.Optimizer],
 ) -> None:
-    """Put `tensors_of` back into parameters and optimisers that were made as for a new run.
-
-    Raises:
-        LvloraError: they, from ``source``, belong to other parameters.
-    """
+    """Put `tensors_of`, from ``source``, back into parameters and optimisers of a new run."""
     saved = {n: t.shape for n, t in tensors.items() if n.startswith("parameter.")}
     if saved != {f"parameter.{n}": p.shape for n, p in parameters.items()}:
         raise LvloraError(

@@ -22,7 +22,7 @@ TrainHead = Literal["none", "numeric", "full"]
 Compile = Literal["auto", "on", "off"]
 
 _lora = partial(option, panel="LoRA", affects="result")
-_training = partial(option, panel="Training", affects="result")
+training_option = partial(option, panel="Training", affects="result")
 COURSEWORK: dict[str, Any] = {
     "targets": ("q_proj", "v_proj"),
     "batch_size": 4,
@@ -65,16 +65,16 @@ class LearningSettings(
 
     supports_dry_run: ClassVar[bool] = True
 
-    learning_rate: float = _training(1e-3, "Peak learning rate of AdamW.", gt=0, le=1)
-    schedule: Schedule = _training("cosine", "Shape of the learning rate after warm-up.")
-    warmup: float = _training(
+    learning_rate: float = training_option(1e-3, "Peak learning rate of AdamW.", gt=0, le=1)
+    schedule: Schedule = training_option("cosine", "Shape of the learning rate after warm-up.")
+    warmup: float = training_option(
         0.05, "Share of the steps in which the learning rate rises.", ge=0, le=1
     )
-    weight_decay: float = _training(0.0, "AdamW's decoupled weight decay.", ge=0, le=1000)
-    clip_norm: float = _training(1.0, "Largest gradient norm; 0: no clipping.", ge=0)
-    batch_size: int = _training(2, "Sequences in a micro-batch.", ge=1)
-    accumulation: int = _training(1, "Micro-batches in a step.", ge=1)
-    seq_len: int = _training(1000, "Tokens in a sequence.", ge=8)
+    weight_decay: float = training_option(0.0, "AdamW's decoupled weight decay.", ge=0, le=1000)
+    clip_norm: float = training_option(1.0, "Largest gradient norm; 0: no clipping.", ge=0)
+    batch_size: int = training_option(2, "Sequences in a micro-batch.", ge=1)
+    accumulation: int = training_option(1, "Micro-batches in a step.", ge=1)
+    seq_len: int = training_option(1000, "Tokens in a sequence.", ge=8)
     scaling: Literal["dataset", "history"] = option(
         "dataset",
         "How values are scaled. dataset: one scale for all series, from the training "
@@ -83,14 +83,14 @@ class LearningSettings(
         "Data",
         affects="result",
     )
-    scale_jitter: float = _training(
+    scale_jitter: float = training_option(
         0.2,
         "Multiply each training sequence by a random factor exp(s z), z standard normal, "
         "so that the model sees more scales; 0: off.",
         ge=0,
         le=2,
     )
-    mix: float = _training(
+    mix: float = training_option(
         0.0,
         "Share of training sequences that are simulated predator-prey series, with as "
         "many variables, steps, gaps and as much noise as the data. It helps when there "
@@ -98,17 +98,19 @@ class LearningSettings(
         ge=0,
         le=0.9,
     )
-    max_steps: int | None = _training(
+    max_steps: int | None = training_option(
         None, "Optimiser steps. Default: what --max-flops buys, else 200.", ge=1
     )
     decimals: int = option(
         2, "Decimals of each number in the text.", "Data", affects="result", ge=0, le=12
     )
-    loss: Literal["numeric", "full"] = _training(
+    loss: Literal["numeric", "full"] = training_option(
         "numeric", "Cross-entropy over the numeric alphabet, or over the whole vocabulary."
     )
-    validation: bool = _training(True, "Forecast and score validation series during the training.")
-    validation_steps: int | None = _training(
+    validation: bool = training_option(
+        True, "Forecast and score validation series during the training."
+    )
+    validation_steps: int | None = training_option(
         None,
         "Steps at the end of each series to validate on; they are not trained on. 0: "
         "validate on whole series instead. Default: 0; with fewer than 8 series a quarter "
@@ -117,20 +119,20 @@ class LearningSettings(
         le=10**6,
         metavar="STEPS",
     )
-    validate_every: int | None = _training(
+    validate_every: int | None = training_option(
         None,
         "Steps between validations. Default: a quarter of the run; less often where even 4 series "
         "would take more than a twentieth of its FLOPs (a quarter, of a sweep's trial).",
         ge=1,
     )
-    validation_series: int | None = _training(
+    validation_series: int | None = training_option(
         None,
         "Series of the validation part that are scored each time. Default: 16; fewer, but at least "
         "4, where all validations would take more than a twentieth of the run's FLOPs (or 2e12, "
         "if that is more; of a sweep's trial, a quarter).",
         ge=1,
     )
-    patience: int = _training(
+    patience: int = training_option(
         0, "Stop after this many validations without progress; 0: never.", ge=0
     )
     save_every: int = option(
@@ -140,7 +142,7 @@ class LearningSettings(
         affects="resources",
         ge=0,
     )
-    seed: Seed = _training(0, "Seed of initial weights, batches and dropout.")
+    seed: Seed = training_option(0, "Seed of initial weights, batches and dropout.")
     compile: Compile = option(
         "auto",
         "Compile the layers (torch.compile; needs a C++ compiler). auto: for 500 "

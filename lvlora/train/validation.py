@@ -44,11 +44,7 @@ _SAMPLING = Sampling(samples=8)
 
 
 def held_out_steps(settings: LearningSettings, dataset: Dataset) -> int:
-    """Return the steps to hold out of each series; 0: whole series are held out, or nothing is.
-
-    Raises:
-        SettingsError: all series are too short for what is asked for.
-    """
+    """Return the steps to hold out of each series; 0: whole series are held out, or nothing is."""
     if not settings.validation:
         return 0
     lengths = [len(s) for s in dataset]
@@ -127,11 +123,7 @@ class ValidationPart:
         return sum((trained.validation_batch(*b.inputs.shape) for b in self.batches), NOTHING)
 
     def at_most(self, trained: Trained, model: Outline, max_memory: int | None) -> Price:
-        """Return the most that one validation can cost.
-
-        Raises:
-            SettingsError: not one forecast fits into ``max_memory`` bytes.
-        """
+        """Return the most that one validation can cost, in ``max_memory`` bytes."""
         if not self.histories:
             return self.loss_price(trained)
         price = NOTHING
