@@ -6,7 +6,7 @@ which adapter belong together. The verbs are `export`, `tokenizing`.
 - `distrust` checks model folders, `reading` reads plain ones, `gguf` makes one of a .gguf file;
   `adapters` has adapters in PEFT's layout
 - `llama` has our own modules, with `attention`, `elementwise` and `cache`; what they don't cover is
-  transformers' (`transformers_cache`). The families are listed in `flops.shape`
+  transformers'. The families are listed in `flops.shape`
 - `native/` is the same decoder in C, for forecasts on a processor
 - `head` names the parts that all families have, and restricts the output to the alphabet
 - `lora` has the low-rank layers, and finds what is broken in a model

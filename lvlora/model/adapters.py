@@ -355,8 +355,8 @@ def attach(base: BaseModel, info: AdapterInfo) -> NumericHead | None:
     tensors = {
         name.removeprefix(_PREFIX): tensor for name, tensor in read_safetensors(file).items()
     }
-    plan = _fitted(base.module, info)
-    expected = _expected_shapes(base.module, plan, info.full_head)
+    plan, names = _fitted(base.module, info)
+    expected = _expected_shapes(base.module, plan, names, info.full_head)
     for fault, keys in (
         ("lacks", expected.keys() - tensors.keys()),
         ("has the unexpected", tensors.keys() - expected.keys()),
@@ -378,8 +378,9 @@ def attach(base: BaseModel, info: AdapterInfo) -> NumericHead | None:
     return head
 
 
-def _fitted(module: nn.Module, info: AdapterInfo) -> lora.LoraPlan:
-    """The plan without names that this model has no layer of: peft passes over them too."""
+def _fitted(module: nn.Module, info: AdapterInfo) -> tuple[lora.LoraPlan, list[str]]:
+    """The plan without names that this model has no layer of (peft passes over them too), and
+    the layers of the others."""
     plan = info.plan
     if plan.target_regex is None and plan.targets != ("all-linear",):
         # targets are ends of names at a dot
@@ -387,19 +388,16 @@ def _fitted(module: nn.Module, info: AdapterInfo) -> lora.LoraPlan:
         there = (t for t in plan.targets if any(n.endswith(f".{t}") for n in names))
         plan = replace(plan, targets=tuple(there))
     with contextlib.suppress(SettingsError):
-        if lora.find_targets(module, plan):
-            return plan
-    raise ModelError(
-        f"{info.folder}: its targets match no linear layer of the model",
-        _OTHER_BASE,
-    )
+        if names := lora.find_targets(module, plan):
+            return plan, names
+    raise ModelError(f"{info.folder}: its targets match no linear layer of the model", _OTHER_BASE)
 
 
 def _expected_shapes(
-    module: nn.Module, plan: lora.LoraPlan, full_head: bool
+    module: nn.Module, plan: lora.LoraPlan, names: list[str], full_head: bool
 ) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {}
-    for name in lora.find_targets(module, plan):
+    for name in names:
         linear, rank = module.get_submodule(name), plan.rank_of(name)
         assert isinstance(linear, nn.Linear)
         shapes[f"{name}.lora_A.weight"] = (rank, linear.in_features)

@@ -7,6 +7,9 @@ over whole blocks: a slice of a larger buffer would be copied before every produ
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -122,3 +125,36 @@ class RowCache:
 def in_blocks(n: int) -> int:
     """Positions of the buffers that hold ``n``: whole blocks."""
     return -(-n // BLOCK) * BLOCK
+
+
+def transformers_cache() -> Callable[[RowCache], Any]:
+    """Return a function that wraps a cache for transformers' models; its rows are shared."""
+    from transformers.cache_utils import Cache, CacheLayerMixin
+
+    class Layer(CacheLayerMixin):  # type: ignore[no-untyped-call]
+        def __init__(self, layer: RowLayer) -> None:
+            super().__init__()  # type: ignore[no-untyped-call]
+            self.layer = layer
+            self.is_initialized = True
+
+        def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+            pass
+
+        def update(
+            self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+        ) -> tuple[Tensor, Tensor]:
+            return self.layer.update(key_states, value_states)
+
+        # transformers asks these to make positions and a mask; it is given both after the prefill
+        def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+            return query_length, 0
+
+        def get_seq_length(self) -> int:
+            return 0
+
+        def get_max_length(self) -> int:
+            return -1
+
+        get_max_cache_shape = get_max_length  # the same in earlier transformers
+
+    return lambda cache: Cache(layers=[Layer(layer) for layer in cache.rows])

@@ -18,7 +18,7 @@ from lvlora.answers import Answer, Shape
 from lvlora.errors import LvloraError, ModelError, NumericalError, SettingsError
 from lvlora.model import adapters, devices, lora
 from lvlora.model.adapters import FACTS, HEAD, AdapterInfo
-from lvlora.model.catalogue import ModelSource, cached_snapshot
+from lvlora.model.catalogue import ModelSource
 from lvlora.model.choice import choose
 from lvlora.model.head import NumericHead, config_of, decoder_of, head_of, is_tied
 from lvlora.model.loading import BaseModel, load, quiet, unpacked
@@ -211,10 +211,7 @@ def _save(source: ModelSource, base: BaseModel, folder: Path, dtype: torch.dtype
 
 
 def _save_tokenizer(source: ModelSource, folder: Path) -> None:
-    place: Path | None = Path(unpacked(source).location)
-    if source.kind == "hub":
-        place = cached_snapshot(source.location, source.revision)
-    assert place is not None  # the weights were loaded from it
+    place = Path(unpacked(source).location)
     for name in _TOKENIZER_FILES:
         if (place / name).is_file():
             shutil.copyfile(place / name, folder / name)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lvlora.model import llama
-from lvlora.model.cache import RowCache
+from lvlora.model.cache import RowCache, transformers_cache
 from lvlora.text.alphabet import TokenAlphabet
 
 
@@ -86,12 +86,11 @@ def cache_argument(decoder: nn.Module) -> Callable[[RowCache], dict[str, Any]]:
     """How a cache is given to the decoder's forward, as keywords."""
     if isinstance(decoder, llama.Decoder):
         return lambda cache: {"cache": cache}
-    from lvlora.model.transformers_cache import TransformersCache
-
     # its name since transformers 5.24, and before
     known = inspect.signature(decoder.forward).parameters
     keyword = "cache" if "cache" in known else "past_key_values"
-    return lambda cache: {keyword: TransformersCache(cache)}
+    wrap = transformers_cache()
+    return lambda cache: {keyword: wrap(cache)}
 
 
 def dtype_of(model: nn.Module) -> torch.dtype:

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
@@ -88,21 +88,29 @@ def load_tokenizer(source: ModelSource) -> Any:
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     source = unpacked(source)
-    folder, kind = Path(_where(source)), cast(Any, AutoTokenizer)
-    if folder.is_dir():
+    loader: Any = AutoTokenizer
+    if source.kind != "hub":
+        folder = Path(source.location)
         check_files(folder, trusted=source.kind == "bundled")
         if is_as_it_is(folder):  # of Qwen2 the other would split all digits
-            kind = PreTrainedTokenizerFast
-    with quiet(), _model_errors(source):
-        _ask_hub(source)
-        return kind.from_pretrained(_where(source), **_keywords(source))
+            loader = PreTrainedTokenizerFast
+    return _from_pretrained(loader, source)
 
 
 def unpacked(source: ModelSource) -> ModelSource:
-    """Return the source itself; of a .gguf file the folder that is made of it, once."""
-    if source.kind != "gguf":
-        return source
-    return ModelSource("folder", source.name, str(converted(Path(source.location))))
+    """Return the folder of a model that is on this machine; a hub model elsewhere as it is.
+
+    A .gguf file is converted to a folder, once.
+    """
+    if source.kind == "gguf":
+        return ModelSource("folder", source.name, str(converted(Path(source.location))))
+    if source.kind == "hub":
+        folder = cached_snapshot(source.location, source.revision)
+        if folder is None and Path(source.location).is_dir():  # transformers would take it
+            folder = Path(source.location)
+        if folder is not None:
+            return ModelSource("folder", source.name, str(folder))
+    return source
 
 
 def has_weights(source: ModelSource) -> bool:
@@ -125,11 +133,11 @@ def outline(source: ModelSource, placement: Placement) -> Outline:
         config = _config_through_transformers(source)
     else:
         ModelShape.from_config(config, name=source.name)  # refuses what is not supported
-        folder = Path(_where(source))
-        if folder.is_dir():
+        if source.kind != "hub":
+            folder = Path(source.location)
             check_files(folder, trusted=source.kind == "bundled")
-        if folder.is_dir() and is_plain(config):
-            alphabet = read_alphabet(folder, source.name)
+            if is_plain(config):
+                alphabet = read_alphabet(folder, source.name)
     if alphabet is None:
         alphabet = alphabet_of(load_tokenizer(source), source.name)
     shape = replace(
@@ -170,7 +178,7 @@ def load(
     folder = unpacked(source)
     known = outlined or outline(folder, placement)
     give_back_freed_memory()  # reading 150,000 words takes some 250 MB
-    module = _load(folder, read_config(folder), known, through_transformers)
+    module = _load(folder, known, through_transformers)
     module.train(False)
     module.to(placement.device)
     # nothing of a hub's generation config (repetition penalty, top-k, …) is ever used
@@ -185,35 +193,29 @@ def load(
     )
 
 
-def _load(
-    source: ModelSource,
-    config: dict[str, Any] | None,
-    known: Outline,
-    through_transformers: bool,
-) -> nn.Module:
+def _load(source: ModelSource, known: Outline, through_transformers: bool) -> nn.Module:
     """By our own modules where they can, else through transformers; frozen."""
-    folder = Path(_where(source))
-    if folder.is_dir() and config is not None:
+    if source.kind == "hub":
+        module = _load_through_transformers(source, known.placement)
+        folder = Path(unpacked(source).location)  # it was downloaded only now
+        check_files(folder)
         check_sizes(folder, known.shape)
-        if is_plain(config) and not through_transformers:
-            own = read_model(folder, config, known.shape, known.placement.dtype)
-            if own is not None:
-                return own.requires_grad_(False)
-    module = _load_through_transformers(source, known.placement)
-    if source.kind == "hub" and not folder.is_dir():  # it was downloaded only now
-        check_files(Path(_where(source)))
-        check_sizes(Path(_where(source)), known.shape)
-    return module
+        return module
+    folder = Path(source.location)
+    check_sizes(folder, known.shape)
+    config = read_config(source)
+    if config is not None and is_plain(config) and not through_transformers:
+        own = read_model(folder, config, known.shape, known.placement.dtype)
+        if own is not None:
+            return own.requires_grad_(False)
+    return _load_through_transformers(source, known.placement)
 
 
 def _config_through_transformers(source: ModelSource) -> dict[str, Any]:
     """The configuration with all its defaults, downloaded where it is not here."""
     from transformers import AutoConfig
 
-    with quiet(), _model_errors(source):
-        _ask_hub(source)
-        config: Any = AutoConfig.from_pretrained(_where(source), **_keywords(source))
-    content: dict[str, Any] = config.to_dict()
+    content: dict[str, Any] = _from_pretrained(AutoConfig, source).to_dict()
     return content
 
 
@@ -221,17 +223,15 @@ def _load_through_transformers(source: ModelSource, placement: Placement) -> nn.
     """By transformers' own class; frozen."""
     from transformers import AutoModelForCausalLM
 
-    with quiet(), _model_errors(source):
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            _where(source),
-            dtype=placement.dtype,
-            attn_implementation=attention.register(),
-            use_safetensors=True,
-            output_loading_info=True,
-            **_keywords(source),
-        )
     module: nn.Module
-    module, report = loaded
+    module, report = _from_pretrained(
+        AutoModelForCausalLM,
+        source,
+        dtype=placement.dtype,
+        attn_implementation=attention.register(),
+        use_safetensors=True,
+        output_loading_info=True,
+    )
     # transformers would go on with random numbers in their place
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])
@@ -270,31 +270,22 @@ def weights_sha256(source: ModelSource) -> str:
     return digest.hexdigest()
 
 
-def _where(source: ModelSource) -> str:
-    """Return what transformers loads: a folder where there is one, without asking a network."""
-    if source.kind == "hub":
-        snapshot = cached_snapshot(source.location, source.revision)
-        return source.location if snapshot is None else str(snapshot)
-    return source.location
+def _from_pretrained(loader: Any, source: ModelSource, **keywords: Any) -> Any:
+    """Load by a class of transformers: a folder without any network, a hub model by download."""
+    with quiet(), _model_errors(source):
+        keywords["trust_remote_code"] = False
+        if source.kind != "hub":
+            return loader.from_pretrained(source.location, local_files_only=True, **keywords)
+        from huggingface_hub import model_info
 
-
-def _keywords(source: ModelSource) -> dict[str, Any]:
-    keywords: dict[str, Any] = {"trust_remote_code": False}
-    if source.kind == "hub" and cached_snapshot(source.location, source.revision) is None:
-        return {**keywords, "revision": source.revision or "main", "cache_dir": str(hub_cache())}
-    return {**keywords, "local_files_only": True}
-
-
-def _ask_hub(source: ModelSource) -> None:
-    """Ask once whether the hub has what is not in the cache.
-
-    What is downloaded is tried again and again, for a minute where there is no network.
-    """
-    if source.kind != "hub" or cached_snapshot(source.location, source.revision) is not None:
-        return
-    from huggingface_hub import model_info
-
-    model_info(source.location, revision=source.revision, timeout=_HUB_SECONDS)
+        # without a network a download would be tried again and again, for a minute
+        model_info(source.location, revision=source.revision, timeout=_HUB_SECONDS)
+        return loader.from_pretrained(
+            source.location,
+            revision=source.revision or "main",
+            cache_dir=str(hub_cache()),
+            **keywords,
+        )
 
 
 @contextlib.contextmanager

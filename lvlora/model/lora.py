@@ -29,32 +29,25 @@ class LoraLinear(nn.Module):
         scaling: alpha / r, or alpha / sqrt(r) with rank-stabilised LoRA (arXiv:2312.03732).
     """
 
-    def __init__(self, base: nn.Linear, rank: int, scaling: float, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.base = base.requires_grad_(False)
-        self.rank = rank
-        self.scaling = scaling
-        device = base.weight.device
-        self.lora_a = nn.Parameter(torch.empty(rank, base.in_features, device=device))
-        self.lora_b = nn.Parameter(torch.zeros(base.out_features, rank, device=device))
-        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
-
-    @classmethod
-    def from_base(
-        cls,
+    def __init__(
+        self,
         base: nn.Linear,
         rank: int,
         scaling: float,
         dropout: float = 0.0,
         generator: torch.Generator | None = None,
-    ) -> LoraLinear:
+    ) -> None:
         """Wrap a linear layer; A is drawn from ``generator`` on the CPU, the same on any device."""
-        layer = cls(base, rank, scaling, dropout)
+        super().__init__()
+        self.base = base.requires_grad_(False)
+        self.rank = rank
+        self.scaling = scaling
+        device = base.weight.device
         a = torch.empty(rank, base.in_features)
         nn.init.kaiming_uniform_(a, a=math.sqrt(5), generator=generator)
-        with torch.no_grad():
-            layer.lora_a.copy_(a)
-        return layer
+        self.lora_a = nn.Parameter(a.to(device))
+        self.lora_b = nn.Parameter(torch.zeros(base.out_features, rank, device=device))
+        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, in) to (…, out)."""
@@ -176,9 +169,7 @@ def inject(model: nn.Module, plan: LoraPlan, seed: int = 0) -> list[str]:
     for name in names:
         base = model.get_submodule(name)
         assert isinstance(base, nn.Linear)
-        layer = LoraLinear.from_base(
-            base, plan.rank_of(name), plan.scaling_of(name), plan.dropout, generator
-        )
+        layer = LoraLinear(base, plan.rank_of(name), plan.scaling_of(name), plan.dropout, generator)
         _replace(model, name, layer.train(model.training))
     return names
 

@@ -32,7 +32,7 @@ def test_forward_is_w0_x_plus_scaled_b_a_x(bias, rslora):
     rank, alpha = 4, 24.0
     base = nn.Linear(7, 5, bias=bias)
     plan = LoraPlan(rank=rank, alpha=alpha, rslora=rslora)
-    layer = LoraLinear.from_base(base, rank, plan.scaling_of("x"))
+    layer = LoraLinear(base, rank, plan.scaling_of("x"))
     with torch.no_grad():
         layer.lora_b.normal_()
     x = torch.randn(2, 3, 7)
@@ -48,7 +48,7 @@ def test_forward_is_w0_x_plus_scaled_b_a_x(bias, rslora):
 
 
 def test_a_begins_kaiming_uniform_and_b_zero():
-    layer = LoraLinear.from_base(nn.Linear(400, 300), 16, 1.0)
+    layer = LoraLinear(nn.Linear(400, 300), 16, 1.0)
     assert (layer.lora_b == 0).all()
     bound = 1 / math.sqrt(400)  # gain(sqrt 5) * sqrt(3 / fan_in)
     assert layer.lora_a.abs().max() <= bound
@@ -80,7 +80,7 @@ def test_only_a_and_b_are_trained_and_in_float32(tiny_base):
 
 def test_gradients_equal_those_of_the_written_out_product():
     torch.manual_seed(0)
-    layer = LoraLinear.from_base(nn.Linear(6, 4), 3, 2.0).double()
+    layer = LoraLinear(nn.Linear(6, 4), 3, 2.0).double()
     with torch.no_grad():
         layer.lora_b.normal_()
     x = torch.randn(5, 6, dtype=torch.double, requires_grad=True)
