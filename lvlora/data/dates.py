@@ -55,7 +55,7 @@ _ISO = re.compile(
 _QUARTER = re.compile(r"(\d{4})-?Q([1-4])")
 _WEEK = re.compile(r"(\d{4})-?W(\d{2})")
 _ALIKE = re.compile(
-    r"\d{1,4}[./-]\d{1,2}([./-]\d{1,4})?([T ].*)?|\d{4}-?(?-i:Q[1-4]|W\d{2})"
+    r"\d{1,4}[./-]\d{1,2}([./-]\d{1,4})?([T ].*)?|\d{4}-?(?-i:Q[1-4]|W[0-5]\d)"
     r"|.*\b(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\b.*\d.*",
     re.IGNORECASE,
 )

@@ -32,7 +32,7 @@ def read_dataset(path: Path, settings: InputSettings, stdin: BinaryIO | None = N
 
     Args:
         path: the file, whose first bytes tell its format; ``-`` is standard input.
-        settings: ``id_column``, ``time_column``, ``columns``; ``data`` isn't looked at.
+        settings: which columns are ids, times and variables.
         stdin: read instead of this process's standard input.
 
     Returns:

@@ -106,7 +106,7 @@ def _read_columns(
                 )
         n_rows += len(block)
         check_size(n_rows * len(roles.variables), where)
-        frame = pandas.DataFrame(index=rows)
+        columns: dict[str, Any] = {}
         for name in roles.columns:
             at = header.index(name)
             column = pandas.Series([fields[at] for fields in cells], rows, object, name)
@@ -115,8 +115,8 @@ def _read_columns(
             elif has_commas and (name != roles.time or not looks_like_date(column.iloc[0])):
                 mark = _check_marks(column, mark, where)
                 column = column.str.replace(",", ".") if mark == "," else column
-            frame[name] = read_numbers(column, where) if name in roles.variables else column
-        frames.append(frame)
+            columns[name] = read_numbers(column, where) if name in roles.variables else column
+        frames.append(pandas.DataFrame(columns, rows))
     return pandas.concat(frames[1:] or frames)
 
 
