@@ -4,19 +4,14 @@ from typing import Any
 
 import pytest
 
-from lvlora.answers import Price
+from lvlora.answers import NOTHING
 from lvlora.report.drawing import style
 from lvlora.report.page import page
-from lvlora.sweep.document import (
-    document,
-    error_by_flops_figure,
-    pictures_of,
-)
+from lvlora.sweep.document import document, error_by_flops_figure, pictures_of
 from lvlora.sweep.plan import SearchPlan, Stage
 from lvlora.sweep.record import Sweep, Trial, TrialCounts
 from lvlora.sweep.space import Range, Space
 
-NOTHING = Price(executed=0, coursework=0)
 SPACE = Space(
     {
         "learning_rate": Range(1e-6, 1e-1, log=True),
@@ -45,16 +40,14 @@ def row(number: int, value: float | None, flops: int | None = 10**12, **changes:
     return trial.model_copy(update=changes)
 
 
-def plan() -> SearchPlan:
-    stage = Stage(stage="search", trials=7, space=SPACE, steps=(3, 3), flops_at_most=NOTHING)
-    return SearchPlan(
-        stages=[stage],
-        trials=7,
-        flops_at_most=NOTHING,
-        convention="executed",
-        validation_series=4,
-        validations=1,
-    )
+PLAN = SearchPlan(
+    stages=[Stage(stage="search", trials=7, space=SPACE, steps=(3, 3))],
+    trials=7,
+    flops_at_most=NOTHING,
+    convention="executed",
+    validation_series=4,
+    validations=1,
+)
 
 
 def record(trials: list[Trial]) -> Sweep:
@@ -68,7 +61,7 @@ def record(trials: list[Trial]) -> Sweep:
         flops=NOTHING,
         limit=None,
         convention="executed",
-        plan=plan(),
+        plan=PLAN,
         table=trials,
         command="lvlora train --rank 2",
         files=[],
@@ -76,10 +69,6 @@ def record(trials: list[Trial]) -> Sweep:
         settings={"seed": 0},
         stopped_by=None,
     )
-
-
-def names_of(sweep: Sweep) -> list[str]:
-    return [picture.name for picture in pictures_of(sweep)]
 
 
 GRID = [
@@ -118,7 +107,7 @@ def test_each_setting_has_its_errors(real_figures):
     ],
 )
 def test_few_trials_have_pictures_and_a_page_too(rows, real_figures):
-    assert bool(names_of(record(rows))) == any(r.value is not None for r in rows)
+    assert bool(pictures_of(record(rows))) == any(r.value is not None for r in rows)
     assert "Sweep mine" in page(document(record(rows)))
 
 

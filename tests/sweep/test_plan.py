@@ -210,7 +210,7 @@ def test_ranges_are_sampled_and_the_coursework_is_not():
     ranged = Space({"learning_rate": Range(1e-5, 1e-3, log=True)})
     (stage,) = stages_of(SweepSettings(), ranged)
     assert (stage.points, stage.trials) == (None, 12)
-    with pytest.raises(SettingsError, match="has no end"):
+    with pytest.raises(SettingsError, match="learning_rate has no end"):
         stages_of(SweepSettings(sampler="grid"), ranged)
     with pytest.raises(SettingsError, match="fixed grid"):
         stages_of(SweepSettings(preset="coursework", sampler="tpe"), None)

@@ -42,13 +42,6 @@ def test_decimal_steps_give_the_decimals_that_were_meant():
         assert [p["dropout"] for p in points] == values
 
 
-def test_a_range_without_a_step_is_no_grid():
-    space = Space({"learning_rate": Range(1e-5, 1e-3, log=True)})
-    assert not space.is_grid
-    with pytest.raises(SettingsError, match="learning_rate has no end"):
-        space.points()
-
-
 def test_a_grid_too_large_is_refused():
     space = Space({name: Range(0, 999, step=1) for name in ("seed", "rank")})
     with pytest.raises(SettingsError, match="10,000"):

@@ -2,7 +2,6 @@
 
 from contextlib import ExitStack
 
-import optuna
 import pytest
 from sweeping import claim, facts_of, finish, give_back
 
@@ -29,16 +28,6 @@ def shared(tmp_path):
     return make
 
 
-def slot(trial: optuna.Trial) -> int:
-    return trial.user_attrs["slot"]
-
-
-def complete(study: SharedStudy, value: float) -> int:
-    trial = claim(study)
-    finish(study, trial, value)
-    return slot(trial)
-
-
 def states(study: SharedStudy) -> dict[int, str | None]:
     return {number: state_of(trial) for number, trial in study.by_slot().items()}
 
@@ -49,7 +38,7 @@ def test_a_grid_is_made_in_order_and_then_is_over(shared):
     while study.open_slots():
         trial = claim(study)
         seen.append(trial.params)
-        finish(study, trial, 0.5 if slot(trial) >= 2 else 1.0)
+        finish(study, trial, 0.5 if slot_of(trial) >= 2 else 1.0)
     assert seen == [dict(p) for p in study.plan.stages[0].points]
     assert list(study.by_slot()) == [0, 1, 2, 3]
     assert slot_of(study.best()) == 2  # of equals the first
@@ -59,7 +48,7 @@ def test_a_grid_is_made_in_order_and_then_is_over(shared):
 def test_while_others_work_there_is_nothing_to_claim(shared):
     study = shared()
     with ExitStack() as held:
-        assert [slot(claim(study, held)) for _ in range(4)] == [0, 1, 2, 3]
+        assert [slot_of(claim(study, held)) for _ in range(4)] == [0, 1, 2, 3]
         assert claim(study) is None
         assert study.open_slots()
 
@@ -70,7 +59,7 @@ def test_the_trials_of_the_dead_are_made_again(shared, drawn):
     lost = claim(study)
     assert states(study) == {0: "running"}
     again = claim(SharedStudy.find(study.settings))
-    assert (slot(again), again.params) == (slot(lost), lost.params)
+    assert (slot_of(again), again.params) == (slot_of(lost), lost.params)
     finish(study, again, 0.5)
     assert states(study) == {0: "complete"}
     assert [t.state.name for t in study.attempts()] == ["FAIL", "COMPLETE"]
@@ -79,7 +68,7 @@ def test_the_trials_of_the_dead_are_made_again(shared, drawn):
 def test_later_stages_begin_from_the_best(shared):
     study = shared(None, preset="coursework")
     for number in range(9):
-        complete(study, 1.0 if number != 5 else 0.1)
+        finish(study, claim(study), 1.0 if number != 5 else 0.1)
     with ExitStack() as held:
         trials = [claim(study, held) for _ in range(3)]
         assert claim(study) is None  # the final run must wait for all three
@@ -88,7 +77,7 @@ def test_later_stages_begin_from_the_best(shared):
     for trial, value in zip(trials, (0.3, 0.05, 0.4), strict=True):
         finish(study, trial, value)
     final = claim(study)
-    assert (slot(final), final.params) == (12, best | {"seq_len": 512})
+    assert (slot_of(final), final.params) == (12, best | {"seq_len": 512})
 
 
 def test_a_stage_without_any_result_ends_the_sweep(shared):
@@ -110,8 +99,8 @@ def test_sampled_trials_do_not_depend_on_who_was_interrupted(shared, seed):
         study = shared(space, seed=seed, trials=14)
         while study.open_slots():
             trial = claim(study)
-            if slot(trial) in interrupted:
-                interrupted = interrupted - {slot(trial)}
+            if slot_of(trial) in interrupted:
+                interrupted = interrupted - {slot_of(trial)}
                 give_back(study, trial)
                 continue
             finish(study, trial, value(trial.params))
@@ -160,7 +149,7 @@ def test_a_line_that_was_never_finished_is_no_obstacle(settings):
         journal.write_bytes(complete + b'{"op_code":8,"trial_i')
         study = SharedStudy.find(settings)
         assert journal.read_bytes() == complete
-        assert slot(claim(study, held)) == 1
+        assert slot_of(claim(study, held)) == 1
         assert list(SharedStudy.find(settings).by_slot()) == [0, 1]
 
 

@@ -6,7 +6,6 @@ import pytest
 import tiny_runs
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from lvlora.train import loop
 from lvlora.train.measurement import count
 
 
@@ -26,17 +25,7 @@ from lvlora.train.measurement import count
 )
 def test_a_step_and_a_validation_cost_what_is_counted(tiny_folder, tmp_path, family, changes):
     p = tiny_runs.loaded(tiny_folder(family), tmp_path, **changes)
-    steps = loop.steps(
-        list(p.parameters.values()),
-        p.optimizers,
-        p.objective.loss_sum,
-        p.plan.windows.batch,
-        p.plan.learning_rate,
-        first=0,
-        last=1,
-        accumulation=p.plan.settings.accumulation,
-    )
-    done = []
+    steps, done = p.steps(0, 1), []
     # the definition of attention is priced, not what a fused kernel computes twice
     with sdpa_kernel(SDPBackend.MATH):
         counted = count(lambda: done.append(next(steps)))
