@@ -17,14 +17,11 @@ NEWEST = "latest"
 
 
 def find_run(name: str | None, runs: Path, what: str, marks: tuple[str, ...] = (CONFIG,)) -> Path:
-    """The folder of a run, or of whatever has one of the marks.
+    """Return the folder of a run, or of whatever has one of the marks.
 
     Args:
         name: a folder, the name of a run in ``runs``, or ``latest``; None is the newest as well.
         what: how to name the option in a complaint.
-
-    Raises:
-        SettingsError: there is no such run.
     """
     folders = sorted({file.parent for mark in marks for file in runs.glob(f"*/{mark}")})
     kind = "run or evaluation" if EVALUATION in marks else "run"
@@ -46,12 +43,12 @@ def find_run(name: str | None, runs: Path, what: str, marks: tuple[str, ...] = (
 
 
 def find_run_or_evaluation(name: str | None, runs: Path, what: str) -> Path:
-    """The folder of a run or of an evaluation; see `find_run`."""
+    """Return the folder of a run or of an evaluation; see `find_run`."""
     return find_run(name, runs, what, (CONFIG, EVALUATION))
 
 
 def is_evaluation(folder: Path) -> bool:
-    """Whether a folder holds an evaluation and no run."""
+    """Return whether a folder holds an evaluation and no run."""
     return not _holds(folder, (CONFIG,)) and _holds(folder, (EVALUATION,))
 
 

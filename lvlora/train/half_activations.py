@@ -49,8 +49,7 @@ class _Half(NamedTuple):
 class HalfActivations:
     """Storage in float16 of what a model's layers save for backward; `in_half` makes the block.
 
-    Args:
-        model: whose weights are kept as they are: they are there anyway.
+    The ``model``'s weights are kept as they are: they are there anyway.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -98,7 +97,7 @@ class HalfActivations:
         return _Half(half, exponent, tensor.shape, tensor.stride())
 
     def _room(self, n_values: int) -> Tensor:
-        """Memory for so many values; a slab is free again after the last of them."""
+        """Return memory for so many values; a slab is free again after the last of them."""
         if self._slab is None or len(self._slab) < n_values:
             self._slab = self._new_slab(max(n_values, _SLAB))
         room = self._slab[:n_values]

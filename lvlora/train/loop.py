@@ -67,10 +67,7 @@ class Objective:
     """Sum of cross-entropies over a batch's real targets.
 
     The caller divides it by the targets of the whole step, so every target weighs the same.
-
-    Args:
-        head: the restricted head (``numeric``) or None for the model's own (``full``).
-        half_activations: keeps what backward needs in half of the bytes; None: as it is.
+    ``head`` is the restricted one (``numeric``), or None for the model's own (``full``).
     """
 
     def __init__(
@@ -88,7 +85,7 @@ class Objective:
         self.device = next(model.parameters()).device
 
     def logits(self, inputs: Tensor) -> Tensor:
-        """(B, S) ids to (B, S, classes) float32 logits."""
+        """Map (B, S) ids to (B, S, classes) float32 logits."""
         # of the layers only: the logarithms of the loss are no factors to be rounded
         with self.half_activations.in_half() if self.half_activations else nullcontext():
             hidden: Tensor = self.decoder(input_ids=inputs, use_cache=False).last_hidden_state

@@ -31,8 +31,7 @@ META = torch.device("meta")
 def build_model(shape: ModelShape, device: torch.device = META, kernel: str = "") -> Any:
     """Make a transformers model of this shape, without data by default.
 
-    Args:
-        kernel: transformers' name of the attention; default: lvlora's own.
+    ``kernel`` is transformers' name of the attention; default: lvlora's own.
     """
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -117,8 +116,7 @@ def generation(
 ) -> tuple[list[int], list[int]]:
     """Count FLOPs of a prefill and of calls with so many new tokens each, with lvlora's cache.
 
-    Returns:
-        FLOPs of the prefill and of each call; and the positions that each call attended to.
+    Return these FLOPs, and the positions that each call attended to.
     """
     model.eval()
     cpu, meta = torch.device("cpu"), next(model.parameters()).device

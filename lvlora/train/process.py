@@ -164,12 +164,9 @@ class Ranks:
         return share
 
     def all_reduce(self, parameters: Sequence[nn.Parameter], total: Tensor) -> Tensor:
-        """Make each gradient the sum over all processes; return the sum of ``total``.
+        """Make each gradient the sum over all processes, the same bits in all.
 
-        Afterwards all hold the same bits.
-
-        Args:
-            total: a float64 number on the CPU.
+        Return the sum of ``total``, a float64 number on the CPU.
         """
         if self.size == 1:
             return total
@@ -205,8 +202,7 @@ class Ranks:
     def together(self) -> Iterator[None]:
         """Make a block that all leave without an error, or none does.
 
-        Raises:
-            FailedElsewhere: it was left by an error of another process (of several, of the lowest).
+        An error of another process (of several, of the lowest) is raised as `FailedElsewhere`.
         """
         error: BaseException | None = None
         try:
