@@ -28,19 +28,11 @@ def _no_hang():
     signal.signal(signal.SIGALRM, before)
 
 
-def a_pipe(path: Path) -> None:
-    os.mkfifo(path)
-
-
-def an_endless_device(path: Path) -> None:
-    path.symlink_to("/dev/zero")
-
-
-def a_loop(path: Path) -> None:
-    path.symlink_to(path.name)
-
-
-KINDS = {"pipe": a_pipe, "device": an_endless_device, "loop": a_loop}
+KINDS = {
+    "pipe": os.mkfifo,
+    "device": lambda path: path.symlink_to("/dev/zero"),
+    "loop": lambda path: path.symlink_to(path.name),
+}
 
 
 def replace(path: Path, kind: str) -> None:
@@ -56,16 +48,9 @@ def here(tmp_path, monkeypatch):
 
 
 FILES = (
-    "config.json",
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "model.safetensors",
-    "other.safetensors",
-    "vocab.json",
-    "chat_template.jinja",
+    *("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"),
+    *("special_tokens_map.json", "added_tokens.json", "model.safetensors", "other.safetensors"),
+    *("vocab.json", "chat_template.jinja"),
 )
 
 
@@ -102,14 +87,8 @@ def finished(tmp_path_factory, tiny_folder):
 
 
 RUN_FILES = (
-    "name",
-    "metrics.jsonl",
-    "environment.json",
-    "data.json",
-    "config.toml",
-    "adapter/adapter_config.json",
-    "adapter/lvlora.json",
-    "adapter/adapter_model.safetensors",
+    *("name", "metrics.jsonl", "environment.json", "data.json", "config.toml"),
+    *("adapter/adapter_config.json", "adapter/lvlora.json", "adapter/adapter_model.safetensors"),
 )
 
 
@@ -154,7 +133,7 @@ def test_in_place_of_a_runs_lock(run_lvlora, here, finished, kind):
     if kind == "link":
         lock.symlink_to(here / "thesis.tex")
     else:
-        a_pipe(lock)
+        os.mkfifo(lock)
     ran = run_lvlora(["train", "--resume", "mine", "--runs", runs], code=4)
     assert f"{lock}: cannot be used" in ran.stderr
     assert Path("thesis.tex").read_text() == "years of work"

@@ -7,6 +7,7 @@ import shutil
 import webbrowser
 
 import pytest
+import tiny_runs
 from forked import Forked
 
 from lvlora.cli.program.root import load as load_command
@@ -19,7 +20,8 @@ def trained(tmp_path_factory, tiny_folder):
     # in a process of its own, where figures are drawn whatever test is the first
     words = ["--max-steps", 4, "--validate-every", 2, "--validation-series", 1, "--batch-size", 2]
     words += ["--seq-len", 48, "--rank", 2, "--dtype", "float32", "--out", "runs/first", "--json"]
-    train = Forked(["train", "--model", tiny_folder("qwen2"), *words], cwd=place)
+    tiny_runs.write_csv(place / "data.csv", tiny_runs.dataset())
+    train = Forked(["train", "data.csv", "--model", tiny_folder("qwen2"), *words], cwd=place)
     out, err = train.communicate()
     assert train.returncode == 0, err
     return place, json.loads(out)

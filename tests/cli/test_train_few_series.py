@@ -36,7 +36,8 @@ def test_one_series_is_validated_and_the_end_says_what_came_of_it(run_lvlora, pl
     assert re.search(sentence, ran.stderr) or "is no better than the model without it" in ran.stderr
     # without held-out steps there is nothing to choose by
     ran = run_lvlora(
-        ["train", "one.csv", *place, "--validation-steps", 0, "--out", "whole"], code=0
+        ["train", "one.csv", *place, *"--validation-steps 0 --max-steps 1 --out whole".split()],
+        code=0,
     )
     assert "There are too few series to validate with: the last adapter is the best." in ran.stderr
 
@@ -96,8 +97,8 @@ def test_mixing_changes_what_is_trained_on_and_not_what_is_scored(run_lvlora, pl
 
 def test_evaluate_knows_which_series_such_an_adapter_has_seen(run_lvlora, place):
     assert run_lvlora(["train", "three.csv", *place]).exit_code == 0
-    scored = ["evaluate", "three.csv", "--samples", "2", "--views", "1", "--no-rivals"]
-    scored += ["--adapter", "latest"]  # whether it helped or not
+    options = "--samples 2 --views 1 --no-rivals --dtype float32 --threads 1 --adapter latest"
+    scored = ["evaluate", "three.csv", *options.split()]
     for part, seen in (("validation", True), ("test", False)):
         ran = run_lvlora([*scored, "--split", part], code=0)
         assert ("was trained on" in " ".join(ran.stderr.split())) == seen

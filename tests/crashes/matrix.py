@@ -57,23 +57,18 @@ def run(*args: str) -> int:
 class Work:
     """What is killed, and what must be true afterwards; all of it in the working folder."""
 
-    def prepare(self) -> None:
-        """What was there before."""
+    do: Callable[[], None]  # killed somewhere
+    facts: Callable[[], Any]  # the same afterwards as if nothing had happened
 
-    def do(self) -> None:
-        """What is killed somewhere."""
-        raise AssertionError
+    def prepare(self) -> None:
+        pass
 
     def killed(self) -> None:
-        """What must be true right after the kill."""
+        """Assert what must be true right after the kill."""
 
     def repair(self) -> None:
-        """What a user does next."""
+        """Do what a user does next."""
         self.do()
-
-    def facts(self) -> Any:
-        """What must be the same as if nothing had happened."""
-        raise AssertionError
 
 
 def charged() -> Price:
@@ -284,7 +279,7 @@ class LedgerWork(Work):
                 self._say(i * 10 + 10)
 
     def _say(self, spent: int) -> None:
-        """Acknowledged: from now on it must be found."""
+        """Acknowledge it: from now on it must be charged."""
         handle = os.open("said", os.O_WRONLY)
         os.write(handle, b"%d" % spent)
         os.close(handle)
@@ -325,14 +320,15 @@ WORKS: dict[str, type[Work]] = {
 }
 
 
-def in_child(do: Callable[[], Any]) -> tuple[int, str]:
-    """Do something in a forked process; its wait status and what it wrote."""
+def in_child(place: Path, do: Callable[[], Any]) -> tuple[int, str]:
+    """Do something in a forked process and a folder; its wait status and what it wrote."""
     with tempfile.TemporaryFile() as stderr:
         child = os.fork()
         if child == 0:
             code = 1
             try:
                 os.dup2(stderr.fileno(), 2)
+                os.chdir(place)
                 actual = do()
                 os.write(2, json.dumps(actual).encode())
                 code = 0
@@ -345,24 +341,15 @@ def in_child(do: Callable[[], Any]) -> tuple[int, str]:
         return status, stderr.read().decode(errors="replace")
 
 
-def at_point(place: Path, work: Work, at: int) -> list[str]:
-    """In a child: do the work with the crash point armed; returns the points passed."""
-    os.chdir(place)
+def at_point(work: Work, at: int) -> list[str]:
+    """Do the work with a crash point; return the points passed."""
     points = Points(at)
     points.install()
     work.do()
     return points.passed
 
 
-def prepare(place: Path, work: Work) -> None:
-    """In a child: make what was there before."""
-    os.chdir(place)
-    work.prepare()
-
-
-def afterwards(place: Path, work: Work, is_killed: bool) -> Any:
-    """In a child: check, repair, and say what came of it."""
-    os.chdir(place)
+def afterwards(work: Work, is_killed: bool) -> Any:
     if is_killed:
         work.killed()
         work.repair()
@@ -377,20 +364,20 @@ def matrix(work: Work, template: Path, root: Path, every: int, phase: int) -> di
         shutil.copytree(template, root / name, symlinks=True)
         return root / name
 
-    status, stderr = in_child(lambda: at_point(place("whole"), work, 0))
+    status, stderr = in_child(place("whole"), lambda: at_point(work, 0))
     assert status == 0, stderr
     points = json.loads(stderr)
-    status, expected = in_child(lambda: afterwards(root / "whole", work, False))
+    status, expected = in_child(root / "whole", lambda: afterwards(work, False))
     assert status == 0, expected
     kills, losses = 0, []
     for at in range(1 + phase % every, len(points) + 1, every):
         here = place(str(at))
-        status, stderr = in_child(partial(at_point, here, work, at))
+        status, stderr = in_child(here, partial(at_point, work, at))
         if not (os.WIFSIGNALED(status) and os.WTERMSIG(status) == 9):
             losses.append(f"{at} {points[at - 1]}: was not killed: {stderr}")
             continue
         kills += 1
-        status, actual = in_child(partial(afterwards, here, work, True))
+        status, actual = in_child(here, partial(afterwards, work, True))
         if status != 0 or actual != expected:
             losses.append(f"{at} {points[at - 1]}: {actual[:1500]}")
         else:
@@ -420,7 +407,7 @@ def main() -> None:
             (template / "runs").mkdir(parents=True)
             tiny_runs.write_csv(template / "data.csv", tiny_runs.dataset())
             tiny_models.write(template / "model", "qwen2")
-            status, stderr = in_child(partial(prepare, template, work))
+            status, stderr = in_child(template, work.prepare)
             assert status == 0, stderr
             actual[word] = matrix(work, template, root, args.every, args.phase)
             shutil.rmtree(root)
