@@ -37,12 +37,16 @@ def plain(number: float | None, digits: int = 4) -> str:
         return "–"
     if math.isinf(number):
         return "inf" if number > 0 else "-inf"
-    size = abs(number)
+    return f"{number:{_format(abs(number), digits)}}"
+
+
+def _format(size: float, digits: int) -> str:
+    """Return the format that shows so many significant digits of a number of this size."""
     if size != 0 and (size < 1e-4 or size >= 1e7):
-        return f"{number:.{digits - 1}e}"
+        return f".{digits - 1}e"
     # where the first digit stands: 0 for 1.23, -2 for 0.0123
     leading = math.floor(math.log10(size)) if size else 0
-    return f"{number:,.{max(0, digits - 1 - leading)}f}"
+    return f",.{max(0, digits - 1 - leading)}f"
 
 
 def interval(low: float | None, high: float | None, digits: int = 3) -> str:
@@ -54,11 +58,8 @@ def interval(low: float | None, high: float | None, digits: int = 3) -> str:
     ends = [end for end in (low, high) if end is not None and math.isfinite(end)]
     if len(ends) < 2:
         return "–"
-    size = max(map(abs, ends))
-    if size != 0 and (size < 1e-4 or size >= 1e7):
-        return " … ".join(f"{end:+.{digits - 1}e}" for end in ends)
-    leading = math.floor(math.log10(size)) if size else 0
-    return " … ".join(f"{end:+,.{max(0, digits - 1 - leading)}f}" for end in ends)
+    form = _format(max(map(abs, ends)), digits)
+    return " … ".join(f"{end:+{form}}" for end in ends)
 
 
 def share(fraction: float) -> str:

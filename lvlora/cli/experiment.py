@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.root import app
@@ -35,11 +37,11 @@ def experiment(settings: ExperimentSettings, context: CommandContext) -> None:
     output = context.output
     answer = run_experiment(
         settings,
-        lambda: read_data(settings, output),
+        partial(read_data, settings, output),
         config=context.config,
         sources=context.sources,
         narrator=output,
-        observer=lambda: observer(output),
+        observer=partial(observer, output),
         dry_run=context.dry_run,
     )
     output.report(answer, lambda: document(answer))

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
 
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.root import app
 from lvlora.forecast.settings import ForecastSettings
 from lvlora.output_files import STANDARD_OUTPUT
-
-if TYPE_CHECKING:
-    from lvlora.data.dataset import Dataset
 
 EXAMPLES = examples(
     ("lvlora forecast examples/trajectory.csv", "20 steps; by a run on it, if it is the newest"),
@@ -52,10 +49,7 @@ def forecast(settings: ForecastSettings, context: CommandContext) -> None:
         _forecast_panel(settings, context)
         return
     context.check_results(settings, named_files(settings))
-
-    def read() -> Dataset:
-        return read_data(settings, output)
-
+    read = partial(read_data, settings, output)
     if context.dry_run:
         price = verb.price(settings, read, output, began=context.began)
         output.report(price, lambda: price_document(price))

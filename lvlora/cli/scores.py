@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from functools import partial
 from typing import TYPE_CHECKING
 
 from lvlora.cli.program.context import CommandContext, next_command
@@ -11,7 +12,6 @@ from lvlora.output_files import STANDARD_OUTPUT
 from lvlora.train.settings import TrainSettings
 
 if TYPE_CHECKING:
-    from lvlora.data.dataset import Dataset
     from lvlora.evaluation.answers import Evaluation
 
 
@@ -27,10 +27,8 @@ def run(settings: EvaluateSettings, context: CommandContext) -> None:
         _run_panel(settings, context)
         return
 
-    def read() -> Dataset:
-        return read_data(settings, output)
-
     context.check_results(settings, {"--output": settings.output})
+    read = partial(read_data, settings, output)
     if context.dry_run:
         answer = price(settings, read, output, began=context.began)
         output.report(answer, lambda: price_document(answer))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
 
 from lvlora.cli.program.context import CommandContext, next_command
 from lvlora.cli.program.from_settings import examples, settings_command
@@ -10,9 +10,6 @@ from lvlora.cli.program.root import app
 from lvlora.errors import BudgetError
 from lvlora.evaluation.settings import EvaluateSettings
 from lvlora.sweep.settings import SweepSettings
-
-if TYPE_CHECKING:
-    from lvlora.data.dataset import Dataset
 
 EXAMPLES = examples(
     ("lvlora sweep data.h5 --max-steps 100", "learning rate by rank, a hundred steps a trial"),
@@ -38,10 +35,7 @@ def sweep(settings: SweepSettings, context: CommandContext) -> None:
     from lvlora.sweep.search import plan_search, run_search, search_status
 
     output = context.output
-
-    def read() -> Dataset:
-        return read_data(settings, output)
-
+    read = partial(read_data, settings, output)
     if settings.status:
         record = search_status(settings)
     elif context.dry_run:
@@ -55,7 +49,7 @@ def sweep(settings: SweepSettings, context: CommandContext) -> None:
             read,
             sources=context.sources,
             narrator=output,
-            observer=lambda: observer(output),
+            observer=partial(observer, output),
         )
     output.report(record, lambda: document(record))
     if record.files:

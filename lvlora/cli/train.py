@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,6 @@ from lvlora.forecast.settings import ForecastSettings
 from lvlora.train.settings import TrainSettings
 
 if TYPE_CHECKING:
-    from lvlora.data.dataset import Dataset
     from lvlora.train.plan import Plan
     from lvlora.train.record import Train
 
@@ -49,10 +49,7 @@ def train(settings: TrainSettings, context: CommandContext) -> None:
         with joined(settings.device) as ranks:
             # where several processes make a run, the first one speaks
             output = context.output if ranks.is_first else Output(verbosity=-1)
-
-            def read(chosen: TrainSettings) -> Dataset:
-                return read_data(chosen, output)
-
+            read = partial(read_data, narrator=output)
             if not context.dry_run:
                 result = run_training(
                     settings,

@@ -228,9 +228,9 @@ def _record(
             waiting += stage.flops_at_most - flops
         stages.append(stage.model_copy(update=now))
     spent = charged(rows)
-    budget = Budget.after(settings.budget, settings.convention)
-    if settings.budget is None:
-        budget = recorded
+    budget = recorded
+    if settings.budget is not None:
+        budget = Budget.after(settings.budget, settings.convention)
     return Experiment(
         folder=str(folder),
         model=settings.model,

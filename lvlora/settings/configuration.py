@@ -31,18 +31,13 @@ S = TypeVar("S", bound=Settings)
 
 @dataclass(frozen=True)
 class Resolved(Generic[S]):
-    """Settings, and where each came from.
-
-    Attributes:
-        settings: the validated model.
-        sources: field name → source.
-        missing: required fields that nobody gave (only where that was allowed); their values
-            in ``settings`` mean nothing.
-    """
+    """Settings, and the source of each by its name."""
 
     settings: S
     sources: dict[str, Source]
-    missing: tuple[str, ...] = ()
+    missing: tuple[str, ...]
+    """Required settings without a value, where that is allowed; those in ``settings`` mean
+    nothing."""
 
 
 @dataclass(frozen=True)

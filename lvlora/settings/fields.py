@@ -47,16 +47,11 @@ class Field:
     """One field of a settings model, as a terminal needs it.
 
     Attributes:
-        name: the field's name, which is also its TOML key.
+        name: also its TOML key.
         choices: the allowed words of a "choice", or of a "list" that has only some.
-        optional: None is allowed ("not set").
-        default: the default, or None; ``required`` tells a missing default from one of None.
+        default: None where ``required``, too.
         bounds: the limits of a number by annotated_types' names: ge, gt, le, lt.
-        help_panel: the help's panel: the common options, or more of its panel.
         declarations: its spellings (none for an argument); of a flag, the last one turns it off.
-        metavar: what stands for its value.
-        bare: the value meant when the option stands without one.
-        repeat: it may stand several times.
     """
 
     name: str
@@ -73,7 +68,7 @@ class Field:
     declarations: tuple[str, ...]
     metavar: str
     bare: str | None
-    repeat: bool = False
+    repeat: bool
 
     @property
     def label(self) -> str:

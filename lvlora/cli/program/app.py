@@ -33,12 +33,9 @@ def main(args: Sequence[str] | None = None, program: typer.Typer = app) -> int:
         program: what to run; another one than lvlora's own shares only the errors' mapping.
     """
     arguments = list(sys.argv[1:] if args is None else args)
-    if sys.stdin is None:  # closed by the caller (<&-), as the others may be (>&-)
-        sys.stdin = open(os.devnull)
-    if sys.stdout is None:
-        sys.stdout = open(os.devnull, "w")
-    if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w")
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by the caller (<&-, >&-)
+            setattr(sys, name, open(os.devnull, mode))
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]

@@ -27,13 +27,7 @@ CARRIED = (
 
 @dataclass(frozen=True)
 class CommandContext:
-    """The part of a command line that is the same for every command.
-
-    Attributes:
-        sources: setting → where its value came from.
-        began: when the command did, by `time.perf_counter`.
-        config: the configuration file that was read.
-    """
+    """The part of a command line that is the same for every command."""
 
     output: Output
     dry_run: bool
@@ -41,6 +35,7 @@ class CommandContext:
     sources: dict[str, Source]
     config: Path | None
     began: float = field(default_factory=time.perf_counter)
+    """Start of the command, by `time.perf_counter`."""
 
     def check_results(self, settings: Any, results: Mapping[str, Path | None]) -> None:
         """Look at every file that a command is to write, before its work.

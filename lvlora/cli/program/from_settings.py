@@ -55,18 +55,19 @@ def settings_command(
         epilog: examples, made by `examples`.
     """
     fields = read_fields(model)
+    general = (*([_DRY_RUN] if model.supports_dry_run else []), *_GENERAL)
     COMMANDS[name] = model
 
     def decorate(function: Callable[[S, CommandContext], None]) -> Callable[..., None]:
         def command(**values: Any) -> None:
-            common = {p.name.removeprefix("common_"): values.pop(p.name) for p in _common(model)}
+            common = {p.name.removeprefix("common_"): values.pop(p.name) for p in general}
             for field in fields:
                 if field.repeat:  # "" takes a value of the file back, as for other options
                     value = values[field.name]
                     values[field.name] = "" if value == [""] else value or None
             _call(function, name, model, values, common)
 
-        parameters = [*map(parameter_of, by_help(model)), *_common(model)]
+        parameters = [*map(parameter_of, by_help(model)), *general]
         command.__name__ = name
         command.__doc__ = _unwrapped(function.__doc__ or "")
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -118,56 +119,52 @@ def _call(
         sources=resolved.sources,
         config=None if config is None else Path(config),
     )
-    try:
+    with output.displays:
         function(resolved.settings, context)
-    finally:
-        output.close()
 
 
-_COMMON: tuple[tuple[str, Any, tuple[str, ...], str], ...] = (
-    ("dry_run", bool, ("--dry-run",), "Say what it would cost (FLOPs, memory, time) and stop."),
-    ("json", bool, ("--json",), "Print one JSON object instead of tables."),
-    (
+def _general(
+    name: str, kind: Any, *spellings: str, text: str, metavar: str = ""
+) -> inspect.Parameter:
+    info = typer.Option(
+        *spellings,
+        help=text,
+        rich_help_panel=GENERAL,
+        show_default=False,
+        metavar=metavar,
+        count=kind is int,
+    )
+    return inspect.Parameter(
+        f"common_{name}",
+        inspect.Parameter.KEYWORD_ONLY,
+        annotation=Annotated[kind, info],
+        default=kind() if kind in (bool, int) else None,
+    )
+
+
+_DRY_RUN = _general(
+    "dry_run", bool, "--dry-run", text="Say what it would cost (FLOPs, memory, time) and stop."
+)
+_GENERAL = (
+    _general("json", bool, "--json", text="Print one JSON object instead of tables."),
+    _general(
         "config",
         str | None,
-        ("--config", "-c"),
-        "TOML file with settings; options and environment variables override it.",
+        *("--config", "-c"),
+        text="TOML file with settings; options and environment variables override it.",
+        metavar="FILE",
     ),
-    (
+    _general(
         "print_config",
         bool,
-        ("--print-config",),
-        "Print the settings as TOML for --config, and stop.",
+        "--print-config",
+        text="Print the settings as TOML for --config, and stop.",
     ),
-    ("quiet", bool, ("--quiet", "-q"), "No notes, hints and progress."),
-    ("verbose", int, ("--verbose", "-v"), "Say more."),
-    ("debug", bool, ("--debug",), "Show the traceback of an error."),
+    _general("quiet", bool, "--quiet", "-q", text="No notes, hints and progress."),
+    _general("verbose", int, "--verbose", "-v", text="Say more."),
+    _general("debug", bool, "--debug", text="Show the traceback of an error."),
 )
-"""Options of every command: name, type, spellings, help."""
-
-
-def _common(model: type[Settings]) -> list[inspect.Parameter]:
-    parameters = []
-    for name, kind, spellings, text in _COMMON:
-        if name == "dry_run" and not model.supports_dry_run:
-            continue
-        info = typer.Option(
-            *spellings,
-            help=text,
-            rich_help_panel=GENERAL,
-            show_default=False,
-            metavar="FILE" if name == "config" else "",
-            count=kind is int,
-        )
-        parameters.append(
-            inspect.Parameter(
-                f"common_{name}",
-                inspect.Parameter.KEYWORD_ONLY,
-                annotation=Annotated[kind, info],
-                default=kind() if kind in (bool, int) else None,
-            )
-        )
-    return parameters
+"""Options of every command."""
 
 
 def _unwrapped(docstring: str) -> str:

@@ -61,8 +61,9 @@ class Output:
         self.verbosity = verbosity
         self._stdout = sys.stdout
         self._stderr = sys.stderr
-        self._closers: list[Callable[[], None]] = []
         self._reported = False
+        self.displays = contextlib.ExitStack()
+        """Live displays, to be stopped when the command ends."""
         self.console = console_for(self._stdout)
         self.messages = console_for(self._stderr)
 
@@ -204,15 +205,6 @@ class Output:
         self._say(f"Error: {message}", "red")
         if hint:
             self._say(f"Hint: {hint}", "cyan")
-
-    def on_close(self, closer: Callable[[], None]) -> None:
-        """Call this when the command ends, however it ends (live displays)."""
-        self._closers.append(closer)
-
-    def close(self) -> None:
-        """End what is still drawn."""
-        while self._closers:
-            self._closers.pop()()
 
     def _say(self, message: str, style: str = "") -> None:
         with contextlib.suppress(BrokenPipeError):

@@ -81,7 +81,7 @@ class _Display:
             printable(name), total=total, completed=first, facts=""
         )
         self._progress.start()
-        output.on_close(self.stop)
+        output.displays.callback(self.stop)
 
     def show(self, done: int, facts: str, seconds: float, line: str, *, now: bool = False) -> None:
         """Show how much is done.

@@ -61,7 +61,7 @@ def test_an_interrupted_run_gives_the_cursor_back(stderr):
     output = Output()
     watcher = progress.observer(output)
     watcher.started(RunPlan("x", 5, 10, 10, None, 0))
-    output.close()
+    output.displays.close()
     assert err.getvalue().endswith("\x1b[?25h")
 
 
