@@ -10,6 +10,6 @@ def score_model(model, task, sampling, levels, pieces=None, progress=None) -> En
 
 
 def score_rival(rival, task, train, levels, pieces=None, progress=None, n_samples=0) -> Entry:
-    forecaster = rival.learning_from(task.learnable(train))
+    rival.learns_from = task.learnable(train)
     sampling = Sampling(samples=n_samples) if n_samples else GREEDY
-    return Scoring(forecaster, task, sampling, pieces).run(levels, progress)
+    return Scoring(rival, task, sampling, pieces).run(levels, progress)

@@ -162,9 +162,9 @@ def _rivals_seconds(job: Job) -> float:
     horizons = [task.protocol.horizon] * len(chosen)
     seconds, seen = 0.0, task.learnable(job.train)
     for rival in rivals_of(task, job.train)[0]:
-        forecaster = rival.learning_from(seen)
+        rival.learns_from = seen
         spent, n_timed = 0.0, 0
-        for part in forecaster.planned(chosen, horizons, job.sampling).parts():
+        for part in rival.planned(chosen, horizons, job.sampling).parts():
             if not part.places:
                 seconds += part.seconds
                 continue
@@ -317,7 +317,8 @@ def _score_rivals(job: Job, narrator: Narrator) -> list[Entry]:
         work = []
         for rival in rivals:
             pieces = job.folder.pieces(rival.name, identity)
-            work.append(Scoring(rival.learning_from(all_seen), task, job.sampling, pieces))
+            rival.learns_from = all_seen
+            work.append(Scoring(rival, task, job.sampling, pieces))
         with narrator.counted("Rivals", sum(one.planned.n_units for one in work)) as advance:
             return [one.run(settings.quantiles, advance) for one in work]
 

@@ -67,7 +67,7 @@ def default_rivals(season: Season = "auto") -> list[Rival]:
         lotka_volterra(),
         self_limited(),
         rosenzweig_macarthur(),
-        BestEquations([lotka_volterra(), self_limited(), rosenzweig_macarthur()]),
+        BestEquations(),
         *_of_other_packages(),
     ]
     for rival in rivals:

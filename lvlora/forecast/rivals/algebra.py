@@ -128,7 +128,6 @@ def monomials(n_variables: int, degree: int) -> Monomials:
 
 
 def n_monomials(n_variables: int, degree: int) -> int:
-    """The number of `monomials`."""
     return comb(n_variables + degree, degree)
 
 

@@ -1,15 +1,18 @@
-"""Rivals: forecasters that are not language models, and what those share that are alike."""
+"""The contract of rivals, which are no language models, and their kinds.
+
+A `Rival` has a name and a `forecast`. `ChosenOnHistory` chooses its settings on each history,
+`OwnDistribution` draws its own futures, and `EachByItself` does so for one variable at a time.
+"""
 
 from __future__ import annotations
 
-import copy
 import importlib.util
 import sys
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,8 +49,6 @@ GREEDY = Sampling(greedy=True)
 _LOST = 4.0
 """Spreads beyond which an error is no worse."""
 _N_BEST = 5
-_Setting = TypeVar("_Setting")
-_Key = TypeVar("_Key", bound=Hashable)
 PointAndPast = tuple[FloatArray, list[FloatArray]]
 """(H, V) a forecast, and (T - n, V) hindcasts from the first n steps of a history."""
 
@@ -59,7 +60,7 @@ class Prediction:
     point: FloatArray
     """(H, V) the one that point errors are taken of."""
     samples: FloatArray | None = None
-    """(S, H, V) equally probable futures, if any were asked for."""
+    """(S, H, V) equally probable futures, if there are any."""
     flops: Price | None = None
     """Of its linear algebra, futures included; None where they are not counted."""
 
@@ -148,12 +149,9 @@ class Rival(Forecaster):
         name: str = "",
         known: FloatArray | None = None,
     ) -> Prediction:
-        """Return the forecast, futures drawn around it, and their cost.
+        """Return the forecast, futures drawn around it (0 for none), and their cost.
 
-        Args:
-            n_samples: futures; 0 for none.
-            name: of the series; the draws depend on it and on nothing else.
-            known: see `hindcasts`.
+        Draws depend on the name of the series alone; for ``known`` see `hindcasts`.
         """
         start = max(0, len(history) - self.max_samples)
         recent = time[start:], history[start:], None if known is None else known[start:]
@@ -173,25 +171,15 @@ class Rival(Forecaster):
         """Say which seasons it takes these histories to have; empty for one without a season."""
         if not self.uses_season:
             return ""
-        return seasons_used(
-            [
-                [self.period_used(p, len(h)) for p in seasons_of(h, self.season).tolist()]
-                for h in histories
-            ]
-        )
+        periods = [(len(h), seasons_of(h, self.season)) for h in histories]
+        return seasons_used([[self.period_used(p, n) for p in each] for n, each in periods])
 
     def for_points(self, sampling: Sampling) -> Sampling:
         """Return a sampling without futures, which no point forecast needs."""
         return GREEDY
 
-    def learning_from(self, data: Dataset) -> Self:
-        """Return the same rival, which learns from these series."""
-        other = copy.copy(self)
-        other.learns_from = data
-        return other
-
     def __getstate__(self) -> dict[str, Any]:
-        """What it has learnt goes to other processes, and not from what."""
+        """Results of learning go to other processes, and `learns_from` does not."""
         return {**self.__dict__, "learns_from": None}
 
     def planned(
@@ -274,12 +262,8 @@ class ChosenOnHistory(Refitted):
     """Shares of the history from which its rest is forecast."""
 
     @abstractmethod
-    def settings(self, n_known: int, n_variables: int, n_inputs: int = 0) -> Sequence[Any]:
-        """Settings that a history of ``n_known`` steps allows, the plainest first.
-
-        Args:
-            n_inputs: known columns beside it.
-        """
+    def settings(self, n_known: int, n_variables: int, n_inputs: int) -> Sequence[Any]:
+        """Settings that ``n_known`` steps and ``n_inputs`` known columns allow, plainest first."""
 
     @abstractmethod
     def continued(self, problem: Problem, settings: Sequence[Any]) -> FloatArray:
@@ -290,32 +274,25 @@ class ChosenOnHistory(Refitted):
     ) -> PointAndPast:
         """See `Rival.hindcasts`; hindcasts have the settings chosen for the whole history."""
 
-        def prepared(time: FloatArray, n: int) -> tuple[Standardised, FloatArray]:
-            scaled = standardised(
-                time,
-                history[:n],
-                logs=self.on_logs,
-                unit=self.unit,
-                even=self.even,
-                inputs=known[: len(time)] if self.uses_known and known is not None else None,
-            )
-            return scaled, complete(time, history[:n])
+        def part(time: FloatArray, n: int) -> Standardised:
+            inputs = known[: len(time)] if self.uses_known and known is not None else None
+            return standardised(time, history[:n], self.on_logs, self.unit, self.even, inputs)
 
-        def ahead(scaled: Standardised, filled: FloatArray) -> FloatArray:
+        def ahead(of: Standardised) -> FloatArray:
             if not chosen:
-                return np.repeat(filled[-1:], len(scaled.time_ahead), axis=0)
-            levels = scaled.back(self.continued(scaled.problem, chosen))
-            return np.asarray(np.median(guarded(levels, filled), axis=0))
+                return np.repeat(of.filled[-1:], len(of.time_ahead), axis=0)
+            levels = of.back(self.continued(of.problem, chosen))
+            return np.asarray(np.median(guarded(levels, of.filled), axis=0))
 
         with np.errstate(all="ignore"):
-            whole = prepared(time, len(history))
-            chosen = self._chosen(*whole)
+            standard = part(time, len(history))
+            chosen = self._chosen(standard)
             past = time[: len(history)]
-            return ahead(*whole), [ahead(*prepared(past, n)) for n in at]
+            return ahead(standard), [ahead(part(past, n)) for n in at]
 
-    def _chosen(self, scaled: Standardised, filled: FloatArray) -> list[Any]:
+    def _chosen(self, of: Standardised) -> list[Any]:
         """The best settings; none where the history is too short for any."""
-        problem = scaled.problem
+        problem = of.problem
         n_known, n_variables = problem.values.shape
         cuts = sorted({min(n, n_known - 1) for s in self.trials if (n := int(s * n_known)) >= 2})
         if not cuts:
@@ -332,20 +309,20 @@ class ChosenOnHistory(Refitted):
             gaps = np.where(np.isnan(gaps), _LOST, np.minimum(gaps, _LOST))
             known = problem.known[n:]
             errors += np.sum(gaps * known, axis=(1, 2)) / max(int(known.sum()), 1)
-        errors += astray(scaled.back(self.continued(problem, settings)), filled)
+        errors += astray(of.back(self.continued(problem, settings)), of.filled)
         return [settings[i] for i in np.argsort(errors, kind="stable")[:_N_BEST]]
 
 
-def grouped(settings: Sequence[_Setting], key: Callable[[_Setting], _Key]) -> dict[_Key, list[int]]:
+def grouped(settings: Sequence[Any], key: Callable[[Any], Any]) -> dict[Any, list[int]]:
     """Return the positions of the settings that share a key, the first key first."""
-    groups: dict[_Key, list[int]] = {}
+    groups: dict[Any, list[int]] = {}
     for i, setting in enumerate(settings):
         groups.setdefault(key(setting), []).append(i)
     return groups
 
 
 class OwnDistribution(Refitted):
-    """A method that says how sure it is.
+    """A method that draws its own futures, apart by what its hindcasts were surprised by.
 
     The history is standardised (`standardised`) and continued by the method; one that is too short
     goes on as its last value.
@@ -366,11 +343,8 @@ class OwnDistribution(Refitted):
     ) -> FloatArray | None:
         """(1 + n_samples, H, V) the standardised forecast and futures of all variables.
 
-        Args:
-            seasons: of each variable in whole steps; 1 for none, or for a method without.
-
-        Returns:
-            None where the history is too short for the method.
+        None where the history is too short for the method. Seasons are of each variable in whole
+        steps; 1 for none, or for a method without.
         """
 
     def prediction(
@@ -381,10 +355,7 @@ class OwnDistribution(Refitted):
         name: str = "",
         known: FloatArray | None = None,
     ) -> Prediction:
-        """See `Rival.prediction`; futures are of the method's own distribution.
-
-        They are drawn apart by what its hindcasts were surprised by (`surprise_of`).
-        """
+        """See `Rival.prediction`; futures are of the method's own distribution."""
         start = max(0, len(history) - self.max_samples)
         time, history = time[start:], history[start:]
         paths = self.paths(time, history, n_samples, name)
@@ -404,21 +375,20 @@ class OwnDistribution(Refitted):
 
     def paths(self, time: FloatArray, history: FloatArray, n_samples: int, name: str) -> FloatArray:
         """(1 + n_samples, H, V) the forecast of a history, and futures; guarded."""
-        filled = complete(time, history)
-        scaled = standardised(time, history, logs=self.on_logs, unit=self.unit)
+        scaled = standardised(time, history, self.on_logs, self.unit)
         paths = None
         if len(history) >= self.fewest:
-            periods = self.whole_seasons(time[: len(history)], filled)
+            periods = self.whole_seasons(time[: len(history)], scaled.filled)
             paths = self.together(scaled, periods, n_samples, stream(name))
         if paths is None:
             problem = scaled.problem
             paths = np.tile(problem.values[-1], (1 + n_samples, problem.n_ahead, 1))
-        return guarded(scaled.back(paths), filled)
+        return guarded(scaled.back(paths), scaled.filled)
 
     def period_used(self, period: float, n_steps: int) -> float:
         """See `Rival.period_used`: whole steps, no more than `longest_season`."""
-        whole = whole_season(period)
-        return float(whole) if 2 <= whole <= self.longest_season(n_steps) else float("nan")
+        steps = whole_season(period)
+        return float(steps) if 2 <= steps <= self.longest_season(n_steps) else float("nan")
 
     def longest_season(self, n_steps: int) -> int:
         """Return the longest season that a history of so many steps shows."""
@@ -432,19 +402,18 @@ class OwnDistribution(Refitted):
         return [whole_season(self.period_used(period, len(filled))) for period in periods]
 
 
-@dataclass(frozen=True)
-class Variable:
+class Variable(NamedTuple):
     """One variable of a standardised history, to go on with."""
 
     values: FloatArray
     """(T,) of mean 0."""
-    centre: float
-    """The mean that was taken off."""
     known: NDArray[np.bool_]
     """(T,) False where a value was missing."""
-    n_ahead: int
+    centre: float
+    """The mean that was taken off."""
     season: int
     """In whole steps, 1 for none or for a method without."""
+    n_ahead: int
 
 
 class EachByItself(OwnDistribution):
@@ -457,12 +426,15 @@ class EachByItself(OwnDistribution):
     def together(
         self, scaled: Standardised, seasons: list[int], n_samples: int, rng: np.random.Generator
     ) -> FloatArray:
-        problem, columns = scaled.problem, []
-        for v, season in enumerate(seasons):
-            values, centre = problem.values[:, v], float(scaled.centre[v])
-            of = Variable(values, centre, problem.known[:, v], problem.n_ahead, season)
-            if np.ptp(values) > 0:
-                columns.append(self.continued(of, n_samples, rng))
-            else:
-                columns.append(np.full((1 + n_samples, problem.n_ahead), values[-1]))
-        return np.stack(columns, axis=-1)
+        problem = scaled.problem
+        facts = problem.values.T, problem.known.T, scaled.centre.tolist(), seasons
+        variables = [Variable(*of, problem.n_ahead) for of in zip(*facts, strict=True)]
+        return np.stack(
+            [
+                self.continued(of, n_samples, rng)
+                if np.ptp(of.values) > 0
+                else np.full((1 + n_samples, of.n_ahead), of.values[-1])
+                for of in variables
+            ],
+            axis=-1,
+        )

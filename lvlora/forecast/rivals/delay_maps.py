@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,38 +31,24 @@ Step = Callable[[FloatArray], FloatArray]
 """(C, k V) delay vectors, one for each of C maps, to (C, V) changes."""
 
 
-@dataclass(frozen=True)
-class Setting:
-    """How a map is learnt.
-
-    Attributes:
-        smooth: from the smoothed history.
-        n_lags: k, the steps that it sees.
-        options: what is particular to the method.
-    """
-
-    smooth: bool
-    n_lags: int
-    options: Any
+Setting = tuple[bool, int, Any]
+"""Whether a map is learnt from the smoothed history, the k steps that it sees, and options."""
 
 
 class DelayMap(ChosenOnHistory):
     """x(t + 1) = x(t) + f(x(t), …, x(t - k + 1)) with all variables, from one history.
 
     One that uses known columns has those of the steps t + 1 and t among the arguments of f.
-
-    Attributes:
-        n_lags: numbers k to choose from.
     """
 
     n_lags: tuple[int, ...] = (1, 2, 3)
+    """Numbers k to choose from."""
 
     @abstractmethod
     def options(self, n_lags: int, n_known: int, n_variables: int, n_inputs: int) -> Sequence[Any]:
         """The method's own settings for a number of lags; empty where there are too many lags.
 
-        Args:
-            n_inputs: further columns of a delay vector.
+        Delay vectors have ``n_inputs`` further columns.
         """
 
     @abstractmethod
@@ -72,12 +57,12 @@ class DelayMap(ChosenOnHistory):
 
         Args:
             states: (n, k V + 2 K) delay vectors, the newest step first, then known columns.
-            changes: (n, V) what each changed by.
+            changes: (n, V) from each to the next step.
         """
 
-    def settings(self, n_known: int, n_variables: int, n_inputs: int = 0) -> list[Setting]:
+    def settings(self, n_known: int, n_variables: int, n_inputs: int) -> list[Setting]:
         return [
-            Setting(smooth, n_lags, options)
+            (smooth, n_lags, options)
             for smooth in (False, True)
             for n_lags in self.n_lags
             if n_known - n_lags >= 2
@@ -89,14 +74,14 @@ class DelayMap(ChosenOnHistory):
         ahead = np.full((len(settings), problem.n_ahead, n_variables), np.nan)
         # of each step but the first: its known columns, and those of the step before
         inputs = np.concatenate([problem.inputs[1:], problem.inputs[:-1]], axis=1)
-        for (smooth, n_lags), which in grouped(settings, lambda s: (s.smooth, s.n_lags)).items():
+        for (smooth, n_lags), which in grouped(settings, lambda s: s[:2]).items():
             if n_known - n_lags < 1:
                 continue
             values = problem.smoothed() if smooth else problem.values
             states = delays(values, n_lags)
             seen = np.concatenate([states[:-1], inputs[n_lags - 1 : n_known - 1]], axis=1)
             changes = np.diff(values, axis=0)[n_lags - 1 :]
-            step = self.learnt(seen, changes, [settings[i].options for i in which])
+            step = self.learnt(seen, changes, [settings[i][2] for i in which])
             state = np.repeat(states[-1:], len(which), axis=0)
             for h in range(problem.n_ahead):
                 repeated = np.repeat(inputs[[n_known - 1 + h]], len(which), axis=0)
@@ -110,8 +95,7 @@ class DelayMap(ChosenOnHistory):
 def delays(values: FloatArray, n_lags: int) -> FloatArray:
     """(T - k + 1, k V): k steps ending at each step from the k-th on, the newest first."""
     windows = np.lib.stride_tricks.sliding_window_view(values, n_lags, axis=0)
-    vectors: FloatArray = windows[:, :, ::-1].transpose(0, 2, 1).reshape(len(windows), -1)
-    return vectors
+    return np.asarray(windows[:, :, ::-1].transpose(0, 2, 1).reshape(len(windows), -1))
 
 
 class ContextParroting(DelayMap):
@@ -124,7 +108,7 @@ class ContextParroting(DelayMap):
     """
 
     name = "context parroting"
-    speed: str = "quick"
+    speed = "quick"
     n_lags = (1, 2, 3, 4, 6, 8)
 
     def options(

@@ -45,8 +45,6 @@ class EquationFit(Refitted):
     needs_positive = True
 
     def __init__(self, name: str, n_parameters: int) -> None:
-        """``n_parameters`` 4: Lotka-Volterra; 5: with prey self-limitation 1/K; 6: with a
-        saturating predator h as well (Rosenzweig-MacArthur)."""
         self.name = name
         self._n = n_parameters
 
@@ -110,16 +108,12 @@ class EquationFit(Refitted):
         from scipy.optimize import nnls
 
         x, y = np.exp(np.clip(logs, -_FAR, _FAR)).T
-        if self._n < 6:
-            saturation = 0.0
-        if self._n < 5:
-            limit = 0.0
+        limit, saturation = limit * (self._n > 4), saturation * (self._n > 5)
         slope = np.gradient(logs, time, axis=0)
         eaten = 1 / (1 + saturation * x)
         growth, _ = nnls(np.column_stack([1 - limit * x, -y * eaten]), slope[:, 0])
         gain, _ = nnls(np.column_stack([x * eaten, -np.ones_like(x)]), slope[:, 1])
-        rates: FloatArray = np.maximum(np.concatenate([growth, gain]), 1e-2)
-        return rates
+        return np.asarray(np.maximum(np.concatenate([growth, gain]), 1e-2))
 
     def _error(self, parameters: FloatArray, time: FloatArray, logs: FloatArray) -> float:
         """Root mean square residual, the recent cycle's above all."""
@@ -159,14 +153,8 @@ class EquationFit(Refitted):
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ODEintWarning)
-            path: FloatArray = odeint(
-                self._derivative(parameters),
-                parameters[self._n :],
-                time,
-                rtol=1e-6,
-                atol=1e-6,
-                mxstep=500,
-            )
+            derivative, start = self._derivative(parameters), parameters[self._n :]
+            path = odeint(derivative, start, time, rtol=1e-6, atol=1e-6, mxstep=500)
         return np.clip(np.where(np.isfinite(path), path, _FAR), -_FAR, _FAR)
 
     def _derivative(self, parameters: FloatArray) -> Derivative:
@@ -223,9 +211,8 @@ class BestEquations(Rival):
     name = "best fitted equations"
     takes_part = False
 
-    def __init__(self, fits: Sequence[EquationFit]) -> None:
-        """``fits``: the families, the plainest first."""
-        self._fits = tuple(fits)
+    def __init__(self) -> None:
+        self._fits = (lotka_volterra(), self_limited(), rosenzweig_macarthur())
 
     def refusal(self, dataset: Dataset) -> str:
         """See `Rival.refusal`: all families take the same data."""

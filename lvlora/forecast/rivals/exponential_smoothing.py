@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,23 +19,21 @@ _START = {"level": -0.5, "trend": -2.0, "damping": 0.5, "season": -2.0}
 """Search parameters from which a fit starts."""
 
 
-@dataclass(frozen=True)
-class _Model:
-    """One model: its parts, its smoothing parameters and what they gave.
-
-    Attributes:
-        transition: (k, k) of the state; gain: (k,) of an error; row: (k,) that reads the level.
-        state: (k,) after the last step.
-        spread: standard deviation of one-step errors.
-        criterion: AICc.
-    """
+class _Model(NamedTuple):
+    """One fitted model in the form of a state space."""
 
     transition: FloatArray
+    """(k, k) of the state."""
     gain: FloatArray
+    """(k,) of an error."""
     row: FloatArray
+    """(k,) that reads the level."""
     state: FloatArray
+    """(k,) after the last step."""
     spread: float
+    """Standard deviation of one-step errors."""
     criterion: float
+    """AICc."""
 
     def ahead(self, errors: FloatArray) -> FloatArray:
         """(S, H) futures from (S, H) standard normal errors; without errors the point forecast."""
@@ -51,12 +49,9 @@ class _Model:
 def smoothed_exponentially(values: FloatArray, season: int = 1) -> _Model:
     """Choose among ETS(A, N or Ad, N or A) by AICc; see Hyndman et al. (2008).
 
-    Parameters are least squares of one-step errors. These are linear in the initial state, which
-    is therefore solved for and not searched.
-
-    Args:
-        values: (T,) complete, at even steps, at least `_FEWEST`.
-        season: in steps; 1 for none. It takes two seasons of history.
+    Parameters are least squares of one-step errors of complete values (T,) at even steps. These are
+    linear in the initial state, which is therefore solved for and not searched. A season (in steps,
+    1 for none) takes two of itself and two steps more.
     """
     seasonal = [1] if season < 2 or len(values) < 2 * season + 2 else [1, season]
     models = [_fitted(values, trend, m) for m in seasonal for trend in (False, True)]

@@ -198,14 +198,13 @@ def guarded(forecast: FloatArray, history: FloatArray) -> FloatArray:
     margin = GUARD_RANGES * (high - low)
     floor = np.where(low >= 0, np.maximum(low - margin, 0.0), low - margin)
     finite = np.where(np.isfinite(forecast), forecast, history[-1])
-    bounded: FloatArray = np.clip(finite, floor, high + margin)
-    return bounded
+    return np.asarray(np.clip(finite, floor, high + margin))
 
 
 def astray(forecasts: FloatArray, history: FloatArray) -> FloatArray:
     """(C,) the share of each of (C, H, V) forecasts that the guard cuts."""
-    kept = np.isclose(guarded(forecasts, history), forecasts, rtol=1e-9, atol=0.0)
-    return np.asarray(np.mean(~kept, axis=(1, 2)))
+    same = np.isclose(guarded(forecasts, history), forecasts, rtol=1e-9, atol=0.0)
+    return np.asarray(np.mean(~same, axis=(1, 2)))
 
 
 def _log(values: FloatArray) -> FloatArray:

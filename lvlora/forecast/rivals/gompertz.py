@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,26 +20,20 @@ _GRID = (
 _EVALUATIONS = 120
 
 
-@dataclass(frozen=True)
-class GompertzFit:
+class GompertzFit(NamedTuple):
     """Maximum likelihood estimates of X(t) = a + c X(t-1) + E(t), Y(t) = X(t) + F(t).
 
-    Attributes:
-        a, c: of the logarithm X of the population.
-        process: variance of E; observation: variance of F.
-        log_likelihood: of the logarithms Y.
+    X is the logarithm of the population, Y what is observed of it.
     """
 
     a: float
     c: float
     process: float
+    """Variance of E."""
     observation: float
+    """Variance of F."""
     log_likelihood: float
-
-    @property
-    def variance(self) -> float:
-        """The stationary variance of X."""
-        return self.process / (1 - self.c**2)
+    """Of Y."""
 
 
 def fit_gompertz(logs: FloatArray) -> GompertzFit:
@@ -111,7 +105,7 @@ def _ahead(logs: FloatArray, n_ahead: int) -> tuple[FloatArray, FloatArray]:
     """(H,) mean and (H, H) covariance of future observations, the mean's own error included."""
     fit = fit_gompertz(logs)
     at = np.flatnonzero(np.isfinite(logs))
-    n, total = len(at), fit.variance + fit.observation
+    n, total = len(at), fit.process / (1 - fit.c**2) + fit.observation
     share = fit.observation / total
     steps = np.concatenate([at, len(logs) + np.arange(n_ahead)])
     correlation = _correlation(np.abs(steps[:, None] - steps[None, :]), fit.c, share)

@@ -40,8 +40,7 @@ class Statistical(EachByItself):
     unit = False
 
     def __init__(self, name: str) -> None:
-        """``name``: of `MODELS`."""
-        self.name = name
+        self.name = name  # of `MODELS`
 
     def longest_season(self, n_steps: int) -> int:
         longest = super().longest_season(n_steps)
@@ -79,20 +78,18 @@ class Statistical(EachByItself):
                     return self._fitted(values, n_ahead, 1)
                 spread = np.full(n_ahead, np.std(np.diff(values)))
                 return np.full(n_ahead, values[-1]), spread, spread
-        mean = np.asarray(ahead["mean"], dtype=np.float64)
-        low = (mean - np.asarray(ahead[f"lo-{_LEVEL}"], dtype=np.float64)) / _Z
-        high = (np.asarray(ahead[f"hi-{_LEVEL}"], dtype=np.float64) - mean) / _Z
-        mean = np.where(np.isfinite(mean), mean, values[-1])
-        return mean, _spread(low), _spread(high)
+        names = ("mean", f"lo-{_LEVEL}", f"hi-{_LEVEL}")
+        mean, low, high = (np.asarray(ahead[name], dtype=np.float64) for name in names)
+        spreads = [(mean - low) / _Z, (high - mean) / _Z]
+        below, above = (np.where(np.isfinite(s), np.maximum(s, 0.0), 0.0) for s in spreads)
+        return np.where(np.isfinite(mean), mean, values[-1]), below, above
 
 
 def seasonal_pattern(values: FloatArray, season: int) -> FloatArray:
     """Return (season,) deviations of each step of a season, which add up to zero.
 
-    Classical decomposition (Macaulay 1931): means of what a centred moving average leaves.
-
-    Args:
-        values: (T,) two seasons at least.
+    Classical decomposition (Macaulay 1931) of at least two seasons: means of the differences from a
+    centred moving average.
     """
     window = np.full(season, 1 / season)
     if season % 2 == 0:
@@ -103,10 +100,6 @@ def seasonal_pattern(values: FloatArray, season: int) -> FloatArray:
     phases = np.arange(margin, margin + len(level)) % season
     pattern = np.array([detrended[phases == phase].mean() for phase in range(season)])
     return np.asarray(pattern - pattern.mean())
-
-
-def _spread(values: FloatArray) -> FloatArray:
-    return np.where(np.isfinite(values), np.maximum(values, 0.0), 0.0)
 
 
 @cache

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from lvlora.data.dataset import Dataset, FloatArray
-from lvlora.data.gaps import complete
 from lvlora.forecast.rivals.contract import EachByItself, OwnDistribution, Variable
 from lvlora.forecast.rivals.futures import recent_origins, stream
 from lvlora.forecast.rivals.standardising import standardised
@@ -69,6 +68,7 @@ class PooledQuantiles(EachByItself):
 
     def fit(self, train: Dataset, horizon: int) -> None:
         """Learn from all steps of the series; too few of them leave it unfitted."""
+        from sklearn.base import clone
         from sklearn.ensemble import HistGradientBoostingRegressor
 
         self._train, self._horizon, self._before = train, horizon, None
@@ -80,9 +80,11 @@ class PooledQuantiles(EachByItself):
         for series in train:
             if len(series) < 2 * self.fewest:
                 continue
-            filled = complete(series.time, series.values)
-            periods = self.whole_seasons(series.time, filled)
-            columns = standardised(series.time, series.values).problem.values.T
+            scaled = standardised(series.time, series.values)
+            periods, columns = (
+                self.whole_seasons(series.time, scaled.filled),
+                scaled.problem.values.T,
+            )
             for values, season in zip(columns, periods, strict=True):
                 origins = rng.integers(self.fewest - 1, len(values) - 1, each)
                 ahead = rng.integers(1, self._longest + 1, each)
@@ -95,17 +97,16 @@ class PooledQuantiles(EachByItself):
         features, changes = np.concatenate(rows), np.concatenate(targets)
         # scikit-learn refuses a column without a number, here the season where none has one
         features[:, np.isnan(features).all(axis=0)] = 0.0
-        for level in _LEVELS:
-            model = HistGradientBoostingRegressor(
-                loss="quantile",
-                quantile=level,
-                max_iter=_ITERATIONS,
-                max_leaf_nodes=_LEAVES,
-                min_samples_leaf=_LEAST_ROWS_OF_A_LEAF,
-                early_stopping=False,
-                random_state=0,
-            )
-            self._models.append(model.fit(features, changes))
+        boosting = HistGradientBoostingRegressor(
+            loss="quantile",
+            max_iter=_ITERATIONS,
+            max_leaf_nodes=_LEAVES,
+            min_samples_leaf=_LEAST_ROWS_OF_A_LEAF,
+            early_stopping=False,
+            random_state=0,
+        )
+        models = [clone(boosting).set_params(quantile=level) for level in _LEVELS]
+        self._models = [model.fit(features, changes) for model in models]
 
     def longest_season(self, n_steps: int) -> int:
         return n_steps - 1
@@ -149,5 +150,4 @@ def _between(rank: float, knots: FloatArray, changes: FloatArray) -> FloatArray:
     """(H,) quantiles at a standard normal rank, linearly between and beyond the knots (Q, H)."""
     place = int(np.clip(np.searchsorted(knots, rank), 1, len(knots) - 1))
     share = (rank - knots[place - 1]) / (knots[place] - knots[place - 1])
-    between: FloatArray = changes[place - 1] + share * (changes[place] - changes[place - 1])
-    return between
+    return np.asarray(changes[place - 1] + share * (changes[place] - changes[place - 1]))

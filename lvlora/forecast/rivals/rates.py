@@ -53,14 +53,9 @@ class Family:
 class Rates:
     """The right-hand sides of B systems of V equations, with their derivatives.
 
-    Parameters of a system are its coefficients and the logarithm of its h, padded to the
-    longest: (B, P), with the logarithm last.
-
-    Args:
-        coefficients: (B, F, V); zero where a family has no such term.
-        log_h: (B,) logarithms of h; ignored where nothing saturates.
-        families: B families.
-        width: coefficients of the family with the most.
+    Parameters of a system are its coefficients, padded to the width of the longest family, and the
+    logarithm of its h: (B, P). Coefficients (B, F, V) are zero where a family has no such term;
+    log h (B,) is ignored where nothing saturates.
     """
 
     def __init__(
@@ -91,10 +86,6 @@ class Rates:
         """Some of the systems."""
         families = [self.families[i] for i in which]
         return Rates(self.coefficients[which], self.log_h[which], families, self.width)
-
-    def copy(self) -> Rates:
-        """The same systems, with other arrays, in C's order: it decides a product's last bit."""
-        return Rates(self.coefficients.copy(), self.log_h.copy(), self.families, self.width)
 
     def moved(self, steps: FloatArray) -> Rates:
         """The systems after (B, P) changes of their parameters, log h within its bounds."""
@@ -140,6 +131,14 @@ class Rates:
         result[..., self.width] -= saturated
         result[..., -1] = parts.sum(axis=2)
         return result
+
+
+def joined(parts: Sequence[Rates]) -> Rates:
+    """Return all systems as one batch."""
+    coefficients = np.concatenate([part.coefficients for part in parts])
+    log_h = np.concatenate([part.log_h for part in parts])
+    families = [family for part in parts for family in part.families]
+    return Rates(coefficients, log_h, families, parts[0].width)
 
 
 def integrated(rates: Rates, start: FloatArray, steps: FloatArray) -> FloatArray:

@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lvlora.data.dataset import Dataset, FloatArray
-from lvlora.data.gaps import complete
 from lvlora.forecast.rivals.algebra import (
     normal_equations,
     on_some_terms,
@@ -31,6 +30,7 @@ from lvlora.forecast.rivals.rates import (
     Rates,
     integrated,
     integrated_with_changes,
+    joined,
     library,
 )
 from lvlora.forecast.rivals.standardising import Problem, standardised
@@ -91,14 +91,13 @@ class RefittedRates(Refitted):
         self, time: FloatArray, history: FloatArray, known: FloatArray | None, at: Sequence[int]
     ) -> PointAndPast:
         """See `Rival.hindcasts`; hindcasts are fitted to what came before them alone."""
-        n_known = len(history)
-        filled = complete(time, history)
+        scaled = standardised(time, history, unit=False, even=False)
+        problem, filled = scaled.problem, scaled.filled
         n_values = int(np.sum(~np.isnan(history)))
         families = library(history.shape[1], saturating=self._saturating)
         families = [family for family in families if 2 * family.n_unknowns <= n_values]
         if not families or np.any(filled <= 0):
-            return np.repeat(filled[-1:], len(time) - n_known, axis=0), []
-        problem = standardised(time, history, unit=False, even=False).problem
+            return np.repeat(filled[-1:], problem.n_ahead, axis=0), []
         centre = np.log(filled).mean(axis=0)
 
         def ahead(fit: Fit, of: Problem) -> tuple[FloatArray, FloatArray]:
@@ -127,7 +126,7 @@ def _best_of(problem: Problem, families: Sequence[Family]) -> Fit:
         blank = np.zeros_like(smooth)
         values, known = np.hstack([problem.values, blank]), np.hstack([problem.known, blank > 0])
         problem = replace(problem, values=values, known=known)
-    rates = _joined([collocated(past, course, families) for course in courses])
+    rates = joined([collocated(past, course, families) for course in courses])
     starts = np.repeat([course[::STRETCH] for course in courses], len(families), axis=0)
     fit = fitted(rates, starts, problem, _WEIGHTS[0], _ROUNDS).best(_N_STARTS)
     for weight in _WEIGHTS[1:]:
@@ -177,33 +176,23 @@ def collocated(time: FloatArray, logs: FloatArray, families: Sequence[Family]) -
     width = max(int(family.terms.sum()) for family in families)
 
     def regressed(family: Family, log_h: float) -> tuple[float, Rates]:
-        h = np.array([log_h])
-        blank = Rates(np.zeros((1, *family.terms.shape)), h, [family], width)
+        rates = Rates(np.zeros((1, *family.terms.shape)), np.array([log_h]), [family], width)
 
         def terms(_time: FloatArray, at: FloatArray) -> FloatArray:
-            flat, _ = blank.terms(at.reshape(1, -1, at.shape[-1]))
-            return flat.reshape(*at.shape[:-1], -1)
+            return rates.terms(at.reshape(1, -1, at.shape[-1]))[0].reshape(*at.shape[:-1], -1)
 
         integrals = step_integrals(time, logs, terms)
         size, gram, right = normal_equations(integrals, change)
         penalty = len(change) * _RIDGE * np.eye(len(gram))
         coefficients = on_some_terms(gram, right.T, penalty, family.terms.T).T / size[:, None]
         error = float(np.sum((product(integrals, coefficients) - change) ** 2))
-        return error, Rates(coefficients[None], h, [family], width)
+        return error, Rates(coefficients[None], rates.log_h, [family], width)
 
     best = []
     for family in families:
         fits = [regressed(family, log_h) for log_h in (_LOG_H if family.prey >= 0 else (0.0,))]
         best.append(min(fits, key=lambda fit: fit[0])[1])
-    return _joined(best)
-
-
-def _joined(parts: Sequence[Rates]) -> Rates:
-    """Several batches of systems as one."""
-    coefficients = np.concatenate([part.coefficients for part in parts])
-    log_h = np.concatenate([part.log_h for part in parts])
-    families = [family for part in parts for family in part.families]
-    return Rates(coefficients, log_h, families, parts[0].width)
+    return joined(best)
 
 
 @dataclass(frozen=True)
@@ -237,12 +226,7 @@ class Fit:
 
 
 def fitted(rates: Rates, starts: FloatArray, problem: Problem, weight: float, n_rounds: int) -> Fit:
-    """Rates refitted with one weight of the joints, from where they are.
-
-    Args:
-        starts: (B, S, V).
-        problem: the history, of logarithms.
-    """
+    """Refit rates and starts (B, S, V) to logarithms with one weight of the joints."""
     n_known = problem.n_known
     steps = _stretches(np.diff(problem.time[:n_known]), n_known)
     logs = _stretches(problem.values, n_known)
@@ -251,7 +235,9 @@ def fitted(rates: Rates, starts: FloatArray, problem: Problem, weight: float, n_
     cost = _squares(residuals)
     damping = np.full(len(starts), _DAMPING)
     active = np.arange(len(starts))
-    rates, starts = rates.copy(), starts.copy()  # changed below
+    # changed below; copies are in C's order, which decides the last bit of a product
+    rates = Rates(rates.coefficients.copy(), rates.log_h.copy(), rates.families, rates.width)
+    starts = starts.copy()
     for _ in range(n_rounds):
         active = active[np.isfinite(cost[active]) & (damping[active] < _MOST_DAMPING)]
         if not len(active):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -32,9 +32,8 @@ _FAR = 8.0
 """Units (of logarithms, or spreads) from the mean at which a path is lost."""
 
 
-@dataclass(frozen=True)
-class Setting:
-    """How equations are found."""
+class Setting(NamedTuple):
+    """How equations are inferred."""
 
     smooth: bool
     """In the smoothed history."""
@@ -69,7 +68,7 @@ class Sindy(ChosenOnHistory):
         self.unit = not on_rates  # a polynomial of x is none of a power of x
         self._degrees = (1, 2, 3) if on_rates else (2, 3, 4)
 
-    def settings(self, n_known: int, n_variables: int, n_inputs: int = 0) -> list[Setting]:
+    def settings(self, n_known: int, n_variables: int, n_inputs: int) -> list[Setting]:
         """See `ChosenOnHistory.settings`; at most twice as many terms as steps."""
         if n_known < 4:
             return []

@@ -34,21 +34,19 @@ class Problem:
 
     @property
     def n_known(self) -> int:
-        """T."""
         return len(self.values)
 
     @property
     def n_ahead(self) -> int:
-        """H."""
         return len(self.time) - len(self.values)
 
     def cut(self, n_known: int) -> Problem:
-        """The same history, of which the first ``n_known`` steps are known and the rest asked."""
+        """Return the problem to continue the first ``n_known`` steps to the end of the history."""
         n = self.n_known
         return Problem(self.time[:n], self.values[:n_known], self.known[:n_known], self.inputs[:n])
 
     def smoothed(self) -> FloatArray:
-        """(T, V) smooth values near the history's.
+        """Return smooth values (T, V) near the history's.
 
         Least squares with a penalty on second divided differences (Whittaker 1923; Eilers 2003,
         doi:10.1021/ac034173t), which for close samples is the cubic smoothing spline; its strength,
@@ -82,6 +80,8 @@ class Standardised:
     """A history as a `Problem`, and the way back from it."""
 
     problem: Problem
+    filled: FloatArray
+    """(T, V) the complete history in original units."""
     time_ahead: FloatArray
     """(H,) in the problem's units, whose own times are others where its steps were made even."""
     centre: FloatArray
@@ -111,13 +111,12 @@ class Standardised:
 def standardised(
     time: FloatArray,
     history: FloatArray,
-    *,
     logs: bool = True,
     unit: bool = True,
     even: bool = True,
     inputs: FloatArray | None = None,
 ) -> Standardised:
-    """A history of mean 0.
+    """Return a history of mean 0.
 
     Args:
         time: (T + H,), history: (T, V): see `Rival.forecast`.
@@ -142,7 +141,7 @@ def standardised(
     problem = Problem(scaled, values, ~np.isnan(history), known_ahead)
     if even:
         problem = _evened(problem)
-    return Standardised(problem, scaled[n_known:], centre, spread, positive, size)
+    return Standardised(problem, filled, scaled[n_known:], centre, spread, positive, size)
 
 
 def _inputs(time: FloatArray, inputs: FloatArray, n_known: int) -> FloatArray:

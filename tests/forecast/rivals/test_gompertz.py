@@ -32,11 +32,6 @@ def test_a_published_fit() -> None:
     assert ours == pytest.approx(PUBLISHED, rel=5e-4)
     assert fit.log_likelihood == pytest.approx(log_likelihood(*ours), abs=1e-8)
 
-
-@pytest.mark.parametrize("place", range(4))
-@pytest.mark.parametrize("factor", [0.99, 1.01])
-def test_the_published_values_are_at_the_maximum_for_these_counts(place, factor) -> None:
-    """So the counts are those that were published."""
-    moved = PUBLISHED.copy()
-    moved[place] *= factor
-    assert log_likelihood(*moved) < log_likelihood(*PUBLISHED)
+    # a maximum, so the counts are those that were published
+    for moved in PUBLISHED * (1 + 0.01 * np.concatenate([np.eye(4), -np.eye(4)])):
+        assert log_likelihood(*moved) < log_likelihood(*PUBLISHED)

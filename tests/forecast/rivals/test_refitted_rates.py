@@ -142,10 +142,9 @@ def test_gaps_and_uneven_times_are_taken_as_they_are():
     ids=["five steps", "constant"],
 )
 def test_what_shows_no_rates_goes_on_as_its_last_value(history):
+    time = np.arange(len(history) + 8.0)
     for saturating in (False, True):
-        future = RefittedRates(saturating=saturating).forecast(
-            np.arange(len(history) + 8.0), history
-        )
+        future = RefittedRates(saturating=saturating).forecast(time, history)
         assert np.allclose(future, history[-1], rtol=1e-6)
 
 
