@@ -14,6 +14,8 @@ from lvlora.model.devices import Placement
 from lvlora.model.loading import BaseModel, load
 from lvlora.text.alphabet import SYMBOLS
 
+CPU = Placement(torch.device("cpu"), torch.float32, "for tests")
+
 SIZES: dict[str, Any] = {
     "vocab_size": tokenizer.START_ID + 1,
     "hidden_size": 32,

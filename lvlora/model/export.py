@@ -55,7 +55,7 @@ def write_merged(
     dtype: torch.dtype,
     facts: Mapping[str, Any],
 ) -> Merge:
-    """Merge, and fill a folder that plain transformers loads.
+    """Merge, and fill an empty folder that plain transformers loads.
 
     The weights of ``base`` are given up when they are written, so that there is room to read them
     back.
@@ -63,9 +63,7 @@ def write_merged(
     Args:
         source: where the base was loaded from; its tokenizer's files are copied.
         base: in float32, with its adapter attached.
-        head: what `adapters.attach` returned: a trained numeric head is written into the
-            model's own, untied from the embedding.
-        folder: an empty folder.
+        head: a trained numeric head; it is written into the model's own, which is untied.
         dtype: of the written weights.
         facts: for lvlora.json, beside the model.
 
@@ -94,38 +92,29 @@ def write_merged(
     module.to("meta")
     logits_read_back = _read_back(base, folder, ids)
     largest = float(before.abs().max())
-    if not float((logits_read_back - expected).abs().max()) <= _SAME * max(1.0, largest):
+    if not _largest_difference(logits_read_back, expected) <= _SAME * max(1.0, largest):
         raise LvloraError(
             f"{folder.name}: loaded again, it does not give the logits of the merged model",
             "Nothing was written. This is a fault of lvlora or of the installed transformers.",
         )
-    difference = float((logits_read_back - before).abs().max())
     merge = Merge(
         folder=str(folder),
         dtype=str(dtype).removeprefix("torch."),
         family=base.shape.model_type,
         layers=layers,
         untied=untied,
-        max_logit_difference=difference,
+        max_logit_difference=_largest_difference(logits_read_back, before),
         largest_logit=largest,
         tokens=ids.shape[1],
     )
-    all_facts = {
-        "schema_version": 1,
-        **facts,
-        "merged": merge.model_dump(mode="json", exclude={"folder"}),
-    }
+    merged = merge.model_dump(mode="json", exclude={"folder"})
+    all_facts = {"schema_version": 1, **facts, "merged": merged}
     durable.write_text(folder / FACTS, json.dumps(all_facts, indent=2) + "\n")
     return merge
 
 
 def write_peft(info: AdapterInfo, base: BaseModel, folder: Path, facts: Mapping[str, Any]) -> None:
-    """Fill a folder with an attached adapter as peft itself would write it.
-
-    Raises:
-        ModelError: it has what PEFT's files have no place for.
-    """
-    refuse_what_peft_lacks(info)
+    """Fill a folder with an attached adapter, without a numeric head, as peft would write it."""
     # a folder of this machine is nobody else's
     base_name = base.name if Path(info.base_name).is_absolute() else info.base_name
     config = {
@@ -137,7 +126,11 @@ def write_peft(info: AdapterInfo, base: BaseModel, folder: Path, facts: Mapping[
     adapters.save(folder, config, tensors, facts)
 
 
-def refuse_what_peft_lacks(info: AdapterInfo) -> None:
+def _largest_difference(a: Tensor, b: Tensor) -> float:
+    return float((a - b).abs().max())
+
+
+def _refuse_what_peft_lacks(info: AdapterInfo) -> None:
     """ModelError where an adapter can't be told in PEFT's files."""
     if (info.folder / HEAD).is_file():
         raise ModelError(
@@ -149,12 +142,7 @@ def refuse_what_peft_lacks(info: AdapterInfo) -> None:
 
 def shareable(info: AdapterInfo) -> dict[str, Any]:
     """lvlora's facts about an adapter, without paths of this machine and hashes of its files."""
-    private = {
-        "data",
-        "sha256",
-        "facts_sha256",
-        "schema_version",
-    }
+    private = {"data", "sha256", "facts_sha256", "schema_version"}
     if info.facts.get("model_kind") not in ("hub", "bundled"):
         private |= {"model", "model_kind"}
     return {key: value for key, value in info.facts.items() if key not in private}
@@ -310,7 +298,7 @@ def export(settings: ExportSettings, narrator: Narrator) -> Exported:
         if target is not None:
             _check_target(option, target, settings, info, source)
     if settings.peft is not None:
-        refuse_what_peft_lacks(info)
+        _refuse_what_peft_lacks(info)
     merge = _write(settings, info, source)
     written = [folder for folder in (settings.peft, settings.merged) if folder is not None]
     answer = Export(

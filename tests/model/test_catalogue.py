@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import tiny_models
-import torch
 
 from lvlora.errors import ModelError, SettingsError
 from lvlora.model import catalogue
@@ -18,10 +17,8 @@ from lvlora.model.catalogue import (
     read_config,
     resolve,
 )
-from lvlora.model.devices import Placement
 from lvlora.model.loading import load, load_tokenizer, unpacked
 
-CPU = Placement(torch.device("cpu"), torch.float32, "for tests")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -99,7 +96,7 @@ def test_revisions(cache, tiny_folder):
         source = resolve("auto", revision)
         assert source.revision == revision
         assert read_config(source)["model_type"] == "qwen3"
-        assert load(source, CPU).shape.model_type == "qwen3"
+        assert load(source, tiny_models.CPU).shape.model_type == "qwen3"
     with pytest.raises(SettingsError, match="revision v3") as caught:
         resolve("auto", "v3")
     assert "model qwen2.5-0.5b" in caught.value.hint
@@ -109,7 +106,7 @@ def test_revisions(cache, tiny_folder):
 
 def test_loading_from_the_cache_asks_no_network(cache, tiny_folder):
     put(cache, DEFAULT_HUB_MODEL, tiny_folder("qwen2"))
-    base = load(resolve("qwen2.5-0.5b"), CPU)
+    base = load(resolve("qwen2.5-0.5b"), tiny_models.CPU)
     assert base.name == DEFAULT_HUB_MODEL
     assert base.sha256 == tiny_models.load_tiny(tiny_folder("qwen2")).sha256
     assert base.alphabet.start is not None
@@ -120,7 +117,7 @@ def test_a_hub_model_that_is_not_there_is_one_sentence(cache):
         source = resolve(model)
         assert source.kind == "hub"
         assert read_config(source) is None
-        for do in (lambda s: load(s, CPU), load_tokenizer):
+        for do in (lambda s: load(s, tiny_models.CPU), load_tokenizer):
             with pytest.raises(ModelError) as caught:
                 do(source)
             assert source.location in caught.value.message

@@ -13,7 +13,6 @@ from lvlora.model.devices import Placement
 from lvlora.model.loading import load, load_tokenizer, outline, quiet, weights_sha256
 
 pytest.importorskip("gguf")
-CPU = Placement(torch.device("cpu"), torch.float32, "for tests")
 BF16 = Placement(torch.device("cpu"), torch.bfloat16, "for tests")
 TEXTS = ("1.23", "0.25,1.50;0.27,1.47;", "-1?;", "a bird 12 in the hand\n\n  is'nt\tworth 345")
 
@@ -51,7 +50,7 @@ def write(tmp_path):
     return write
 
 
-@pytest.mark.parametrize("placement", [CPU, BF16], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("placement", [tiny_models.CPU, BF16], ids=["float32", "bfloat16"])
 @pytest.mark.parametrize(
     ("family", "kinds", "tied", "pre"),
     [
@@ -105,5 +104,5 @@ def test_a_file_that_is_not_whole_is_refused(write):
     for content in (file.read_bytes()[:-1000], b"", b"GGUF", b"GGUF" + bytes(100), b"x" * 1000):
         file.write_bytes(content)
         with pytest.raises(ModelError, match=r"tiny\.gguf"):
-            load(resolve(str(file)), CPU)
+            load(resolve(str(file)), tiny_models.CPU)
     assert list(gguf.root().iterdir()) == []

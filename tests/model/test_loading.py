@@ -23,12 +23,10 @@ from lvlora.model.loading import (
 from lvlora.model.reading import read_alphabet
 from lvlora.text.alphabet import SYMBOLS
 
-CPU = Placement(torch.device("cpu"), torch.float32, "for tests")
-
 
 def refused(folder: Path, message: str | None = None) -> ModelError:
     with pytest.raises(ModelError, match=message) as caught:
-        load(resolve(str(folder)), CPU)
+        load(resolve(str(folder)), tiny_models.CPU)
     assert str(folder) in caught.value.message or folder.name in caught.value.message
     assert "\n" not in caught.value.message
     assert caught.value.exit_code == 4
@@ -66,7 +64,7 @@ def test_loading_needs_no_network_and_uses_no_hub(tiny_folder, monkeypatch):
 
     monkeypatch.setattr("socket.socket.connect", refuse)
     monkeypatch.setattr("socket.getaddrinfo", refuse)
-    load(resolve(str(tiny_folder("llama"))), CPU)
+    load(resolve(str(tiny_folder("llama"))), tiny_models.CPU)
 
 
 def test_without_a_network_the_hub_is_asked_once_and_soon(monkeypatch, tmp_path):
@@ -82,7 +80,7 @@ def test_without_a_network_the_hub_is_asked_once_and_soon(monkeypatch, tmp_path)
     monkeypatch.setattr("socket.getaddrinfo", nobody)
     begin = perf_counter()
     with pytest.raises(ModelError, match="nobody/nothing") as caught:
-        load(resolve("nobody/nothing"), CPU)
+        load(resolve("nobody/nothing"), tiny_models.CPU)
     assert "Check the name and the network" in caught.value.hint
     assert perf_counter() - begin < 10
     assert len(request) <= 2
@@ -109,7 +107,10 @@ def test_weights_in_parts(folder, tiny_folder):
         save_file({n: tensors[n] for n in part}, folder / file, metadata={"format": "pt"})
     index = {"metadata": {}, "weight_map": {n: f for f, part in parts.items() for n in part}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    base, reference = load(resolve(str(folder)), CPU), tiny_models.load_tiny(tiny_folder("qwen2"))
+    base, reference = (
+        load(resolve(str(folder)), tiny_models.CPU),
+        tiny_models.load_tiny(tiny_folder("qwen2")),
+    )
     for ours, theirs in zip(base.module.parameters(), reference.module.parameters(), strict=True):
         assert torch.equal(ours, theirs)
     (folder / "b.safetensors").unlink()
@@ -165,7 +166,7 @@ def test_no_tokenizer(folder):
 def test_a_broken_tokenizer(folder, content):
     (folder / "tokenizer.json").write_bytes(content)
     refused(folder, r"tokenizer\.json")
-    for read in (load_tokenizer, lambda source: outline(source, CPU)):
+    for read in (load_tokenizer, lambda source: outline(source, tiny_models.CPU)):
         with pytest.raises(ModelError):
             read(resolve(str(folder)))
 
@@ -216,7 +217,7 @@ def test_code_that_comes_with_a_model_is_never_run(folder, tmp_path):
     (folder / "evil.py").write_text(f"open({str(mark)!r}, 'w')")
     # a known model type is loaded by transformers' own class, or it is refused
     try:
-        load(resolve(str(folder)), CPU)
+        load(resolve(str(folder)), tiny_models.CPU)
     except ModelError:
         pass
     assert not mark.exists()
@@ -227,9 +228,9 @@ def test_code_that_comes_with_a_model_is_never_run(folder, tmp_path):
 def test_an_outline_needs_no_weights_and_is_what_is_loaded(tmp_path, family, config):
     folder = tiny_models.write(tmp_path / family, family)
     tiny_models.edit(folder / "config.json", **config)
-    base = load(resolve(str(folder)), CPU)
+    base = load(resolve(str(folder)), tiny_models.CPU)
     (folder / "model.safetensors").unlink()
-    result = outline(resolve(str(folder)), CPU)
+    result = outline(resolve(str(folder)), tiny_models.CPU)
     assert vars(result) == {name: getattr(base, name) for name in vars(result)}
     assert result.max_positions == base.module.config.max_position_embeddings
     refused(folder, r"no \*\.safetensors")

@@ -28,11 +28,10 @@ ADDED = {
     "special": True,
 }
 CONFIG, FILE = "tokenizer_config.json", "tokenizer.json"
-CPU = Placement(torch.device("cpu"), torch.float32, "for tests")
 
 
 def is_own(folder):
-    return isinstance(load(tiny_models.source(folder), CPU).module, llama.Llama)
+    return isinstance(load(tiny_models.source(folder), tiny_models.CPU).module, llama.Llama)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +43,7 @@ def test_two_families_need_no_transformers(tiny_folder, family, separate):
 
 
 def test_the_bundled_model_needs_none():
-    assert isinstance(load(resolve("bundled"), CPU).module, llama.Llama)
+    assert isinstance(load(resolve("bundled"), tiny_models.CPU).module, llama.Llama)
 
 
 @pytest.mark.parametrize(
@@ -83,10 +82,10 @@ def test_what_transformers_4_wrote_is_plain(folder):
         rope_theta=123.0,
         rope_scaling=None,
     )
-    base = load(tiny_models.source(folder), CPU)
+    base = load(tiny_models.source(folder), tiny_models.CPU)
     assert isinstance(base.module, llama.Llama)
     ids = torch.randint(0, 15, (1, 60), generator=torch.Generator().manual_seed(0))
-    other = load(tiny_models.source(folder), CPU, through_transformers=True)
+    other = load(tiny_models.source(folder), tiny_models.CPU, through_transformers=True)
     assert torch.equal(base.module(ids).logits, other.module(ids).logits)
     assert base.shape.rope_theta == 123.0
 
@@ -97,7 +96,7 @@ def test_an_index_that_names_no_files_of_the_folder(folder, weight_map):
     shutil.copy(folder.parent / "model.safetensors", folder / "other.safetensors")
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
     with pytest.raises(ModelError, match=r"index\.json: (weight_map|names '\.\./model)"):
-        load(tiny_models.source(folder), CPU)
+        load(tiny_models.source(folder), tiny_models.CPU)
 
 
 @pytest.mark.parametrize("same", [True, False])
@@ -118,7 +117,7 @@ def _narrow(folder):
 def test_a_narrower_embedding_stays_in_its_file(folder):
     """Its rows are widened one by one: of 150,000 words fifteen are ever wanted."""
     _narrow(folder)
-    module = load(tiny_models.source(folder), CPU).module
+    module = load(tiny_models.source(folder), tiny_models.CPU).module
     assert module.lm_head.weight is module.model.embed_tokens.weight
     narrow = {n for n, p in module.named_parameters() if p.dtype == torch.bfloat16}
     assert narrow == {"model.embed_tokens.weight"}
@@ -131,7 +130,7 @@ def test_a_narrower_embedding_stays_in_its_file(folder):
 
 def test_an_untied_narrower_head_is_as_wide_as_the_layers(folder):
     _narrow(folder)
-    module = load(tiny_models.source(folder), CPU).module
+    module = load(tiny_models.source(folder), tiny_models.CPU).module
     untie_head(module)
     assert module.lm_head.weight.dtype == torch.float32
     assert torch.equal(module.lm_head.weight, module.model.embed_tokens.weight.float())

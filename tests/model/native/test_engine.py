@@ -18,7 +18,7 @@ from lvlora.model.cache import RowCache
 from lvlora.model.head import NumericHead
 from lvlora.model.llama import Llama
 from lvlora.model.native import building
-from lvlora.model.native.engine import PAGE, Engine, Row
+from lvlora.model.native.engine import PAGE, Engine, Row, in_pages
 from lvlora.text.alphabet import TokenAlphabet
 
 VOCABULARY = 40
@@ -421,10 +421,6 @@ def test_a_second_engine_has_the_updates_as_they_are_then():
     assert np.abs(plain - _by_torch(model, ids)[0]).max() < 1e-5
 
 
-def _in_pages(n):
-    return -(-n // PAGE) * PAGE
-
-
 def _reckoned(lanes, heads, kv_heads, asking):
     """(query head, position) pairs.
 
@@ -439,10 +435,10 @@ def _reckoned(lanes, heads, kv_heads, asking):
         queries = [a for a in alike for _ in range(heads // kv_heads)]
         for first in range(0, len(queries), at_once):
             group = queries[first : first + at_once]
-            pairs += kv_heads * len(group) * _in_pages(length)
+            pairs += kv_heads * len(group) * in_pages(length)
             for segment in {a[2] for a in group}:
                 places = [a[3] + 1 for a in group if a[2] == segment]
-                pairs += kv_heads * len(places) * _in_pages(max(places))
+                pairs += kv_heads * len(places) * in_pages(max(places))
         begin += len(alike)
     return pairs
 
