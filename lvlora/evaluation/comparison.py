@@ -77,13 +77,11 @@ def difference(
     theirs: FloatArray,
     seed: int = 0,
     series: Sequence[str] | None = None,
-    resamples: int = _RESAMPLES,
 ) -> Difference:
     """Mean of ``ours - theirs`` over series, (n,) each; series that either lacks are left out.
 
     Args:
         series: n names, where several are windows of one series, which counts once.
-        resamples: of the series, for the interval.
     """
     gaps = ours - theirs
     if series is not None:
@@ -95,7 +93,7 @@ def difference(
     if len(gaps) < 2:
         return Difference(mean=mean, low=None, high=None)
     rng = np.random.default_rng(seed)
-    picks: NDArray[np.int64] = rng.integers(0, len(gaps), (resamples, len(gaps)))
+    picks: NDArray[np.int64] = rng.integers(0, len(gaps), (_RESAMPLES, len(gaps)))
     low, high = np.percentile(gaps[picks].mean(axis=1), [2.5, 97.5])
     return Difference(mean=mean, low=float(low), high=float(high))
 
@@ -163,11 +161,9 @@ def skills(ratios: FloatArray, seed: int = 0) -> list[Interval]:
 def win_rates(errors: FloatArray, seed: int = 0) -> list[Interval]:
     """M shares of pairs (another forecaster, a series) in which each has the smaller error.
 
-    A tie counts half. NaN for a forecaster that has no others.
+    A tie counts half.
     """
     n_others = errors.shape[1] - 1
-    if not n_others:
-        return [Interval(value=None, low=None, high=None)]
     won = np.empty_like(errors)
     for m, ours in enumerate(errors.T):
         smaller, tied = ours[:, None] < errors, ours[:, None] == errors

@@ -38,12 +38,6 @@ class Protocol:
     horizon: int
     windows: int | None = None
 
-    def __str__(self) -> str:
-        """In words: ``20 steps from 80``, ``12 steps from all before, 3 windows``."""
-        seen = "all before" if self.context is None else str(self.context)
-        several = "" if self.windows in (None, 1) else f", {self.windows} windows"
-        return f"{self.horizon} steps from {seen}{several}"
-
 
 @dataclass(frozen=True)
 class Task:
@@ -89,11 +83,6 @@ class Task:
     def n_series(self) -> int:
         """Series that are scored, each with all of its windows."""
         return len(set(self.of_series))
-
-    @property
-    def has_known(self) -> bool:
-        """There are columns whose future is known."""
-        return any(h.known is not None for h in self.histories)
 
     @property
     def truth(self) -> FloatArray:
@@ -151,10 +140,14 @@ def _too_short(part: Dataset, protocol: Protocol) -> DataError:
             "--split train scores what there is.",
         )
     context = splits.LEAST_HISTORY if protocol.context is None else protocol.context
-    needed = context + (protocol.windows or 1) * protocol.horizon
+    windows = protocol.windows or 1
+    needed = context + windows * protocol.horizon
+    history = "all before" if protocol.context is None else str(context)
+    several = f", {windows} windows" if windows > 1 else ""
     return DataError(
         f"{part.source}: no series of the {protocol.part} part has the {needed} steps that this "
-        f"protocol needs ({protocol}); the longest has {longest}",
+        f"protocol needs ({protocol.horizon} steps from {history}{several}); "
+        f"the longest has {longest}",
         "Take fewer by --context and --horizon, or by --windows.",
     )
 

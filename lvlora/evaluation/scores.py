@@ -151,6 +151,7 @@ class Scoring:
             self._pieces.stacked(array, task.ids) for array in ("point", "samples", "nll")
         )
         assert point is not None  # every piece has it
+        has_known = any(h.known is not None for h in task.histories)
         return Entry.of(
             self.name,
             forecaster.kind,
@@ -161,7 +162,7 @@ class Scoring:
             nll=None if likelihoods is None else likelihood.Score.of(list(likelihoods)),
             seconds=self._pieces.seconds,
             flops=self._pieces.price,
-            uses_known=task.has_known and forecaster.uses_known,
+            uses_known=has_known and forecaster.uses_known,
             season=forecaster.seasons_used(task.histories),
         )
 

@@ -116,18 +116,37 @@ def training_step(
     ahead = forward_call(
         shape, batch, seq_len, head_positions=tokens, head_rows=head.rows, lora=lora
     )
-    back = _Backward(shape, lora, tokens, _attention_product(shape, batch, seq_len, seq_len))
-    needs_gradient = False
+    linears = shape.linear_layers()
+    square = _attention_product(shape, batch, seq_len, seq_len)
+    inputs: dict[str, int] = defaultdict(int)
+    weights: dict[str, int] = defaultdict(int)
+
+    def linear(name: str, layer: int, x: bool) -> bool:
+        """Add a linear layer's products; x: its input needs a gradient. Its output may need one."""
+        n_in, n_out = linears[name]
+        if x:
+            inputs[name] += _product(tokens, n_in, n_out)
+        if not lora.on(name, layer):
+            return x
+        into_a = _product(tokens, n_in, lora.rank)
+        into_b = _product(tokens, lora.rank, n_out)
+        weights[f"lora.{name}"] += into_a + into_b
+        # the gradient of x A^T is needed for A's; that of x only if something below is trained
+        inputs[f"lora.{name}"] += into_b + (into_a if x else 0)
+        return True
+
+    x = False  # whether a layer's input needs a gradient, as autograd follows it
     for layer in range(shape.layers):
-        needs_gradient = back.layer(layer, needs_gradient)
-    if needs_gradient:
-        back.inputs["lm_head"] = _product(tokens, shape.hidden, head.rows)
-    back.weights["lm_head"] = _product(tokens, shape.hidden, head.trained_rows)
-    return [
-        *ahead,
-        *_items(back.inputs, "backward_input"),
-        *_items(back.weights, "backward_weight"),
-    ]
+        q, k, v = (linear(name, layer, x) for name in ("q_proj", "k_proj", "v_proj"))
+        inputs["scores"] += (q + k) * square
+        inputs["attention_values"] += ((q or k) + v) * square
+        x = linear("o_proj", layer, q or k or v) or x
+        gate, up = (linear(name, layer, x) for name in ("gate_proj", "up_proj"))
+        x = linear("down_proj", layer, gate or up) or x
+    if x:
+        inputs["lm_head"] = _product(tokens, shape.hidden, head.rows)
+    weights["lm_head"] = _product(tokens, shape.hidden, head.trained_rows)
+    return [*ahead, *_items(inputs, "backward_input"), *_items(weights, "backward_weight")]
 
 
 def full_fine_tuning_step(shape: ModelShape, batch: int, seq_len: int) -> list[Item]:
@@ -180,35 +199,3 @@ def _items(flops: dict[str, int], phase: Phase) -> list[Item]:
     """Items in the order of the forward pass, without those that cost nothing."""
     names = [*LINEARS, "scores", "attention_values", *(f"lora.{n}" for n in LINEARS), "lm_head"]
     return [Item(name, phase, flops[name]) for name in names if flops.get(name)]
-
-
-class _Backward:
-    """Follows which tensors need a gradient, as autograd does, and sums the products it runs."""
-
-    def __init__(self, shape: ModelShape, lora: Lora, tokens: int, square: int) -> None:
-        self.lora, self.tokens, self.square = lora, tokens, square
-        self.linears = shape.linear_layers()
-        self.inputs: dict[str, int] = defaultdict(int)
-        self.weights: dict[str, int] = defaultdict(int)
-
-    def layer(self, layer: int, x: bool) -> bool:
-        """One transformer layer; x: its input needs a gradient. Returns whether its output does."""
-        q, k, v = (self._linear(name, layer, x) for name in ("q_proj", "k_proj", "v_proj"))
-        self.inputs["scores"] += (q + k) * self.square
-        self.inputs["attention_values"] += ((q or k) + v) * self.square
-        x = self._linear("o_proj", layer, q or k or v) or x
-        gate, up = (self._linear(name, layer, x) for name in ("gate_proj", "up_proj"))
-        return self._linear("down_proj", layer, gate or up) or x
-
-    def _linear(self, name: str, layer: int, x: bool) -> bool:
-        n_in, n_out = self.linears[name]
-        if x:
-            self.inputs[name] += _product(self.tokens, n_in, n_out)
-        if not self.lora.on(name, layer):
-            return x
-        into_a = _product(self.tokens, n_in, self.lora.rank)
-        into_b = _product(self.tokens, self.lora.rank, n_out)
-        self.weights[f"lora.{name}"] += into_a + into_b
-        # the gradient of x A^T is needed for A's; that of x only if something below is trained
-        self.inputs[f"lora.{name}"] += into_b + (into_a if x else 0)
-        return True

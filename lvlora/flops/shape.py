@@ -225,19 +225,11 @@ class ModelShape:
         config = durable.read_json_object(file, wrong=ModelError, hint=hint)
         return cls.from_config(config, name=str(file.parent if path.is_dir() else file))
 
-    @property
-    def q_width(self) -> int:
-        """Width of all query heads together; not H in Qwen3 and Gemma."""
-        return self.heads * self.head_dim
-
-    @property
-    def kv_width(self) -> int:
-        """Width of all key (or value) heads together."""
-        return self.kv_heads * self.head_dim
-
     def linear_layers(self) -> dict[str, tuple[int, int]]:
         """(in, out) of each linear layer of one transformer layer, in the order they run."""
-        h, i, q, kv = self.hidden, self.intermediate, self.q_width, self.kv_width
+        h, i = self.hidden, self.intermediate
+        # the width of all query heads is not H in Qwen3 and Gemma
+        q, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
         return {
             "q_proj": (h, q),
             "k_proj": (h, kv),

@@ -1,4 +1,8 @@
-"""Skill and win rates of a table: who takes part, and what is left where nothing can be told."""
+"""Skill and win rates: who takes part, where there are none, and the numbers of fev itself."""
+
+import json
+import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,12 +10,20 @@ from scored import score_rival
 
 from lvlora.data.dataset import Dataset, Series
 from lvlora.data.metrics import Interval
-from lvlora.evaluation.comparison import compare, difference
+from lvlora.evaluation.comparison import (
+    by_series,
+    compare,
+    difference,
+    relative_errors,
+    skills,
+    win_rates,
+)
 from lvlora.evaluation.protocol import Protocol, Task, task
 from lvlora.evaluation.scores import Entry, score_floor
 from lvlora.forecast.rivals import ContextMean, LastValue, Rival, SeasonalNaive
 
 LEVELS = (0.1, 0.5, 0.9)
+FEV = json.loads((Path(__file__).parent / "fev_leaderboard.json").read_text(encoding="utf-8"))
 
 
 def task_and_data(still: int = 0) -> tuple[Task, Dataset]:
@@ -85,3 +97,31 @@ def test_windows_of_a_series_count_as_one_series() -> None:
     repeated = [n for n in names for _ in range(4)]
     again = difference(np.repeat(ours, 4), np.repeat(theirs, 4), 1, repeated)
     assert (again.low, again.high) == pytest.approx((once.low, once.high))
+
+
+def test_the_numbers_are_fevs() -> None:
+    """Values and both ends, with clipping and ties; made by scripts/make_fev_numbers.py."""
+    ratios = relative_errors(np.array(FEV["errors"]), FEV["models"].index("seasonal_naive"))
+    scores = zip(skills(ratios, FEV["seed"]), win_rates(ratios, FEV["seed"]), strict=True)
+    ours = [[s.value, s.low, s.high, w.value, w.low, w.high] for s, w in scores]
+    assert FEV["columns"][0] == "skill_score"
+    assert FEV["columns"][3] == "win_rate"
+    assert np.array(ours) == pytest.approx(np.array(FEV["leaderboard"]), abs=1e-9)
+
+
+def test_a_perfect_baseline_leaves_no_gap() -> None:
+    ratios = relative_errors(np.array([[0.0, 0.0, 2.0]]), 0)
+    assert ratios.tolist() == [[1.0, 1.0, 100.0]]
+
+
+def test_of_one_series_there_is_no_interval() -> None:
+    first, second = win_rates(np.array([[1.0, 2.0]]))
+    assert (first.value, second.value) == (1.0, 0.0)
+    assert first.low is None
+    assert first.high is None
+
+
+def test_a_series_has_the_mean_of_its_windows() -> None:
+    errors = np.array([[1.0, 2.0], [5.0, 1.0], [3.0, math.nan]])
+    means = by_series(errors, ["b", "a", "b"])
+    np.testing.assert_allclose(means, [[2.0, 2.0], [5.0, 1.0]])

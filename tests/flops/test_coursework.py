@@ -1,6 +1,5 @@
 import dataclasses
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,26 +9,6 @@ from lvlora.flops.catalogue import find_shape
 from lvlora.flops.shape import LINEARS, Lora, ModelShape
 
 QWEN = find_shape("qwen2.5-0.5b")
-
-
-def lora_qv(rank):
-    return Lora.of(rank, ("q_proj", "v_proj"))
-
-
-@pytest.mark.parametrize(
-    ("batch", "rank", "forward", "step"),
-    [
-        (1, 0, 564_111_472_880, 1_692_334_418_640),
-        (1, 8, 564_837_939_440, 1_694_513_818_320),
-        (4, 8, 2_259_351_757_040, 6_778_055_271_120),
-    ],
-)
-def test_golden_numbers(batch, rank, forward, step):
-    assert total(coursework.model_call(QWEN, batch, 512, lora=lora_qv(rank))) == forward
-    items = coursework.training_step(QWEN, batch, 512, lora_qv(rank))
-    assert total(items) == step
-    assert total(items, "forward") == forward
-    assert total(items, "backward") == 2 * forward
 
 
 def test_generation_with_a_cache_is_433_times_cheaper():
@@ -145,17 +124,6 @@ def test_generation_equals_a_count_by_hand(shape, batch, context, new, lora):
     assert total(coursework.model_call(shape, batch, context, logit_rows=1, lora=lora)) == read
     written = sum(by_hand(shape, batch, 1, context + i, 1, lora) for i in range(1, new + 1))
     assert total(coursework.decode(shape, batch, context, new, lora)) == written
-
-
-@pytest.mark.parametrize("name", ["qwen2.5-1.5b", "smollm2-135m", "qwen3-0.6b", "tinyllama-1.1b"])
-def test_known_models_equal_a_count_by_hand(name):
-    shape = find_shape(name)
-    lora = Lora.of(4, ("q_proj", "v_proj", "down_proj"))
-    expected = by_hand(shape, 2, 33, 33, 33, lora)
-    assert total(coursework.model_call(shape, 2, 33, lora=lora)) == expected
-    assert total(coursework.decode(shape, 1, 40, 3, lora)) == sum(
-        by_hand(shape, 1, 1, attended, 1, lora) for attended in (41, 42, 43)
-    )
 
 
 def test_what_gemma_adds():

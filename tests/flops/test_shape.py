@@ -1,14 +1,16 @@
 import json
 
 import pytest
+import tiny_models
 import torch
 import transformers
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from lvlora.errors import ModelError, SettingsError
 from lvlora.flops.account import Trained
 from lvlora.flops.catalogue import KNOWN_MODELS, architecture, find_shape
 from lvlora.flops.executed import Head
-from lvlora.flops.shape import LINEARS, Lora, ModelShape, resolve_targets
+from lvlora.flops.shape import FAMILIES, LINEARS, Lora, ModelShape, resolve_targets
 
 CONFIG_CLASSES = {
     "qwen2": transformers.Qwen2Config,
@@ -180,3 +182,13 @@ def test_the_architecture_has_the_models_facts():
     assert result.vocabulary["BOS token id"] == "151,643"
     assert result.vocabulary["Word embeddings"] == "tied with the head"
     assert any("7 query heads" in value for value in result.layer.values())
+
+
+def test_architectures_are_transformers_language_models():
+    classes = {name: family.architecture for name, family in FAMILIES.items()}
+    assert classes == {name: MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[name] for name in FAMILIES}
+
+
+def test_every_family_has_a_tiny_model():
+    """With which loading, attention, the head, LoRA and exports are compared with transformers."""
+    assert {model_type for model_type, _ in tiny_models.FAMILIES.values()} == set(FAMILIES)

@@ -173,3 +173,14 @@ def test_long_names_stay_in_their_own_place() -> None:
         assert all(b.x0 >= 0 and b.x1 <= figure.bbox.x1 and b.y1 <= figure.bbox.y1 for b in boxes)
         met = [(a, b) for i, a in enumerate(boxes) for b in boxes[:i] if a.overlaps(b)]
         assert not met, name
+
+
+def test_figures_of_a_long_series_are_small():
+    steps = 60_000
+    time = np.arange(float(steps))
+    values = 5 + np.stack([np.sin(time / 9), np.cos(time / 9)], axis=1)
+    dataset = Dataset(
+        (Series("a", time, values + np.random.default_rng(0).normal(size=(steps, 2))),), ("x", "y")
+    )
+    analysis = analyze(dataset, AnalyzeSettings())
+    assert len(style.render(trajectories_figure(dataset, analysis), "svg")) < 1_500_000
