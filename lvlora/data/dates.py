@@ -208,7 +208,8 @@ def _days(microseconds: IntArray) -> DateArray:
 
 def _lengths(months: DateArray) -> IntArray:
     """Days of months."""
-    return ((months + 1).astype("datetime64[D]") - months.astype("datetime64[D]")).astype(np.int64)
+    days = (months + 1).astype("datetime64[D]") - months.astype("datetime64[D]")
+    return np.asarray(days, dtype=np.int64)
 
 
 def looks_like_date(text: str) -> bool:

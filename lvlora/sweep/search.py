@@ -206,7 +206,9 @@ def _stages(
 
 def _limits(settings: SweepSettings) -> tuple[dict[str, int], int]:
     """Return the FLOPs that may be spent, by convention, and the id of the ledger's next entry."""
-    limits = {} if settings.max_flops is None else {settings.convention: settings.max_flops}
+    limits: dict[str, int] = {}
+    if settings.max_flops is not None:
+        limits[settings.convention] = settings.max_flops
     rows, budget = ledger.read(settings.runs)
     if settings.budget is not None:
         budget = Budget.after(settings.budget, settings.convention)

@@ -120,7 +120,7 @@ def course_of(records: Sequence[StepRecord | ValidationRecord]) -> Course:
     losses = _columns([(n, r.loss) for n, r in validations.items()], 2)
     maes = _columns([(n, r.mae) for n, r in validations.items()], 2)
     best = max((n for n, record in validations.items() if record.best), default=None)
-    return Course(*training, *losses, *maes, best)
+    return Course(*training, *losses, *maes, kept=best)
 
 
 def _columns(rows: Sequence[tuple[float | None, ...]], n_columns: int) -> FloatArray:
