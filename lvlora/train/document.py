@@ -116,11 +116,11 @@ def course_of(records: Sequence[StepRecord | ValidationRecord]) -> Course:
     """
     steps = {r.step: r for r in records if isinstance(r, StepRecord)}
     validations = {r.step: r for r in records if isinstance(r, ValidationRecord)}
-    training = _columns([(n, r.loss, float(r.total_flops)) for n, r in steps.items()], 3)
-    losses = _columns([(n, r.loss) for n, r in validations.items()], 2)
-    maes = _columns([(n, r.mae) for n, r in validations.items()], 2)
+    at, loss, flops = _columns([(n, r.loss, float(r.total_flops)) for n, r in steps.items()], 3)
+    validated, losses = _columns([(n, r.loss) for n, r in validations.items()], 2)
+    scored, maes = _columns([(n, r.mae) for n, r in validations.items()], 2)
     best = max((n for n, record in validations.items() if record.best), default=None)
-    return Course(*training, *losses, *maes, kept=best)
+    return Course(at, loss, flops, validated, losses, scored, maes, best)
 
 
 def _columns(rows: Sequence[tuple[float | None, ...]], n_columns: int) -> FloatArray:
