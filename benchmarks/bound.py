@@ -185,14 +185,14 @@ def flops(shape: ModelShape, call: Call) -> tuple[int, int]:
     head = call.logits * shape.hidden * shape.alphabet_rows
     # the last layer's share of the positions, none of which is less than a usual one
     attended = call.attended * (whole * call.tokens + last) // max(1, call.tokens)
-    return 2 * (weights + head), 4 * shape.q_width * attended
+    return 2 * (weights + head), 4 * shape.heads * shape.head_dim * attended
 
 
 def n_bytes(shape: ModelShape, call: Call, itemsize: int) -> tuple[int, int]:
     """(of weights, of cached keys and values) that a call reads."""
     layer = sum(n_in * n_out for n_in, n_out in shape.linear_layers().values())
     weights = shape.layers * layer + shape.alphabet_rows * shape.hidden
-    return weights * itemsize, 2 * shape.layers * shape.kv_width * call.cached * itemsize
+    return weights * itemsize, 2 * shape.layers * shape.kv_heads * shape.head_dim * call.cached * itemsize
 
 
 def seconds(shape: ModelShape, call: Call, machine: Machine, rate: float | None = None) -> Seconds:

@@ -146,7 +146,6 @@ def project(tmp_path, monkeypatch, tiny_folder):
         ),
         ("evaluate short.csv --holdout 3 --windows 2", 2, "--windows", ""),
         ("evaluate short.csv --holdout 3 --horizon 4", 2, "--horizon", ""),
-        ("evaluate short.csv --stride 3", 2, "--windows", ""),
         ("evaluate long.csv --calibrate --split test", 2, "--split", ""),
         ("evaluate long.csv --calibrate --split train", 2, "--split", ""),
         ("evaluate long.csv --calibrate --greedy", 2, "no intervals", ""),
