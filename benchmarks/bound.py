@@ -192,7 +192,8 @@ def n_bytes(shape: ModelShape, call: Call, itemsize: int) -> tuple[int, int]:
     """(of weights, of cached keys and values) that a call reads."""
     layer = sum(n_in * n_out for n_in, n_out in shape.linear_layers().values())
     weights = shape.layers * layer + shape.alphabet_rows * shape.hidden
-    return weights * itemsize, 2 * shape.layers * shape.kv_heads * shape.head_dim * call.cached * itemsize
+    cached = 2 * shape.layers * shape.kv_heads * shape.head_dim * call.cached
+    return weights * itemsize, cached * itemsize
 
 
 def seconds(shape: ModelShape, call: Call, machine: Machine, rate: float | None = None) -> Seconds:
