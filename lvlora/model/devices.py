@@ -1,8 +1,8 @@
 """Where to compute and how precisely: devices, dtypes, threads.
 
-Frozen weights are kept in bfloat16 only where the processor multiplies it at least as fast as
-float32: AMX, AMD's avx512_bf16, any recent GPU. Without such instructions its products are tens to
-hundreds of times slower; with Intel's avx512_bf16, where AMX is hidden, twice.
+Frozen weights are kept in bfloat16 only where the processor multiplies it faster than float32: AMX,
+AMD's avx512_bf16, any recent GPU. Without such instructions its products are tens to hundreds of
+times slower; with Intel's avx512_bf16, where AMX is hidden, twice.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from lvlora.errors import SettingsError
 _BFLOAT16 = ({"amx_bf16"}, {"AMD", "avx512_bf16"})
 """Words of Linux about processors that multiply bfloat16 faster than float32."""
 _PROBE_SIZE = 512
+_CLEARLY = 0.8
+"""Share of float32's seconds: other work on the machine must not decide between two runs."""
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
@@ -55,13 +57,13 @@ def product_seconds(dtype: torch.dtype, size: int = _PROBE_SIZE, device: str = "
 
 @functools.cache
 def probe_bfloat16() -> bool:
-    """Whether the CPU multiplies bfloat16 at least as fast as float32.
+    """Whether the CPU multiplies bfloat16 clearly faster than float32.
 
     Processors known to (`_BFLOAT16`) are not timed; others are, once a process.
     """
     if any(words <= set(processor().split()) for words in _BFLOAT16):
         return True
-    return product_seconds(torch.bfloat16) <= product_seconds(torch.float32)
+    return product_seconds(torch.bfloat16) < _CLEARLY * product_seconds(torch.float32)
 
 
 def choose(device: str = "auto", dtype: str = "auto") -> Placement:

@@ -106,7 +106,7 @@ class ModelSettings(Settings):
     )
     dtype: Dtype = option(
         "auto",
-        "Precision of the frozen weights; auto: bfloat16 where it is at least as fast as float32.",
+        "Precision of the frozen weights; auto: bfloat16 where it is faster than float32.",
         "Model",
         affects="placement",
     )

@@ -55,7 +55,7 @@ def test_a_device_that_is_not_there(machine, device):
     assert "device cpu" in caught.value.hint
 
 
-@pytest.mark.parametrize(("half", "single", "native"), [(1.0, 1.0, True), (2.0, 1.0, False)])
+@pytest.mark.parametrize(("half", "single", "native"), [(0.5, 1.0, True), (0.9, 1.0, False)])
 def test_the_probe_compares_times(monkeypatch, half, single, native):
     times = {torch.bfloat16: half, torch.float32: single}
     monkeypatch.setattr(devices, "product_seconds", times.__getitem__)
