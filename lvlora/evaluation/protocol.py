@@ -13,7 +13,7 @@ import numpy as np
 
 from lvlora.data import splits
 from lvlora.data.dataset import Dataset, FloatArray, Series
-from lvlora.data.seasons import seasons_of
+from lvlora.data.periods import seasons_of
 from lvlora.data.splits import Split
 from lvlora.errors import DataError
 from lvlora.evaluation.settings import EvaluateSettings

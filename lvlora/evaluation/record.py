@@ -16,7 +16,7 @@ from lvlora.data.dataset import FloatArray
 from lvlora.data.files.csv import csv_text
 from lvlora.data.metrics import Difference, DynamicsErrors, Errors, Interval
 from lvlora.data.metrics.scores import central_levels, of_samples, scale_spread
-from lvlora.data.seasons import seasons_used
+from lvlora.data.periods import seasons_used
 from lvlora.evaluation.answers import (
     ClusterSize,
     Drawn,

@@ -19,7 +19,7 @@ from lvlora.data.dates import written
 from lvlora.data.files.csv import csv_text
 from lvlora.data.metrics import Errors, Scores
 from lvlora.data.metrics.scores import score
-from lvlora.data.seasons import seasons_of, seasons_used
+from lvlora.data.periods import seasons_of, seasons_used
 from lvlora.data.splits import cut
 from lvlora.errors import DataError
 from lvlora.forecast import answers

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lvlora.data.seasons import seasons, seasons_used, whole_season
+from lvlora.data.periods import seasons, seasons_used, whole_season
 from lvlora.evaluation import scores
 from lvlora.forecast.rivals import default_rivals
 

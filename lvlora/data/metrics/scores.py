@@ -17,7 +17,7 @@ from lvlora.data.dataset import FloatArray
 from lvlora.data.gaps import mean_known
 from lvlora.data.metrics import Scores
 from lvlora.data.metrics.dynamics import dynamics_errors
-from lvlora.data.seasons import whole_season
+from lvlora.data.periods import whole_season
 
 
 def of_samples(samples: FloatArray, levels: float | Sequence[float], axis: int = 0) -> FloatArray:

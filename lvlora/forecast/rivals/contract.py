@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from lvlora.answers import Price
 from lvlora.data.dataset import Dataset, FloatArray, Series
 from lvlora.data.gaps import complete
-from lvlora.data.seasons import seasons, seasons_of, seasons_used, whole_season
+from lvlora.data.periods import seasons, seasons_of, seasons_used, whole_season
 from lvlora.forecast import workers
 from lvlora.forecast.forecaster import (
     Forecast,

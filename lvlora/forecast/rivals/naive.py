@@ -6,7 +6,7 @@ import numpy as np
 
 from lvlora.data.dataset import Dataset, FloatArray
 from lvlora.data.gaps import complete
-from lvlora.data.seasons import seasons, seasons_of
+from lvlora.data.periods import seasons, seasons_of
 from lvlora.forecast.rivals.contract import Rival
 
 
