@@ -8,7 +8,7 @@ Begin with `dataset`: its `Series` and `Dataset` are what every room passes arou
 - `dates`, `gaps`: times as numbers, even steps, missing values
 - `simulate` makes predator-prey trajectories, and some that are like others
 - `splits` says which series train, validate and test, and what a forecaster sees of one
-- `periods`, `clusters`, `analysis`: everything that `lvlora analyze` reports
+- `periods`: peaks, periods and seasons; `analysis`: everything that `lvlora analyze` reports
 - `metrics/`: errors, scores of samples, dynamics
 
 Nothing here knows of text, tokens or torch.

@@ -13,15 +13,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lvlora.data.clusters import cluster, measure
 from lvlora.data.dataset import Dataset, Series
 from lvlora.settings.base import Split as Part
 from lvlora.settings.shared import SplitSettings
 
 SHARES = (0.70, 0.15, 0.15)
 """Shares of train, validation, test."""
-STRATA = 4
-"""Clusters of similar dynamics of which a stratified split has as much in each part."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +89,9 @@ def split_of(dataset: Dataset, settings: SplitSettings) -> Split:
     seed = settings.split_seed
     if not settings.stratify:
         return split_ids(dataset, seed)
-    clustering = cluster(dataset, measure(dataset), min(STRATA, len(dataset)), seed)
-    return split_ids(dataset, seed, clustering.labels.tolist())
+    from lvlora.data.analysis import strata
+
+    return split_ids(dataset, seed, strata(dataset, seed).labels.tolist())
 
 
 LEAST_HISTORY = 2

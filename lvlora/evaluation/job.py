@@ -9,9 +9,9 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from lvlora.answers import NOTHING, Price
-from lvlora.data.clusters import cluster, measure
+from lvlora.data.analysis import strata
 from lvlora.data.dataset import Dataset
-from lvlora.data.splits import STRATA, Split, split_of
+from lvlora.data.splits import Split, split_of
 from lvlora.durable import sha256_of, sha256_of_json
 from lvlora.evaluation.folder import EvaluationFolder
 from lvlora.evaluation.protocol import Protocol, Task, task, with_steps_that_fit
@@ -184,7 +184,7 @@ def prepare(
         protocol = Protocol(settings.split, settings.context, horizon, settings.windows or 1)
     scored = task(part, protocol, settings.season)
     _note_what_is_scored(scored, split, settings.rivals, narrator)
-    clustering = cluster(data, measure(data), min(STRATA, len(data)), settings.split_seed)
+    clustering = strata(data, settings.split_seed)
     clusters = {
         s.id: clustering.clusters[label].name
         for s, label in zip(data, clustering.labels, strict=True)

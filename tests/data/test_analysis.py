@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lvlora.data.analysis import analyze, check_quality
-from lvlora.data.clusters import measure
+from lvlora.data.analysis import analyze, check_quality, measure
 from lvlora.data.dataset import Dataset, Series
 from lvlora.data.files import read_dataset
 from lvlora.data.settings import AnalyzeSettings, SimulateSettings
