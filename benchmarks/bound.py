@@ -36,7 +36,7 @@ from lvlora.text.grammar import START
 if TYPE_CHECKING:
     from lvlora.flops.shape import ModelShape
     from lvlora.forecast.pricing import Call as MadeCall
-    from lvlora.text.spelling import Spelling
+    from lvlora.text.grammar import Spelling
 
 
 class Call(NamedTuple):

@@ -173,7 +173,7 @@ def ours(options: argparse.Namespace) -> dict[str, Any]:
 
     from lvlora.forecast.language_model import open_model
     from lvlora.forecast.sampling import Sampling
-    from lvlora.text.spelling import spelling
+    from lvlora.text.grammar import spelling
 
     forecaster = open_model(str(options.model), dtype=options.own_dtype)
     sampling = Sampling(samples=max(1, options.samples), greedy=options.samples == 0)

@@ -12,8 +12,7 @@ from lvlora.forecast.pricing import Trace
 from lvlora.forecast.sampling import Draws, Sampling, choose
 from lvlora.model.head import NumericHead
 from lvlora.text.codec import Codec
-from lvlora.text.grammar import START, Grammar
-from lvlora.text.spelling import spelling
+from lvlora.text.grammar import START, Grammar, spelling
 
 
 def oracle(base: Any, prompt: Prompt, horizon: int, sampling: Sampling, sample: int = 0) -> str:

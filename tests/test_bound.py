@@ -17,8 +17,7 @@ from lvlora.forecast.pricing import PackedCall, Trace
 from lvlora.forecast.sampling import Sampling
 from lvlora.text.alphabet import SYMBOLS
 from lvlora.text.codec import Codec
-from lvlora.text.grammar import Grammar
-from lvlora.text.spelling import spelling
+from lvlora.text.grammar import Grammar, spelling
 
 bound = programs.load("benchmarks/bound.py")
 

@@ -38,8 +38,7 @@ from lvlora.model.lora import largest_scaling, where_it_breaks
 from lvlora.model.native.engine import Engine
 from lvlora.text.alphabet import TokenAlphabet
 from lvlora.text.codec import STEP_SEPARATOR
-from lvlora.text.grammar import START, Grammar
-from lvlora.text.spelling import Spelling, spelling
+from lvlora.text.grammar import START, Grammar, Spelling, spelling
 
 
 @dataclass(frozen=True)

@@ -40,8 +40,8 @@ from lvlora.narrator import Narrator
 from lvlora.settings.fields import checked
 from lvlora.settings.shared import AdapterSettings, Device, Dtype
 from lvlora.text.codec import checked_format
+from lvlora.text.grammar import spelling
 from lvlora.text.scaling import Scale
-from lvlora.text.spelling import spelling
 
 
 class LanguageModel(OutlinedModel):

@@ -25,8 +25,7 @@ from lvlora.forecast.pricing import Call, Trace
 from lvlora.forecast.reading import Reading, last_steps, least_values
 from lvlora.forecast.sampling import NotFinite, legal_logits
 from lvlora.text.codec import MISSING, STEP_SEPARATOR, VALUE_SEPARATOR
-from lvlora.text.grammar import ILLEGAL, START
-from lvlora.text.spelling import spelling
+from lvlora.text.grammar import ILLEGAL, START, spelling
 
 Ints = NDArray[np.int64]
 

@@ -26,9 +26,8 @@ from lvlora.model.native.engine import in_pages
 from lvlora.settings.base import NumberFormat
 from lvlora.settings.fields import check_count
 from lvlora.text.codec import Codec
-from lvlora.text.grammar import Grammar
+from lvlora.text.grammar import Grammar, spelling
 from lvlora.text.scaling import Scale, scale_with_known
-from lvlora.text.spelling import spelling
 
 DEFAULT_DECIMALS = 2
 DEFAULT_BYTES = 2 * 2**30

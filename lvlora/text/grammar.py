@@ -1,22 +1,37 @@
-"""The finite automaton of the text form: after any symbols, which ones may come next.
+"""The grammar of the text form: after any symbols or tokens, which ones may come next.
 
-A state is (variable, place in the number). Numbers have no leading zeros, exactly the codec's
-decimals, and integer parts of up to ``max_integer_digits`` digits, so that every walk of the
-automaton ends: any sequence of legal symbols is a valid series, whatever the model says. Signs are
-legal variable by variable: one that was never negative stays so, whatever the others are.
+Over symbols, a state is (variable, place in the number). Numbers have no leading zeros, exactly the
+codec's decimals, and integer parts of up to ``max_integer_digits`` digits, so that every walk of
+the automaton ends: any sequence of legal symbols is a valid series, whatever the model says. Signs
+are legal variable by variable: one that was never negative stays so, whatever the others are.
+
+Over tokens, one is legal if its symbols keep the symbols' automaton alive, and if what is written
+stays a spelling of `TokenAlphabet`: from the left, the longest token first. So "2" is not legal
+behind "1" where "12" is a token, and every text can be written in one way only: sampling reaches
+each text by one path, and a text's probability is its one path's.
+
+A state over tokens is the symbols' state, and the beginnings of longer tokens than those that were
+chosen, which what follows must not complete; they are nodes of a tree of all tokens, and nodes with
+the same tokens' ends below them are one ("1" and "2", where all pairs of digits are tokens). States
+from which no step can be completed (a "0" that only "0.25," could go on from, where that is a
+token) are cut off.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lvlora.text.alphabet import INDEX, SYMBOLS
 from lvlora.text.codec import MINUS, POINT, STEP_SEPARATOR, VALUE_SEPARATOR, Codec
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 START = 0
 ILLEGAL = -1
@@ -45,28 +60,22 @@ class Grammar:
     @property
     def signs(self) -> tuple[bool, ...]:
         """Return for each variable whether its numbers may begin with "-"."""
-        return (
-            self.signed
-            if isinstance(self.signed, tuple)
-            else ((self.signed,) * self.codec.n_variables)
-        )
+        if isinstance(self.signed, tuple):
+            return self.signed
+        return (self.signed,) * self.codec.n_variables
 
     @cached_property
-    def transitions(self) -> NDArray[np.int64]:
+    def transitions(self) -> Ints:
         """(states, symbols): the next state, or `ILLEGAL`. State 0 begins a step."""
         return self._table[0]
 
     @cached_property
-    def guess(self) -> NDArray[np.int64]:
-        """(states,): the symbol worth feeding ahead of the choice, or -1.
-
-        After a first digit other than 0 the point is likely but not forced: the decoder may feed it
-        together with the digit and take it back when the model wants another digit.
-        """
+    def guess(self) -> Ints:
+        """(states,): the symbol worth feeding ahead of the choice, or -1; see `Spelling`."""
         return self._table[1]
 
     @cached_property
-    def _table(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _table(self) -> tuple[Ints, Ints]:
         decimals, n_variables = self.codec.fraction_digits, self.codec.n_variables
         # without a point few numbers end before as many digits as they have decimals, and one
         usual = self.codec.decimals - decimals
@@ -124,3 +133,275 @@ class Grammar:
             for variable, number in enumerate(step):
                 signs[variable] |= number.startswith(MINUS)
         return cls(codec, tuple(signs), max_integer_digits=longest + 2)
+
+
+class _Edge(NamedTuple):
+    """Tokens that lead from one state to another, of which all end a number or none."""
+
+    to: int
+    ends_number: bool
+    only: int
+    """The token, where it is one; -2 where they are several."""
+
+
+def _edges(row: Ints, ends_number: Bools) -> list[_Edge]:
+    legal = np.flatnonzero(row != ILLEGAL)
+    keys, first, counts = np.unique(
+        2 * row[legal] + ends_number[legal], return_index=True, return_counts=True
+    )
+    only = np.where(counts == 1, legal[first], -2)
+    return [
+        _Edge(key // 2, bool(key % 2), token)
+        for key, token in zip(keys.tolist(), only.tolist(), strict=True)
+    ]
+
+
+@dataclass(frozen=True, eq=False)
+class Spelling:
+    """A grammar's automaton over tokens. State 0 begins a step.
+
+    Attributes:
+        grammar: over symbols; tokens: of `TokenAlphabet`.
+        transitions: (states, tokens), the next state or `ILLEGAL`.
+        guess: (states,) a token worth feeding ahead of the choice, or -1: after a first digit other
+            than 0 the point is likely but not forced, and the decoder may feed it together with the
+            digit and take it back when the model wants another digit.
+    """
+
+    grammar: Grammar
+    tokens: tuple[str, ...]
+    transitions: Ints
+    guess: Ints
+
+    @cached_property
+    def legal(self) -> Bools:
+        """(states, tokens): whether the token may come next."""
+        return np.asarray(self.transitions != ILLEGAL)
+
+    @cached_property
+    def forced(self) -> Ints:
+        """(states,): the only legal token, or -1 where there is a choice."""
+        alone = self.legal.sum(axis=1) == 1
+        return np.where(alone, self.legal.argmax(axis=1), -1).astype(np.int64)
+
+    @cached_property
+    def ends_step(self) -> Bools:
+        """(states, tokens): whether the token ends a time step there."""
+        ends = np.array([token.endswith(STEP_SEPARATOR) for token in self.tokens])
+        return np.asarray(self.legal & ends)
+
+    @cached_property
+    def ends_number(self) -> Bools:
+        """(tokens,): whether a token ends a number."""
+        separators = (VALUE_SEPARATOR, STEP_SEPARATOR)
+        return np.array([token.endswith(separators) for token in self.tokens])
+
+    @cached_property
+    def longest_number(self) -> int:
+        """Tokens of the longest number, its separator included."""
+        return self._most(np.ones(len(self.transitions), dtype=np.int64))
+
+    @cached_property
+    def most_choices(self) -> int:
+        """Choices of the number with most: what is forced is none, nor is a guess that is right."""
+        return self._most((self.forced < 0).astype(np.int64), right_guesses=True)
+
+    @cached_property
+    def widest(self) -> int:
+        """Tokens that follow from one choice: itself, what it forces, and what is guessed then."""
+        ahead: dict[int, int] = {}
+
+        def behind(state: int) -> int:
+            if state not in ahead:
+                token = int(self.forced[state])
+                ahead[state] = (
+                    int(self.guess[state] >= 0)
+                    if token < 0
+                    else 1 + behind(int(self.transitions[state, token]))
+                )
+            return ahead[state]
+
+        choices = np.flatnonzero(self.forced < 0)
+        return 1 + max(behind(edge.to) for state in choices for edge in self._edges[state])
+
+    @cached_property
+    def _edges(self) -> list[list[_Edge]]:
+        return [_edges(row, self.ends_number) for row in self.transitions]
+
+    def _most(self, costs: Ints, *, right_guesses: bool = False) -> int:
+        """The largest sum of costs (of a token of each state) on the way through a number.
+
+        Args:
+            right_guesses: a token that is guessed costs nothing.
+        """
+        most: dict[int, int] = {}
+
+        def of(state: int) -> int:
+            if state not in most:
+                most[state] = max(
+                    (0 if right_guesses and edge.only == self.guess[state] else int(costs[state]))
+                    + (0 if edge.ends_number else of(edge.to))
+                    for edge in self._edges[state]
+                )
+            return most[state]
+
+        ends = (edge.to for edges in self._edges for edge in edges if edge.ends_number)
+        return max(of(state) for state in {START, *ends})
+
+    def walk(self, spelled: list[int], state: int = START) -> int:
+        """The state after tokens; `ILLEGAL` as soon as one is not legal."""
+        for token in spelled:
+            if state == ILLEGAL:
+                break
+            state = int(self.transitions[state, token])
+        return state
+
+
+@lru_cache(maxsize=256)
+def spelling(grammar: Grammar, tokens: tuple[str, ...] = tuple(SYMBOLS)) -> Spelling:
+    """The automaton of a grammar over the tokens of an alphabet."""
+    if len(tokens) == len(SYMBOLS):
+        return Spelling(grammar, tokens, grammar.transitions, grammar.guess)
+    tree = _tree(tokens)
+    places: dict[tuple[int, ...], int] = {(START,): 0}
+    states = list(places)
+    rows: list[Ints] = []
+    while len(rows) < len(states):
+        state, *threats = states[len(rows)]
+        legal, following = tree.ways_on(grammar.transitions, state, threats)
+        row = np.full(len(tokens), ILLEGAL, dtype=np.int64)
+        distinct, inverse = _distinct(following)
+        at = []
+        for key in distinct:
+            if key not in places:
+                places[key] = len(states)
+                states.append(key)
+            at.append(places[key])
+        row[legal] = np.array(at, dtype=np.int64)[inverse]
+        rows.append(row)
+    return _alive(grammar, tokens, np.stack(rows), np.array([key[0] for key in states]))
+
+
+def _distinct(following: Ints) -> tuple[list[tuple[int, ...]], Ints]:
+    """The distinct columns of (state; threats or -1), without the -1, and which each column is."""
+    if not following.size:
+        return [], np.empty(0, dtype=np.int64)
+    order = np.lexsort(following)
+    ordered = following[:, order]
+    new = np.concatenate([[True], (ordered[:, 1:] != ordered[:, :-1]).any(axis=0)])
+    inverse = np.empty(len(order), dtype=np.int64)
+    inverse[order] = np.cumsum(new) - 1
+    keys = [(key[0], *(t for t in key[1:] if t >= 0)) for key in ordered[:, new].T.tolist()]
+    return keys, inverse
+
+
+@dataclass(frozen=True)
+class _Tree:
+    """The beginnings of an alphabet's tokens, those that go on alike as one node.
+
+    Attributes:
+        following: (nodes + 1, symbols), the next node or -1; of -1, the last row, always -1.
+        ends: (nodes + 1,) whether a token ends there; goes_on: whether a longer one does.
+        symbols: (tokens, longest) their symbols; lengths, nodes: (tokens,) where they end.
+    """
+
+    following: Ints
+    ends: Bools
+    goes_on: Bools
+    symbols: Ints
+    lengths: Ints
+    nodes: Ints
+
+    def ways_on(self, table: Ints, state: int, threats: list[int]) -> tuple[Ints, Ints]:
+        """Tokens that are legal in a symbols' state, and what each leads to.
+
+        Args:
+            table: of the symbols' automaton; threats: nodes that must not become a token.
+
+        Returns:
+            (legal,) tokens, and (1 + nodes, legal): the symbols' state after each, and below it the
+            nodes that must not become a token then, in their order, -1 where there are fewer.
+        """
+        tokens = np.arange(len(self.lengths))
+        at = np.full(len(tokens), state)
+        met = np.repeat(np.array([threats], dtype=np.int64).T, len(tokens), axis=1)
+        done = []
+        for place in range(self.symbols.shape[1]):
+            symbols = self.symbols[tokens, place]
+            at, met = table[at, symbols], self.following[met, symbols]
+            # a token that is completed would have been taken instead
+            left = (at != ILLEGAL) & ~self.ends[met].any(axis=0)
+            whole = self.lengths[tokens] == place + 1
+            done.append((tokens[left & whole], at[left & whole], met[:, left & whole]))
+            left &= ~whole
+            tokens, at, met = tokens[left], at[left], met[:, left]
+        tokens, at = (np.concatenate([part[i] for part in done]) for i in (0, 1))
+        met = np.concatenate([part[2] for part in done] or [met], axis=1)
+        nodes = np.concatenate([met, self.nodes[tokens][None]])
+        nodes = np.sort(np.where(self.goes_on[nodes], nodes, -1), axis=0)
+        return tokens, np.concatenate([at[None], nodes])
+
+
+@lru_cache(maxsize=8)
+def _tree(tokens: tuple[str, ...]) -> _Tree:
+    children: list[dict[int, int]] = [{}]
+    ending, nodes = {}, []
+    for token in tokens:
+        node = 0
+        for symbol in token:
+            node = children[node].setdefault(INDEX[symbol], len(children))
+            if node == len(children):
+                children.append({})
+        ending[node] = True
+        nodes.append(node)
+    # from the leaves on: what a beginning becomes is all that matters of it
+    alike: dict[tuple[bool, tuple[tuple[int, int], ...]], int] = {}
+    kind = [0] * len(children)
+    for node in reversed(range(len(children))):
+        below = tuple(sorted((symbol, kind[child]) for symbol, child in children[node].items()))
+        kind[node] = alike.setdefault((node in ending, below), len(alike))
+    following = np.full((len(alike) + 1, len(SYMBOLS)), -1, dtype=np.int64)
+    ends = np.zeros(len(alike) + 1, dtype=np.bool_)
+    for (whole, below), i in alike.items():
+        ends[i] = whole
+        for place, child in below:
+            following[i, place] = child
+    lengths = np.array([len(token) for token in tokens])
+    symbols = np.zeros((len(tokens), lengths.max()), dtype=np.int64)
+    for row, token in zip(symbols, tokens, strict=True):
+        row[: len(token)] = [INDEX[symbol] for symbol in token]
+    goes_on = following.max(axis=1) >= 0
+    return _Tree(following, ends, goes_on, symbols, lengths, np.array([kind[n] for n in nodes]))
+
+
+def _alive(grammar: Grammar, tokens: tuple[str, ...], transitions: Ints, states: Ints) -> Spelling:
+    """Without the states from which a step can't be completed, and those that nothing leads to."""
+    ends = np.array([token.endswith(STEP_SEPARATOR) for token in tokens])
+    edges = [_edges(row, ends) for row in transitions]
+    before: list[list[int]] = [[] for _ in edges]
+    for state, of_state in enumerate(edges):
+        for edge in of_state:
+            before[edge.to].append(state)
+    last = [s for s, of_state in enumerate(edges) if any(edge.ends_number for edge in of_state)]
+    alive = _reached(last, before)
+    kept = sorted(_reached([START], [[e.to for e in of if e.to in alive] for of in edges]))
+    # one more for what is illegal, which is -1
+    places = np.full(len(states) + 1, ILLEGAL, dtype=np.int64)
+    places[kept] = np.arange(len(kept))
+    transitions = places[transitions[kept]]
+    # the symbols are the first tokens; between a guess and the next choice nothing may be forced
+    guess = grammar.guess[states[kept]]
+    behind = transitions[np.arange(len(kept)), guess]
+    alone = (transitions != ILLEGAL).sum(axis=1) == 1
+    possible = (guess >= 0) & (behind != ILLEGAL) & ~alone & ~alone[behind]
+    return Spelling(grammar, tokens, transitions, np.where(possible, guess, -1))
+
+
+def _reached(begins: list[int], following: list[list[int]]) -> set[int]:
+    """All that can be come to."""
+    reached, new = set(begins), list(begins)
+    while new:
+        more = set(following[new.pop()]) - reached
+        reached |= more
+        new += more
+    return reached

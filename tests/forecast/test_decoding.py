@@ -20,8 +20,7 @@ from lvlora.model.cache import RowCache
 from lvlora.model.native.engine import Engine
 from lvlora.text.alphabet import INDEX, SYMBOLS
 from lvlora.text.codec import Codec
-from lvlora.text.grammar import START, Grammar
-from lvlora.text.spelling import spelling
+from lvlora.text.grammar import START, Grammar, spelling
 
 GREEDY = Sampling(greedy=True)
 MERGING = [*tiny_models.MERGING, "native triples", "native whole"]

@@ -18,9 +18,8 @@ from lvlora.forecast.pricing import Trace
 from lvlora.forecast.sampling import Sampling
 from lvlora.text.alphabet import SYMBOLS
 from lvlora.text.codec import Codec
-from lvlora.text.grammar import START, Grammar
+from lvlora.text.grammar import START, Grammar, spelling
 from lvlora.text.scaling import Scale
-from lvlora.text.spelling import spelling
 
 DRAWN = Sampling(3, seed=2, temperature=1.5, views=1)
 WAVE = 3 + 2 * np.sin(np.arange(9.0))[:, None]

@@ -14,8 +14,7 @@ from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.likelihood import negative_log_likelihood
 from lvlora.forecast.sampling import Sampling
 from lvlora.text.codec import Codec
-from lvlora.text.grammar import Grammar
-from lvlora.text.spelling import spelling
+from lvlora.text.grammar import Grammar, spelling
 
 
 def _series(n=2, n_known=1, n_steps=12, ahead=4):

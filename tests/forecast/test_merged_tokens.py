@@ -20,9 +20,8 @@ from lvlora.forecast.pricing import Trace
 from lvlora.forecast.sampling import Sampling
 from lvlora.text.alphabet import SYMBOLS, TokenAlphabet
 from lvlora.text.codec import Codec
-from lvlora.text.grammar import START, Grammar
+from lvlora.text.grammar import START, Grammar, spelling
 from lvlora.text.scaling import Scale
-from lvlora.text.spelling import spelling
 
 KINDS = list(tiny_models.MERGING)
 

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from lvlora.text.alphabet import INDEX, SYMBOLS, TokenAlphabet
 from lvlora.text.codec import STEP_SEPARATOR, Codec
-from lvlora.text.grammar import ILLEGAL, START, Grammar
-from lvlora.text.spelling import Spelling, spelling
+from lvlora.text.grammar import ILLEGAL, START, Grammar, Spelling, spelling
 from tests.text.test_grammar import grammar_and_values, grammars
 
 
