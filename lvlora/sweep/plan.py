@@ -120,9 +120,8 @@ def stages_of(settings: SweepSettings, space: Space | None) -> list[Stage]:
 
 def _grid(name: str, space: Space, **changes: Any) -> Stage:
     points = tuple(space.points())
-    return Stage(
-        **{"stage": name, "space": space, "points": points, "trials": len(points), **changes}
-    )
+    usual = {"trials": len(points), "points": points, "percent": 100, "times": 1, "follows": False}
+    return Stage(**{"stage": name, "space": space, **usual, **changes})
 
 
 def sampler_of(settings: SweepSettings, space: Space) -> str:
