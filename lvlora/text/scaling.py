@@ -64,10 +64,7 @@ _NARROW = 0.5
 class Scale:
     """A divisor and an offset for each variable: number in the text = (value - offset) / divisor.
 
-    Attributes:
-        divisors: (V,) positive floats.
-        rule: where they came from; ``variable`` is ``history`` with several divisors.
-        offsets: (V,) finite floats; left out, zeros.
+    The rule ``variable`` is ``history`` with several divisors. Without offsets they are zeros.
     """
 
     # strict parts of strict records would refuse the object that JSON has for it
@@ -85,13 +82,17 @@ class Scale:
 
     def apply(self, values: FloatArray) -> FloatArray:
         """Original units (..., V) to text units, in float64."""
-        scaled: FloatArray = (values - np.asarray(self.offsets)) / np.asarray(self.divisors)
-        return scaled
+        return np.asarray((values - np.asarray(self.offsets)) / np.asarray(self.divisors))
 
     def invert(self, values: FloatArray) -> FloatArray:
         """Text units (..., V) to original units."""
-        original: FloatArray = values * np.asarray(self.divisors) + np.asarray(self.offsets)
-        return original
+        return np.asarray(values * np.asarray(self.divisors) + np.asarray(self.offsets))
+
+    @classmethod
+    def of_pairs(cls, pairs: Iterable[tuple[float, float]], rule: Rule) -> Scale:
+        """Return the scale of a divisor and an offset for each variable."""
+        divisors, offsets = zip(*pairs, strict=True)
+        return cls(divisors, rule, offsets)
 
     @property
     def pairs(self) -> list[tuple[float, float]]:
@@ -108,8 +109,7 @@ class Scale:
         if n_known < 0:  # one for all variables, or for others
             return self
         pairs = self.pairs[:n_known] + [self.pairs[n_known + column] for column in columns]
-        divisors, offsets = zip(*pairs, strict=True)
-        return Scale(divisors, self.rule, offsets)
+        return Scale.of_pairs(pairs, self.rule)
 
     def times(self, factor: float) -> Scale:
         """The divisors multiplied by a factor; the numbers in the text become so much smaller."""
@@ -121,7 +121,7 @@ class Scale:
             return self
         if len(set(self.pairs)) > 1:
             return None
-        return Scale(self.divisors[:1] * n_variables, self.rule, self.offsets[:1] * n_variables)
+        return Scale.of_pairs(self.pairs[:1] * n_variables, self.rule)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: {"divisors": […], "rule": …, "offsets": […]}."""
@@ -133,13 +133,9 @@ class Scale:
         return TypeAdapter(cls).validate_python(facts)
 
 
-def joined(known: Sequence[Scale], scale: Scale) -> Scale:
-    """Scales of known columns, each its own, before that of the variables, whose rule it has."""
-    return replace(
-        scale,
-        divisors=(*(d for k in known for d in k.divisors), *scale.divisors),
-        offsets=(*(o for k in known for o in k.offsets), *scale.offsets),
-    )
+def _joined(known: Sequence[Scale], scale: Scale) -> Scale:
+    """Return scales of known columns before that of the variables, whose rule the result has."""
+    return Scale.of_pairs([pair for one in (*known, scale) for pair in one.pairs], scale.rule)
 
 
 def of_dataset(train: Dataset) -> Scale:
@@ -157,13 +153,12 @@ def of_dataset(train: Dataset) -> Scale:
             f"{train.source or 'the data'}: every value is missing",
             "At least one value must be known.",
         )
-    return joined([one or Scale((1.0,), "dataset") for one in known], scale)
+    return _joined([one or Scale((1.0,), "dataset") for one in known], scale)
 
 
 def sizes_of(dataset: Dataset) -> tuple[float, ...]:
     """(V,) the 99.7th percentile of |value| of each variable; 0 for one without a value."""
-    sizes = _sizes([s.values for s in dataset], DATASET_PERCENTILE)
-    return tuple(size.top for size in sizes) or (0.0,) * len(dataset.variables)
+    return tuple(size.top for size in _sizes([s.values for s in dataset], DATASET_PERCENTILE))
 
 
 def of_history(history: Series) -> Scale:
@@ -193,7 +188,11 @@ def scale_for(history: Series, stored: Scale | None) -> Scale:
     top = float(np.max(numbers[np.isfinite(numbers)], initial=0.0))
     if not _FITTING[0] <= top <= _FITTING[1]:
         return of_history(history)
-    return _with_own(stored, history)
+    fits = lost([history.values], [stored], _DECIMALS) <= _MOST_LOST_STORED
+    if fits.all():
+        return stored
+    choices = zip(fits, stored.pairs, of_history(history).pairs, strict=True)
+    return Scale.of_pairs([a if fit else b for fit, a, b in choices], "variable")
 
 
 def scale_with_known(history: Series, known: FloatArray, stored: Scale | None) -> Scale:
@@ -214,7 +213,7 @@ def scale_with_known(history: Series, known: FloatArray, stored: Scale | None) -
         else of_one or Scale((1.0,), "history")
         for column, of_one in zip(known.T, of_known, strict=True)
     ]
-    return joined(parts, scale)
+    return _joined(parts, scale)
 
 
 def of_beginning(series: Series, n_steps: int) -> Scale:
@@ -224,17 +223,6 @@ def of_beginning(series: Series, n_steps: int) -> Scale:
         if np.isfinite(part.values).any():
             return scale_with_known(part, known[: len(part)], None)
     return Scale((1.0,) * (known.shape[1] + series.values.shape[1]), "history")
-
-
-def _with_own(stored: Scale, history: Series) -> Scale:
-    """A stored scale with those variables exchanged for the history's own that it would erase."""
-    fits = lost([history.values], [stored], _DECIMALS) <= _MOST_LOST_STORED
-    if fits.all():
-        return stored
-    own = of_history(history)
-    pairs = [a if fit else b for fit, a, b in zip(fits, stored.pairs, own.pairs, strict=True)]
-    divisors, offsets = zip(*pairs, strict=True)
-    return Scale(divisors, "variable", offsets)
 
 
 def lost(values: Sequence[FloatArray], scales: Sequence[Scale], decimals: int) -> FloatArray:
@@ -251,8 +239,6 @@ def lost(values: Sequence[FloatArray], scales: Sequence[Scale], decimals: int) -
         (V,) shares, 0.01 for 1 %.
     """
     sizes = _sizes(values, 100.0)
-    if not sizes:
-        return np.zeros(len(scales[0].divisors))
     unit = np.array([size.unit for size in sizes])
     with np.errstate(over="ignore"):  # what is infinite is bounded
         squares = [
@@ -265,9 +251,9 @@ def lost(values: Sequence[FloatArray], scales: Sequence[Scale], decimals: int) -
 
 
 class _Size(NamedTuple):
-    """Sizes of the values of a variable: percentiles of |value| and of both ends, and the spread.
+    """Percentiles of |value| and of both ends of a variable, its spread, and its largest |value|.
 
-    ``unit`` is the largest |value|, or 1: what the others may be divided by.
+    All are zeros without a value, but for the unit, 1.
     """
 
     top: float
@@ -278,11 +264,9 @@ class _Size(NamedTuple):
 
 
 def _sizes(parts: Sequence[FloatArray], percentile: float) -> list[_Size]:
-    """Return the sizes of each variable of series (T, V); none where no value is known."""
-    if not any(np.isfinite(p).any() for p in parts):
-        return []
-    columns_of = [[p[:, v][np.isfinite(p[:, v])] for p in parts] for v in range(parts[0].shape[1])]
-    return [_size(columns, percentile) for columns in columns_of]
+    """Return the sizes of each variable of series (T, V)."""
+    variables = range(parts[0].shape[1] if parts else 0)
+    return [_size([p[:, v][np.isfinite(p[:, v])] for p in parts], percentile) for v in variables]
 
 
 def _size(columns: Sequence[FloatArray], percentile: float) -> _Size:
@@ -308,18 +292,17 @@ def _scale(parts: Sequence[FloatArray], rule: Literal["dataset", "history"]) -> 
     """One divisor for all variables of like size, from the largest down; None without values."""
     percentile = DATASET_PERCENTILE if rule == "dataset" else 100.0
     target = DATASET_TARGET if rule == "dataset" else HISTORY_TARGET
-    sizes = _sizes(parts, percentile)
-    if not sizes:
+    known = [np.abs(p[np.isfinite(p)]) for p in parts]
+    if not any(map(len, known)):
         return None
+    sizes = _sizes(parts, percentile)
     pairs: dict[int, tuple[float, float]] = {}
     remaining = list(range(len(sizes)))
     while remaining:
         largest = max(remaining, key=lambda v: sizes[v].top)
         top = sizes[largest].top
         if not pairs:
-            top = _percentile(
-                np.concatenate([np.abs(p[np.isfinite(p)]) for p in parts]), percentile
-            )
+            top = _percentile(np.concatenate(known), percentile)
         shared = _divisor(top, target)
         group = [v for v in remaining if _keeps(shared, sizes[v], _MOST_LOST_SHARED)]
         if largest in group and (len(group) > 1 or _keeps(shared, sizes[largest], MOST_LOST)):
@@ -327,9 +310,9 @@ def _scale(parts: Sequence[FloatArray], rule: Literal["dataset", "history"]) -> 
         else:
             pairs[largest] = _alone(sizes[largest], target)
         remaining = [v for v in remaining if v not in pairs]
-    divisors, offsets = zip(*(pairs[v] for v in range(len(sizes))), strict=True)
-    is_parted = rule == "history" and (len(set(divisors)) > 1 or any(offsets))
-    return Scale(divisors, "variable" if is_parted else rule, offsets)
+    scale = Scale.of_pairs([pairs[v] for v in range(len(sizes))], rule)
+    is_parted = rule == "history" and (len(set(scale.divisors)) > 1 or any(scale.offsets))
+    return replace(scale, rule="variable") if is_parted else scale
 
 
 def _alone(size: _Size, target: float) -> tuple[float, float]:
@@ -347,15 +330,15 @@ def _alone(size: _Size, target: float) -> tuple[float, float]:
 
 def _keeps(divisor: float, size: _Size, most_lost: float) -> bool:
     """Whether the text loses no more of a variable's spread with this divisor."""
-    shares = _lost(np.array([divisor / size.unit]), np.array([size.spread / size.unit]), _DECIMALS)
-    return bool(shares[0] <= most_lost)
+    share = _lost(divisor / size.unit, size.spread / size.unit, _DECIMALS)
+    return bool(share <= most_lost)
 
 
-def _lost(divisors: FloatArray, spread: FloatArray, decimals: int) -> FloatArray:
+def _lost(divisors: Any, spread: Any, decimals: int) -> FloatArray:
     """Uniform rounding errors have a twelfth of the squared unit as their variance."""
     rounding = divisors * 10.0**-decimals / np.sqrt(12)
-    shares: FloatArray = np.divide(rounding, spread, out=np.zeros_like(rounding), where=spread > 0)
-    return shares
+    varies = np.asarray(spread) > 0
+    return np.where(varies, rounding / np.where(varies, spread, 1.0), 0.0)
 
 
 def _divisor(top: float, target: float) -> float:
