@@ -430,7 +430,7 @@ def test_a_dataset_is_looked_into_by_place_slice_and_name():
     assert data[-1] is data["s3"] is data.series[3]
     assert [s.id for s in data[1:3]] == ["s1", "s2"]
     assert data[1:3].variables == data.variables
-    with pytest.raises(lvlora.DataError, match="no series is called 's9'") as caught:
+    with pytest.raises(lvlora.DataError, match="s9: waves has no such series") as caught:
         data["s9"]
     assert "s0, s1, s2, s3" in caught.value.hint
     with pytest.raises(IndexError):

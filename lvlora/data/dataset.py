@@ -139,16 +139,7 @@ class Dataset:
         """
         if isinstance(which, slice):
             return replace(self, series=self.series[which])
-        if not isinstance(which, str):
-            return self.series[which]
-        for series in self.series:
-            if series.id == which:
-                return series
-        ids = [series.id for series in self.series]
-        raise DataError(
-            f"no series is called {which!r}",
-            meant(which, ids) + f"The first ones are {', '.join(ids[:5])}.",
-        )
+        return self.named([which], "")[0] if isinstance(which, str) else self.series[which]
 
     def __repr__(self) -> str:
         lengths = sorted({len(series) for series in self.series})
@@ -162,8 +153,8 @@ class Dataset:
         by_id = {s.id: s for s in self.series}
         return replace(self, series=tuple(by_id[i] for i in ids))
 
-    def named(self, ids: Sequence[str]) -> Dataset:
-        """The series that --series names.
+    def named(self, ids: Sequence[str], option: str = "--series ") -> Dataset:
+        """Return the series that an option names.
 
         Raises:
             DataError: there is none of an id.
@@ -173,7 +164,7 @@ class Dataset:
             if name not in known:
                 shown = ", ".join(known[:8]) + (", …" if len(known) > 8 else "")
                 raise DataError(
-                    f"--series {name}: {self.source} has no such series",
+                    f"{option}{name}: {self.source or 'the data'} has no such series",
                     f"{meant(name, known)}It has {len(known):,}: {shown}.",
                 )
         return self.select(ids)

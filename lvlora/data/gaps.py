@@ -47,66 +47,66 @@ def find_steps(series: Sequence[Series]) -> TimeSteps:
     Each series has its own grid, of its usual step. Steps are absent where every series lies on
     its grid and no more than half as many are absent as are there.
     """
-    shared = all(s.time is series[0].time for s in series)
-    looked_at = series[:1] if shared else series
-    steps = [np.diff(s.time) for s in looked_at]
+    are_shared = all(s.time is series[0].time for s in series)
+    distinct = series[:1] if are_shared else series
+    steps = [np.diff(s.time) for s in distinct]
     every = np.concatenate(steps)
-    calendar = series[0].calendar
-    median = float(np.median(every))
-    are_all_even = all(are_even(s.time, EVEN, median) for s in looked_at)
-    uneven = TimeSteps(
+    calendar, median = series[0].calendar, float(np.median(every))
+    is_even = all(are_even(s.time, EVEN, median) for s in distinct)
+    result = TimeSteps(
         unit=None if calendar is None else calendar.unit,
         median=median,
         least=every.min(),
         most=every.max(),
         steps=sum(map(len, series)),
-        uneven=not are_all_even,
+        uneven=not is_even,
         absent=0,
         inserted=False,
         first_absent=None,
     )
-    if are_all_even:
-        return uneven
+    if is_even:
+        return result
     n_absent, first = 0, None
-    for s, own in zip(looked_at, steps, strict=True):
+    for s, lengths in zip(distinct, steps, strict=True):
         step = usual_step(s.time)
         with np.errstate(over="ignore", invalid="ignore"):  # steps of any size
-            missing = np.round(own / step) - 1
-            off = np.abs(own - (missing + 1) * step)
-        if not np.all(
-            (missing >= 0) & (missing <= len(s)) & (off <= EVEN * step + _resolution(s.time))
-        ):
-            return uneven
+            missing = np.round(lengths / step) - 1
+            off = np.abs(lengths - (missing + 1) * step)
+        is_near = off <= EVEN * step + _resolution(s.time)
+        if not np.all((missing >= 0) & (missing <= len(s)) & is_near):
+            return result
         n_absent += int(missing.sum())
         if first is None and missing.any():
             at = int(np.flatnonzero(missing)[0])
-            time = s.time[at : at + 1] + own[at] / (missing[at] + 1)
+            time = s.time[at : at + 1] + lengths[at] / (missing[at] + 1)
             first = AbsentStep(series=s.id, time=written(calendar, time)[0])
-    n_absent *= len(series) if shared else 1
-    if n_absent > _MOST_ABSENT * uneven.steps:
-        return uneven
-    return uneven.model_copy(update={"uneven": False, "absent": n_absent, "first_absent": first})
+    n_absent *= len(series) if are_shared else 1
+    if n_absent > _MOST_ABSENT * result.steps:
+        return result
+    return result.model_copy(update={"uneven": False, "absent": n_absent, "first_absent": first})
 
 
 def insert_absent(series: Series) -> Series:
     """The series with a row of missing values for each step that its grid lacks."""
-    own = np.diff(series.time)
-    counts = np.round(own / usual_step(series.time)).astype(np.int64)
+    steps = np.diff(series.time)
+    counts = np.round(steps / usual_step(series.time)).astype(np.int64)
     if np.all(counts == 1):
         return series
     # each step is cut into as many as it spans; the last time has none after it
     within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    time = np.repeat(series.time[:-1], counts) + within * np.repeat(own / counts, counts)
+    time = np.repeat(series.time[:-1], counts) + within * np.repeat(steps / counts, counts)
     time = np.append(time, series.time[-1])
     there = np.append(within == 0, True)
     time[there] = series.time
-    values = np.full((len(time), series.values.shape[1]), np.nan)
-    values[there] = series.values
-    known = series.known
+
+    def spread(rows: FloatArray) -> FloatArray:
+        result = np.full((len(time), rows.shape[1]), np.nan)
+        result[there] = rows
+        return result
+
+    values, known = spread(series.values), series.known
     if known is not None:
-        past = np.full((len(time), known.shape[1]), np.nan)
-        past[there] = known[: len(series)]
-        known = np.concatenate([past, known[len(series) :]])
+        known = np.concatenate([spread(known[: len(series)]), known[len(series) :]])
     return replace(series, time=time, values=values, absent=~there, known=known)
 
 
@@ -200,8 +200,7 @@ def in_short(values: FloatArray, longest: int | None) -> NDArray[np.bool_]:
     before = np.maximum.accumulate(np.where(there, steps, -1))
     after = np.minimum.accumulate(np.where(there, steps, n_steps)[::-1])[::-1]
     short = after - before - 1 <= (n_steps if longest is None else longest)
-    inside: NDArray[np.bool_] = ~there & (before >= 0) & (after < n_steps) & short
-    return inside
+    return np.asarray(~there & (before >= 0) & (after < n_steps) & short)
 
 
 def mean_known(values: FloatArray, axes: tuple[int, ...] | None = None) -> FloatArray:

@@ -38,18 +38,14 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class TokenAlphabet:
-    """The tokens of one vocabulary that texts are written with.
-
-    Attributes:
-        ids: one for each of ``tokens``, in their order.
-        start: the token that begins every sequence of this model, if it has one.
-        tokens: `SYMBOLS`, one by one, and then any of several symbols; the index of a token is its
-            class in the restricted head.
-    """
+    """The tokens of one vocabulary that texts are written with."""
 
     ids: tuple[int, ...]
+    """One for each of ``tokens``, in their order."""
     start: int | None = None
+    """The token that begins every sequence of this model, if it has one."""
     tokens: tuple[str, ...] = tuple(SYMBOLS)
+    """`SYMBOLS`, one by one, then any of several; a token's index is its class in the head."""
 
     def __post_init__(self) -> None:
         if len(self.ids) != len(self.tokens) or self.tokens[: len(SYMBOLS)] != tuple(SYMBOLS):
@@ -104,7 +100,6 @@ class TokenAlphabet:
 
     @cached_property
     def _lengths(self) -> list[int]:
-        """Return the tokens, the longest first."""
         return sorted({len(token) for token in self.tokens}, reverse=True)
 
     def spell(self, text: str) -> list[int]:

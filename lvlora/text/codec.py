@@ -49,10 +49,7 @@ def checked_format(name: object) -> NumberFormat:
 class Codec:
     """How one number becomes text.
 
-    Attributes:
-        decimals: digits after the point; with 0 there is no point.
-        n_variables: values in a time step.
-        number_format: with a point, or the same digits without.
+    With 0 decimals there is no point; the format "digits" leaves it out of others, too.
     """
 
     decimals: int = 2
@@ -109,8 +106,7 @@ class Codec:
         if self.number_format == "point":
             return float(text)
         try:  # integers are divided exactly, and rounded once
-            number: float = int(text) / 10**self.decimals
-            return number
+            return float(int(text) / 10**self.decimals)
         except (OverflowError, ValueError):  # beyond float64, or more digits than int() reads
             return math.inf
 
@@ -145,9 +141,8 @@ class Codec:
             raise self._malformed(index, has)
         fraction = rf"\.[0-9]{{{self.decimals}}}" if self.fraction_digits else ""
         pattern = re.compile(rf"-?[0-9]+{fraction}|\?")
-        kind = "whole number"
-        if self.number_format == "point":
-            kind = f"number with {self.decimals} decimals"
+        is_point = self.number_format == "point"
+        kind = f"number with {self.decimals} decimals" if is_point else "whole number"
         for field in fields:
             if not pattern.fullmatch(field):
                 raise self._malformed(index, f"{field[:40]!r} is not a {kind}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,15 +32,14 @@ _LONGEST_HISTORY = 0.75
 
 @dataclass(frozen=True)
 class TokenSeries:
-    """One series as tokens: (N,) ids, and where each time step begins in them, (T + 1,).
-
-    ``known``, (N,), marks those of known columns, which are no targets.
-    """
+    """One series as tokens."""
 
     series: Series
     ids: Ids
     starts: NDArray[np.int64]
+    """(T + 1,) where each time step begins in the ids."""
     known: Marks
+    """(N,) those of known columns, which are no targets."""
 
 
 @dataclass(frozen=True)
@@ -73,27 +73,26 @@ def tokenize_series(
     return TokenSeries(series, np.concatenate(ids), starts, np.concatenate(is_known))
 
 
-def collate(rows: Sequence[Ids], known: Sequence[Marks] = ()) -> Batch:
+def collate(rows: Sequence[tuple[Ids, Marks]]) -> Batch:
     """Rows of consecutive tokens to inputs and next-token targets, padded on the right.
 
-    Padding comes after the real tokens, so causal attention never sees it, and it is no target.
-
-    Args:
-        known: of each row, which tokens are known and no targets, either; none by default.
+    Of each row are given its ids, and which of them are no targets. Padding comes after the real
+    tokens, so causal attention never sees it, and it is no target.
     """
-    width = max(len(row) for row in rows) - 1
+    width = max(len(ids) for ids, _ in rows) - 1
     inputs = np.zeros((len(rows), width), dtype=np.int64)
     targets = np.full((len(rows), width), IGNORED, dtype=np.int64)
-    for i, row in enumerate(rows):
-        n = len(row) - 1
-        inputs[i, :n] = row[:-1]
-        inputs[i, n:] = row[-1]  # any valid id
-        targets[i, :n] = np.where(known[i][1:], IGNORED, row[1:]) if known else row[1:]
+    for i, (ids, is_known) in enumerate(rows):
+        n = len(ids) - 1
+        inputs[i, :n] = ids[:-1]
+        inputs[i, n:] = ids[-1]  # any valid id
+        targets[i, :n] = np.where(is_known[1:], IGNORED, ids[1:])
     return Batch(inputs, targets)
 
 
-def _collated(rows: Sequence[tuple[Ids, Marks]]) -> Batch:
-    return collate([ids for ids, _ in rows], [is_known for _, is_known in rows])
+@lru_cache(maxsize=4)
+def _order(seed: int, epoch: int, n: int) -> Ids:
+    return np.random.default_rng((seed, 0, epoch)).permutation(n)
 
 
 class Windows:
@@ -151,7 +150,6 @@ class Windows:
         self._mix, self._simulated = mix, simulated
         self.start = alphabet.beginning
         self.seq_len, self.batch_size, self.seed = seq_len, batch_size, seed
-        self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
 
     def of_others(self, dataset: Dataset) -> Windows:
         """Windows of other series, cut in the same way, as they are, and alike in every run."""
@@ -175,7 +173,7 @@ class Windows:
     def batch(self, index: int) -> Batch:
         """The ``index``-th batch of the run."""
         first = index * self.batch_size
-        return _collated([self._row(first + i) for i in range(self.batch_size)])
+        return collate([self._row(first + i) for i in range(self.batch_size)])
 
     def ends_of(self, dataset: Dataset, n_steps: int) -> list[Batch]:
         """Return batches of rows that each end with a series, alike in every run.
@@ -191,8 +189,10 @@ class Windows:
         """
         rows = []
         for series in dataset:
-            read = _as_read(series, known=len(series) - n_steps)
-            before = max(len(series) - n_steps, 1)
+            read, before = without_short(series), len(series) - n_steps
+            if before > 0 and read is not series:  # without a look at what comes after
+                read.values[:before] = without_short(series.steps(0, before)).values
+            before = max(before, 1)
             tokens = self._tokenize(read, self.scale or of_beginning(read, before))
             fitting = int(np.searchsorted(tokens.starts, len(tokens.ids) - self._room))
             begin = min(fitting, len(series) - 1)
@@ -202,11 +202,15 @@ class Windows:
             if not is_known[1:].all():
                 rows.append((ids, is_known))
         begins = range(0, len(rows), self.batch_size)
-        return [_collated(rows[begin : begin + self.batch_size]) for begin in begins]
+        return [collate(rows[begin : begin + self.batch_size]) for begin in begins]
 
     def _row(self, sample: int) -> tuple[Ids, Marks]:
         """The ids of a row, and which of them are no targets."""
-        tokens, step = self._place(sample)
+        tokens = self._series_of(sample)
+        room = self.seq_len + 1 - len(self.start)
+        fitting = int(np.searchsorted(tokens.starts, len(tokens.ids) - room, side="right"))
+        rng = np.random.default_rng((self.seed, 1, sample))
+        step = int(rng.integers(max(fitting, 1)))
         if self.scale is None:
             tokens, step = self._scaled_by_itself(tokens, step, sample), 0
         return self._cut(tokens, step)
@@ -227,24 +231,19 @@ class Windows:
         """Tokens of a row, without the start token."""
         return self.width + 1 - len(self.start)
 
-    def _place(self, sample: int) -> tuple[TokenSeries, int]:
-        """Return the tokens of the series of a sample, and its first time step."""
+    def _series_of(self, sample: int) -> TokenSeries:
         mixed = math.floor(sample * self._mix)
         if self._simulated is not None and math.floor((sample + 1) * self._mix) > mixed:
             series = self._simulated(mixed)
             if self.scale is None:
-                tokens = self._tokenize(series, of_beginning(series, len(series)))
-            else:
-                scale = of_dataset(Dataset((series,), ("",) * len(self.scale.divisors)))
-                tokens = self._jittered(series, scale, sample)
-        else:
-            tokens = self.series[self._chosen(sample - mixed)]
-            if self._jitter and self.scale is not None:
-                tokens = self._jittered(tokens.series, self.scale, sample)
-        room = self.seq_len + 1 - len(self.start)
-        fitting = int(np.searchsorted(tokens.starts, len(tokens.ids) - room, side="right"))
-        rng = np.random.default_rng((self.seed, 1, sample))
-        return tokens, int(rng.integers(max(fitting, 1)))
+                return self._tokenize(series, of_beginning(series, len(series)))
+            scale = of_dataset(Dataset((series,), ("",) * len(self.scale.divisors)))
+            return self._jittered(series, scale, sample)
+        epoch, place = divmod(sample - mixed, len(self.series))
+        tokens = self.series[_order(self.seed, epoch, len(self.series))[place]]
+        if self._jitter and self.scale is not None:
+            return self._jittered(tokens.series, self.scale, sample)
+        return tokens
 
     def _scaled_by_itself(self, tokens: TokenSeries, step: int, sample: int) -> TokenSeries:
         """The steps of a row from ``step`` on, scaled by the first of them, which are no targets.
@@ -267,14 +266,6 @@ class Windows:
         in_tokens.known[: min(int(in_tokens.starts[history]), self._room - 1)] = True
         return in_tokens
 
-    def _chosen(self, sample: int) -> int:
-        """Return the data's own series of the ``sample``-th window."""
-        epoch, place = divmod(sample, len(self.series))
-        if self._order[0] != epoch:
-            order = np.random.default_rng((self.seed, 0, epoch)).permutation(len(self.series))
-            self._order = (epoch, order)
-        return int(self._order[1][place])
-
     def _tokenize(self, series: Series, scale: Scale) -> TokenSeries:
         return tokenize_series(series, scale, self.codec, self._alphabet)
 
@@ -286,11 +277,3 @@ class Windows:
         moved = (*offsets[:n_known], *(factor * offset for offset in offsets[n_known:]))
         series = replace(original, values=original.values * factor)
         return self._tokenize(series, replace(scale, offsets=moved))
-
-
-def _as_read(series: Series, known: int) -> Series:
-    """Gaps of the first ``known`` steps are filled without a look at what comes after them."""
-    whole = without_short(series)
-    if known > 0 and whole is not series:
-        whole.values[:known] = without_short(series.steps(0, known)).values
-    return whole

@@ -94,8 +94,7 @@ def amplitude_errors(truth: FloatArray, point: FloatArray) -> FloatArray:
     known = ~np.isnan(truth)
     swing = _deviations(truth, known)
     swing = np.where(_still(truth, known) | (swing == 0), np.nan, swing)  # 0 of smallest values
-    errors: FloatArray = np.abs(_deviations(point, known) / swing - 1.0)
-    return errors
+    return np.asarray(np.abs(_deviations(point, known) / swing - 1.0))
 
 
 def phase_errors(truth: FloatArray, point: FloatArray, periods: FloatArray) -> FloatArray:
@@ -182,7 +181,7 @@ def state_divergences(truth: FloatArray, point: FloatArray) -> FloatArray:
     n, horizon, n_variables = truth.shape
     if n_variables > MOST_BINNED or horizon < 2:
         return np.full(n, np.nan)
-    complete: NDArray[np.bool_] = np.asarray(~np.isnan(truth).any(axis=2))
+    complete = ~np.isnan(truth).any(axis=2)
     known = np.repeat(complete[:, :, None], n_variables, axis=2)
     count = complete.sum(axis=1)
     still = _still(truth, known).any(axis=1)
@@ -219,8 +218,7 @@ def _visited(values: FloatArray, low: FloatArray, high: FloatArray) -> NDArray[n
     part = np.zeros(len(places), dtype=np.int64)
     for v in range(values.shape[2]):
         part = part * BINS + places[:, v]
-    visited: NDArray[np.int64] = series * BINS ** values.shape[2] + part
-    return visited
+    return np.asarray(series * BINS ** values.shape[2] + part)
 
 
 def _deviations(values: FloatArray, known: NDArray[np.bool_]) -> FloatArray:
@@ -230,10 +228,8 @@ def _deviations(values: FloatArray, known: NDArray[np.bool_]) -> FloatArray:
     # squares of very small or large values would be 0 or infinite
     scaled = np.where(known, values, np.nan) / size[:, None]
     mean = mean_known(scaled, (1,))
-    deviations: FloatArray = size * np.nan_to_num(
-        np.sqrt(mean_known((scaled - mean[:, None]) ** 2, (1,)))
-    )
-    return deviations
+    variance = mean_known((scaled - mean[:, None]) ** 2, (1,))
+    return np.asarray(size * np.nan_to_num(np.sqrt(variance)))
 
 
 def _still(values: FloatArray, known: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -241,5 +237,4 @@ def _still(values: FloatArray, known: NDArray[np.bool_]) -> NDArray[np.bool_]:
     highest = np.where(known, values, -np.inf).max(axis=1)
     lowest = np.where(known, values, np.inf).min(axis=1)
     size = np.where(known, np.abs(values), 0.0).max(axis=1)
-    still: NDArray[np.bool_] = ~(highest - lowest > _STILL * size)
-    return still
+    return np.asarray(~(highest - lowest > _STILL * size))

@@ -40,9 +40,6 @@ def of_samples(samples: FloatArray, levels: float | Sequence[float], axis: int =
     return values
 
 
-Axes = tuple[int, ...]
-
-
 def absolute_errors(truth: FloatArray, point: FloatArray) -> FloatArray:
     """|truth - point|, NaN where the truth is missing."""
     return np.asarray(np.abs(truth - point))
@@ -54,8 +51,7 @@ def symmetric_percentage_errors(truth: FloatArray, point: FloatArray) -> FloatAr
     Makridakis (1993), doi:10.1016/0169-2070(93)90079-3, as used in the M4 competition.
     """
     size = np.abs(truth) + np.abs(point)
-    errors: FloatArray = 200.0 * np.abs(truth - point) / np.where(size == 0, 1.0, size)
-    return errors
+    return np.asarray(200.0 * np.abs(truth - point) / np.where(size == 0, 1.0, size))
 
 
 def naive_scale(history: FloatArray, periods: FloatArray | None = None) -> FloatArray:
@@ -100,8 +96,7 @@ def scaled_errors(
     """(n, H, V) absolute errors over each series' and variable's `naive_scale`; NaN without one."""
     of_series = [None] * len(history) if periods is None else periods
     scales = np.stack([naive_scale(h, p) for h, p in zip(history, of_series, strict=True)])
-    errors: FloatArray = absolute_errors(truth, point) / scales[:, None, :]
-    return errors
+    return np.asarray(absolute_errors(truth, point) / scales[:, None, :])
 
 
 def crps_from_samples(truth: FloatArray, samples: FloatArray) -> FloatArray:
@@ -120,8 +115,7 @@ def crps_from_samples(truth: FloatArray, samples: FloatArray) -> FloatArray:
     weights = 2.0 * np.arange(n_samples) - n_samples + 1
     spread = 2.0 * np.einsum("s,nshv->nhv", weights, np.sort(samples, axis=1))
     n_pairs = n_samples * max(n_samples - 1, 1)
-    scores: FloatArray = distance - spread / (2.0 * n_pairs)
-    return scores
+    return np.asarray(distance - spread / (2.0 * n_pairs))
 
 
 def inside_interval(truth: FloatArray, samples: FloatArray, level: float) -> FloatArray:
@@ -231,7 +225,7 @@ def score(
     )
 
 
-def _means(values: Mapping[str, FloatArray], axes: Axes) -> dict[str, Any]:
+def _means(values: Mapping[str, FloatArray], axes: tuple[int, ...]) -> dict[str, Any]:
     """Each metric's mean over the axes, and rmse from mse, as plain numbers."""
     means = {name: mean_known(v, axes) for name, v in values.items()}
     means["rmse"] = np.sqrt(means["mse"])
