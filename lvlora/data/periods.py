@@ -144,7 +144,7 @@ def _peaks_by_distance(time: FloatArray, values: FloatArray, span: float) -> Pea
     period = lag * (float(time[-1] - time[0]) / (n - 1))
     # in samples it differs between beginning and end where times are uneven
     begin, end = np.interp([time[0] + period, time[-1] - period], time, np.arange(float(n)))
-    smooth, noise_left = smoothed(scaled, lag * _WINDOW, (float(begin), float(n - 1 - end)))
+    smooth, noise_left = _smoothed(scaled, lag * _WINDOW, (float(begin), float(n - 1 - end)))
     least = max(least, _NOISES * noise * noise_left)
     at, _ = signal.find_peaks(smooth, prominence=least, distance=max(_APART * lag, 1.0))
     peaks = replace(_peaks(time, smooth, at, smooth[at] * span + lowest), confidence=confidence)
@@ -299,7 +299,7 @@ def _season_of_changes(values: FloatArray) -> tuple[float, float]:
     return _refined(agreements, int(lags[is_as_good][0]))
 
 
-def smoothed(
+def _smoothed(
     values: FloatArray, width: float, periods: tuple[float, float]
 ) -> tuple[FloatArray, float]:
     """Smooth a column by a Hann window of ``width`` samples; also the share of white noise left.

@@ -13,6 +13,7 @@ from lvlora.data.files import read_dataset, write_dataset
 from lvlora.data.files.csv import read_csv
 from lvlora.data.frames import from_arrays
 from lvlora.data.gaps import bridged, find_steps, insert_absent
+from lvlora.errors import DataError
 from lvlora.settings.shared import InputSettings
 
 
@@ -104,53 +105,47 @@ def test_an_array_keeps_its_shape():
     )
 
 
-class TestUnclearColumns:
-    """A first column that looks like time, but is not called so."""
+@pytest.mark.parametrize(
+    ("text", "column", "hint"),
+    [
+        ("when,x\n2020-01-01,1\n2020-01-02,2\n", "when", "time_column when"),
+        ("Jahr,x\n1900,1\n1901,2\n1902,1\n", "Jahr", "time_column Jahr"),
+        (
+            "s,id,x\n" + "".join(f"{y},{i},{y % 7}\n" for i in "ab" for y in range(1900, 1908)),
+            "s",
+            "time_column s",
+        ),
+        (
+            "hour of day,x\n" + "".join(f"{i / 4},{i * i % 7}\n" for i in range(30)),
+            "hour of day",
+            "time_column 'hour of day'",
+        ),
+    ],
+)
+def test_a_first_column_that_looks_like_time_is_asked_about(text, column, hint):
+    with pytest.raises(DataError, match=f"'{column}'") as caught:
+        read(text)
+    assert hint in caught.value.hint
+    filled = read(text, time_column=column)
+    assert filled.time_name == column
+    assert filled.variables == ("x",)
 
-    @pytest.mark.parametrize(
-        ("text", "column", "hint"),
-        [
-            ("when,x\n2020-01-01,1\n2020-01-02,2\n", "when", "time_column when"),
-            ("Jahr,x\n1900,1\n1901,2\n1902,1\n", "Jahr", "time_column Jahr"),
-            (
-                "s,id,x\n" + "".join(f"{y},{i},{y % 7}\n" for i in "ab" for y in range(1900, 1908)),
-                "s",
-                "time_column s",
-            ),
-            (
-                "hour of day,x\n" + "".join(f"{i / 4},{i * i % 7}\n" for i in range(30)),
-                "hour of day",
-                "time_column 'hour of day'",
-            ),
-        ],
-    )
-    def test_it_is_asked_about(self, text, column, hint):
-        from lvlora.errors import DataError
 
-        with pytest.raises(DataError, match=f"'{column}'") as caught:
-            read(text)
-        assert hint in caught.value.hint
-        filled = read(text, time_column=column)
-        assert filled.time_name == column
-        assert filled.variables == ("x",)
+@pytest.mark.parametrize(
+    "rows",
+    [
+        *("stock,x\n1900,1\n1980,2\n1985,5\n2100,7", "stock,x\n1900,1\n1901,2\n1900,5"),
+        *("stock,x\n1900,1\n1901,2", "stock,x\n0,1\n1,2\n2,5"),
+        *("stock\n1900\n1901\n1902", "x,stock\n5,1900\n6,1901\n4,1902"),
+    ],
+)
+def test_what_may_be_a_variable_is_one(rows):
+    assert "stock" in read(rows).variables
 
-    @pytest.mark.parametrize(
-        "text",
-        [
-            "stock,x\n1900,1\n1980,2\n1985,5\n2100,7\n",
-            "stock,x\n1900,1\n1901,2\n1900,5\n",
-            "stock,x\n1900,1\n1901,2\n",
-            "stock,x\n0,1\n1,2\n2,5\n",
-            "stock\n1900\n1901\n1902\n",
-            "x,stock\n5,1900\n6,1901\n4,1902\n",
-        ],
-    )
-    def test_what_may_be_a_variable_is_one(self, text):
-        assert "stock" in read(text).variables
 
-    def test_who_chooses_it_has_it(self):
-        filled = read("season,x\n1900,1\n1901,2\n1902,5\n", columns=("season", "x"))
-        assert filled.variables == ("season", "x")
+def test_a_column_that_is_chosen_is_a_variable():
+    chosen = read("season,x\n1900,1\n1901,2\n1902,5\n", columns=("season", "x"))
+    assert chosen.variables == ("season", "x")
 
 
 NAN = np.nan

@@ -1,6 +1,9 @@
 """Peaks, periods, noise, growth and lags of curves whose answers are known."""
 
+import json
+import math
 import tracemalloc
+from pathlib import Path
 from time import perf_counter
 
 import numpy as np
@@ -10,7 +13,9 @@ from hypothesis import strategies as st
 from scipy import signal
 
 from lvlora.data.gaps import interpolated
-from lvlora.data.periods import find_peaks, noise_level, phase_lags, smoothed
+from lvlora.data.periods import find_peaks, noise_level, phase_lags, seasons, whole_season
+from lvlora.evaluation import scores
+from lvlora.forecast.rivals import default_rivals
 
 TIME = np.linspace(0, 200, 101)
 
@@ -145,24 +150,24 @@ def test_a_period_under_noise(noise, n):
     assert np.median([f.confidence for f in result]) > 0.85
 
 
-@pytest.mark.parametrize("period", [4, 7, 30])
-def test_fast_and_slow_periods_under_noise(period):
-    result = drawn(lambda rng, time: sine(rng, time, 0.3, period), 150)
-    assert np.median([f.period_samples for f in result]) == pytest.approx(period, rel=0.05)
-
-
 CYCLES = {
-    "on a trend": lambda t: 0.1 * t + 1.5 * np.sin(2 * np.pi * t / 17),
-    "growing": lambda t: np.exp(t / 200) * (3 + 1.5 * np.sin(2 * np.pi * t / 17)),
-    "shrinking": lambda t: np.exp(-t / 100) * (3 + 3 * np.sin(2 * np.pi * t / 17)),
-    "of sharp peaks": lambda t: 4 * np.exp(3 * (np.sin(2 * np.pi * t / 17) - 1)),
+    "fast": (150, 4, lambda rng, t: sine(rng, t, 0.3, 4)),
+    "of a week": (150, 7, lambda rng, t: sine(rng, t, 0.3, 7)),
+    "slow": (150, 30, lambda rng, t: sine(rng, t, 0.3, 30)),
+    "of three in twenty steps": (20, 6, lambda rng, t: sine(rng, t, 0.2, 6)),
+    "on a trend": (200, 17, lambda rng, t: 0.1 * t + 1.5 * np.sin(2 * np.pi * t / 17)),
+    "growing": (200, 17, lambda rng, t: np.exp(t / 200) * (3 + 1.5 * np.sin(2 * np.pi * t / 17))),
+    "shrinking": (200, 17, lambda rng, t: np.exp(-t / 100) * (3 + 3 * np.sin(2 * np.pi * t / 17))),
+    "of peaks": (200, 17, lambda rng, t: 4 * np.exp(3 * (np.sin(2 * np.pi * t / 17) - 1))),
 }
 
 
 @pytest.mark.parametrize("name", CYCLES)
 def test_cycles_of_any_shape_under_noise(name):
-    result = drawn(lambda rng, time: CYCLES[name](time) + 0.2 * rng.normal(size=len(time)), 200)
-    assert np.median([f.period_samples for f in result]) == pytest.approx(17, rel=0.05)
+    n, period, curve = CYCLES[name]
+    noise = 0.2 if n == 200 else 0.0
+    result = drawn(lambda rng, t: curve(rng, t) + noise * rng.normal(size=len(t)), n)
+    assert np.nanmedian([f.period_samples for f in result]) == pytest.approx(period, rel=0.05)
 
 
 NO_CYCLE = {
@@ -208,12 +213,6 @@ def test_many_smooth_bumps_that_do_not_repeat_are_no_cycle():
     assert all(np.isnan(f.period) for f in result)
 
 
-def test_a_short_series_of_twenty_steps():
-    assert drawn(lambda rng, t: sine(rng, t, 0.0, 6), 20)[0].period == pytest.approx(6, rel=0.02)
-    seen = drawn(lambda rng, t: sine(rng, t, 0.2, 6), 20)
-    assert np.nanmedian([f.period for f in seen]) == pytest.approx(6, rel=0.05)
-
-
 @pytest.mark.parametrize("uneven", [False, True])
 @pytest.mark.parametrize("sd", [0.01, 0.1, 1.0])
 def test_the_noise_level(sd, uneven):
@@ -225,18 +224,56 @@ def test_the_noise_level(sd, uneven):
     assert noise_level(time, values) == pytest.approx(sd, rel=0.1)
 
 
-def test_no_noise_in_what_is_smooth_or_short():
-    time = np.arange(200.0)
-    assert noise_level(time, np.sin(time / 3)) < 0.01
-    assert noise_level(time[:6], np.random.default_rng(0).normal(size=6)) == 0
+def test_a_season_that_is_given_needs_a_history_that_holds_it():
+    time = np.arange(20.0)
+    history = np.sin(time)[:, None]
+    assert seasons(time, history, 7).tolist() == [7.0]
+    assert np.isnan(seasons(time, history, 20)).all()
+    assert np.isnan(seasons(time, history, "none")).all()
+    assert whole_season(math.nan) == 1
 
 
-@pytest.mark.parametrize("period", [8, 10.3, 20])
-def test_smoothing_moves_no_peak_near_an_end(period):
-    inside = np.arange(-20.0, 80)
-    for delay in (0, 1, 2.4):
-        wave = np.cos(2 * np.pi * (inside - delay) / period)
-        reference = smoothed(wave, period / 2, (period, period))[0][20:60]
-        assert smoothed(wave[20:60], period / 2, (period, period))[0] == pytest.approx(
-            reference, abs=0.01
-        )
+@pytest.mark.slow
+def test_the_table_tells_the_season_beside_each_row(run_lvlora, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = "".join(f"{t},{10 + 3 * math.sin(2 * math.pi * t / 12):.4f}\n" for t in range(72))
+    Path("wave.csv").write_text(f"time,x\n{rows}")
+    words = ["evaluate", "wave.csv", "--no-model", "--holdout", "6"]
+    ran = run_lvlora(
+        [*words, "--split", "all", "--samples", "3", "--season", "9", "--json"], code=0
+    )
+    table = json.loads(ran.stdout)["forecasters"]
+    season = {row["name"]: row["season"] for row in table}
+    assert season["seasonal naive"] == "9"
+    assert season["last value"] == ""
+    ran = run_lvlora(
+        [*words, "--split", "all", "--samples", "3", "--json", "--out", "other"], code=0
+    )
+    (result,) = {
+        row["season"]
+        for row in json.loads(ran.stdout)["forecasters"]
+        if row["name"] == "seasonal naive"
+    }
+    assert float(result) == pytest.approx(12, abs=0.5)
+
+
+def test_without_a_season_skill_is_against_the_last_value(run_lvlora, tmp_path, monkeypatch):
+    """And pooled quantiles learn from the training part where few series are scored."""
+    monkeypatch.chdir(tmp_path)
+    names = {"seasonal naive", "last value", "context mean", "pooled quantiles"}
+    rivals = [rival for rival in default_rivals() if rival.name in names]
+    monkeypatch.setattr(scores, "default_rivals", lambda season: rivals)
+    rng = np.random.default_rng(0)
+    rows = [
+        f"s{k},{t},{x:.4f}"
+        for k in range(12)
+        for t, x in enumerate(rng.normal(size=30).cumsum().tolist())
+    ]
+    Path("walks.csv").write_text("\n".join(["id,time,x", *rows, ""]))
+    words = ["evaluate", "walks.csv", "--no-model", "--context", "20", "--horizon", "5", "--json"]
+    ran = run_lvlora([*words, "--samples", "3", "--limit", "1"], code=0)
+    table = {row["name"]: row for row in json.loads(ran.stdout)["forecasters"]}
+    assert "seasonal naive" not in table
+    assert table["last value"]["skill"]["value"] == 0
+    assert table["context mean"]["skill"]["value"] != 0
+    assert "pooled quantiles" in table
