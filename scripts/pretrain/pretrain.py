@@ -1,4 +1,4 @@
-"""Make the bundled model from nothing: one mixture, one stage, one schedule, 1.5e15 FLOPs.
+"""Make the bundled model from nothing: one mixture, one stage, one schedule, 3e15 FLOPs.
 
     python scripts/pretrain/pretrain.py
 
@@ -20,7 +20,7 @@ from training import Recipe, export, train
 
 from lvlora.model.devices import keep_freed_memory, set_threads
 
-RECIPE = Recipe(budget=1.5e15, rows=Rows("numbers"), fourier=True, hidden=128)
+RECIPE = Recipe(budget=3e15, rows=Rows("numbers"), fourier=True, hidden=128)
 INSTALLED = Path("lvlora/model/bundled")
 
 
