@@ -240,7 +240,7 @@ class Windows:
             scale = of_dataset(Dataset((series,), ("",) * len(self.scale.divisors)))
             return self._jittered(series, scale, sample)
         epoch, place = divmod(sample - mixed, len(self.series))
-        tokens = self.series[_order(self.seed, epoch, len(self.series))[place]]
+        tokens: TokenSeries = self.series[_order(self.seed, epoch, len(self.series))[place]]
         if self._jitter and self.scale is not None:
             return self._jittered(tokens.series, self.scale, sample)
         return tokens

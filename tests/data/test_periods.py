@@ -167,7 +167,9 @@ def test_cycles_of_any_shape_under_noise(name):
     n, period, curve = CYCLES[name]
     noise = 0.2 if n == 200 else 0.0
     result = drawn(lambda rng, t: curve(rng, t) + noise * rng.normal(size=len(t)), n)
-    assert np.nanmedian([f.period_samples for f in result]) == pytest.approx(period, rel=0.05)
+    # in twenty steps some draws show no period
+    median = np.nanmedian if n == 20 else np.median
+    assert median([f.period_samples for f in result]) == pytest.approx(period, rel=0.05)
 
 
 NO_CYCLE = {

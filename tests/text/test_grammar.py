@@ -182,15 +182,15 @@ def test_every_path_is_the_spelling_of_a_text(grammar, tokens, horizon, seed):
 
 @given(grammars(), any_alphabets)
 def test_no_state_is_without_a_way_on(grammar, tokens):
-    ways = spelling(grammar, tokens.tokens)
-    reached, todo = {START}, [START]
-    while todo:
-        following = set(np.unique(ways.transitions[todo.pop()]).tolist()) - {ILLEGAL}
-        assert following
-        todo += following - reached
-        reached |= following
-    if len(tokens.tokens) > len(SYMBOLS):  # others have the table of symbols
-        assert reached == set(range(len(ways.transitions)))
+    for ways in (spelling(grammar), spelling(grammar, tokens.tokens)):
+        reached, todo = {START}, [START]
+        while todo:
+            following = set(np.unique(ways.transitions[todo.pop()]).tolist()) - {ILLEGAL}
+            assert following
+            todo += following - reached
+            reached |= following
+        if len(ways.tokens) > len(SYMBOLS):  # others have the table of symbols
+            assert reached == set(range(len(ways.transitions)))
 
 
 @given(grammars(), any_alphabets)

@@ -229,6 +229,15 @@ def test_a_simulated_window_is_at_the_scale_of_a_data_set_of_its_own():
     assert np.abs(numbers - values[: len(numbers)] / divisor).max() < 0.006
 
 
+def test_without_a_share_nothing_is_simulated():
+    def never(index):
+        raise AssertionError(index)
+
+    plain, mixed = windows(), windows(mix=0.0, simulated=never)
+    for i in range(8):
+        assert np.array_equal(plain.batch(i).inputs, mixed.batch(i).inputs)
+
+
 def gappy():
     """Of both series three single values are missing, and nine in a row of the first."""
     series = dataset((30, 40)).series

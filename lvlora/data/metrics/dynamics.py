@@ -181,7 +181,7 @@ def state_divergences(truth: FloatArray, point: FloatArray) -> FloatArray:
     n, horizon, n_variables = truth.shape
     if n_variables > MOST_BINNED or horizon < 2:
         return np.full(n, np.nan)
-    complete = ~np.isnan(truth).any(axis=2)
+    complete = np.asarray(~np.isnan(truth).any(axis=2))
     known = np.repeat(complete[:, :, None], n_variables, axis=2)
     count = complete.sum(axis=1)
     still = _still(truth, known).any(axis=1)
