@@ -101,15 +101,21 @@ def unpacked(source: ModelSource) -> ModelSource:
     """Return the folder of a model that is on this machine; a hub model elsewhere as it is.
 
     A .gguf file is converted to a folder, once.
+
+    Raises:
+        ModelError: a folder of the working directory has the name of a hub model.
     """
     if source.kind == "gguf":
         return ModelSource("folder", source.name, str(converted(Path(source.location))))
     if source.kind == "hub":
         folder = cached_snapshot(source.location, source.revision)
-        if folder is None and Path(source.location).is_dir():  # transformers would take it
-            folder = Path(source.location)
         if folder is not None:
             return ModelSource("folder", source.name, str(folder))
+        if Path(source.location).is_dir():  # transformers would take it
+            raise ModelError(
+                f"the folder {source.location} hides the hub's model of that name",
+                f"Run lvlora in another folder, or mean it by --model ./{source.location}",
+            )
     return source
 
 

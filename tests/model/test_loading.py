@@ -234,3 +234,16 @@ def test_an_outline_needs_no_weights_and_is_what_is_loaded(tmp_path, family, con
     assert vars(result) == {name: getattr(base, name) for name in vars(result)}
     assert result.max_positions == base.module.config.max_position_embeddings
     refused(folder, r"no \*\.safetensors")
+
+
+def test_a_folder_never_stands_for_a_hub_model_by_its_name(tiny_folder, tmp_path, monkeypatch):
+    """transformers would read it; who means it says so by ./"""
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    source = resolve("qwen2.5-0.5b")
+    shutil.copytree(tiny_folder("qwen2"), source.location)
+    for read in (load_tokenizer, lambda s: outline(s, tiny_models.CPU)):
+        with pytest.raises(ModelError, match="hides the hub's model") as caught:
+            read(source)
+        assert f"./{source.location}" in caught.value.hint
+    assert load(resolve(f"./{source.location}"), tiny_models.CPU).shape.model_type == "qwen2"
