@@ -1,9 +1,10 @@
-"""The answer of `lvlora experiment`, and its document."""
+"""The answer of `lvlora experiment`, its document, and the file of what is done."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 from lvlora import numbers
 from lvlora.answers import NOTHING, Answer, Number, Price, Shape
@@ -25,6 +26,20 @@ class Result(Shape):
     """The folder that later stages take it from."""
     forecasters: dict[str, Number] | None = None
     """Name → MAE, of an evaluation."""
+
+
+class Finished(Shape):
+    """A stage that is done, in experiment.json."""
+
+    settings: dict[str, Any]
+    """Those that decide its result, with its command and the hash of the data."""
+    result: Result
+
+
+class FinishedStages(Shape):
+    """The content of experiment.json."""
+
+    stages: dict[str, Finished]
 
 
 class StageRecord(Shape):

@@ -23,7 +23,6 @@ from lvlora.settings.shared import LimitSettings, ModelSettings, ResourceSetting
 from lvlora.sweep.settings import SweepSettings
 from lvlora.train.settings import TrainSettings
 
-StageSettings = TrainSettings | SweepSettings | EvaluateSettings
 Command = Literal["train", "sweep", "evaluate"]
 
 COMMANDS: dict[Command, type[TrainSettings] | type[SweepSettings] | type[EvaluateSettings]] = {
@@ -68,7 +67,7 @@ class Stage:
 
     name: str
     command: Command
-    settings: StageSettings
+    settings: TrainSettings | SweepSettings | EvaluateSettings
     sources: dict[str, str]
 
     def deciding(self, data_sha256: str) -> dict[str, Any]:
@@ -81,10 +80,6 @@ def read_stages(
     settings: ExperimentSettings, sources: Mapping[str, Source], config: Path | None
 ) -> tuple[Path, tuple[Stage, ...]]:
     """Return the experiment's folder, and its stages in the order of the file.
-
-    Later settings replace earlier ones: the file's keys outside all tables, its table of the
-    command, the stage's own, those of the scale, the scale's of the stage, and what is a setting
-    of the whole experiment.
 
     Raises:
         SettingsError: there is no file, or no stage in it, or all that is wrong with a stage.
@@ -109,34 +104,19 @@ def read_stages(
         for name in (key for key, value in scale.items() if isinstance(value, dict)):
             _check_known(name, tables, f"[{SCALES}.{settings.scale}] of {config}")
     folder = settings.out or Path("runs") / config.stem
-    shared = settings.model_dump(exclude={"scale", "out"})
+    shared = {**settings.model_dump(exclude={"scale", "out"}), "runs": folder}
     stages = []
     for name, table in tables.items():
         where = f"[{STAGES}.{name}] of {config}"
         command: Command = table.get("command", "")
         _check_known(command, COMMANDS, f"command in {where}")
-        model = COMMANDS[command]
-        affecting = model.affecting("result", "model", "placement", "limit", "resources")
-        possible = (affecting | {"tracker"}) - shared.keys() - _UNPRICED
-        of_stage, smaller = _plain(table), _plain(scale.get(name, {}))
-        del of_stage["command"]
-        misplaced = (of_stage.keys() | smaller.keys()) & model.model_fields.keys() - possible
-        if misplaced:
-            raise SettingsError(
-                f"{min(misplaced)} in {where}: cannot be set for one stage", "Take it out."
-            )
-        of_all, of_command, of_scale = (
-            {key: value for key, value in _plain(each).items() if key in possible}
-            for each in (document, document.get(command, {}), scale)
-        )
+        values = _values(command, name, table, document, scale, where)
         # an evaluation's folder is named by what is scored: what two stages share is forecast once
-        out = None if command == "evaluate" else folder / name
-        fixed = {**shared, "runs": folder, "out": out, "study": name}
-        fixed = {key: value for key, value in fixed.items() if key in model.model_fields}
-        values = {**of_all, **of_command, **of_stage, **of_scale, **smaller}
-        origins = dict.fromkeys(values, "config") | {
-            key: sources.get(key, "default") for key in fixed
-        }
+        place = {"out": None if command == "evaluate" else folder / name, "study": name}
+        model = COMMANDS[command]
+        fixed = {key: v for key, v in {**shared, **place}.items() if key in model.model_fields}
+        origins = dict.fromkeys(values, "config")
+        origins |= {key: sources.get(key, "default") for key in fixed}
         try:
             stages.append(Stage(name, command, model(**{**values, **fixed}), origins))
         except ValidationError as error:
@@ -148,9 +128,38 @@ def read_stages(
     return folder, tuple(stages)
 
 
-def _plain(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings in a table, without the tables in it."""
-    return {k.replace("-", "_"): v for k, v in table.items() if not isinstance(v, dict)}
+def _values(
+    command: Command,
+    stage: str,
+    table: Mapping[str, Any],
+    document: Mapping[str, Any],
+    scale: Mapping[str, Any],
+    where: str,
+) -> dict[str, Any]:
+    """Return what the file says for a stage; later tables of `layers` win."""
+    fields = COMMANDS[command].model_fields
+    affecting = COMMANDS[command].affecting("result", "model", "placement", "limit", "resources")
+    possible = (affecting | {"tracker"}) - ExperimentSettings.model_fields.keys() - _UNPRICED
+    layers = [  # (table, whether it is of this stage alone)
+        (document, False),
+        (document.get(command, {}), False),
+        ({key: value for key, value in table.items() if key != "command"}, True),
+        (scale, False),
+        (scale.get(stage, {}), True),
+    ]
+    values = {}
+    for layer, is_own in layers:
+        for key, value in layer.items():
+            name = key.replace("-", "_")
+            if isinstance(value, dict):
+                continue
+            if is_own and name in fields and name not in possible:
+                raise SettingsError(
+                    f"{name} in {where}: cannot be set for one stage", "Take it out."
+                )
+            if is_own or name in possible:
+                values[name] = value
+    return values
 
 
 def _check_known(name: object, known: Collection[str], where: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from lvlora.data.settings import SimulateSettings
 from lvlora.data.simulate import simulate
-from lvlora.experiment.prices import price_stages
+from lvlora.experiment.experiment import price_stages
 from lvlora.experiment.settings import ExperimentSettings, read_stages
 
 COURSEWORK = Path(__file__).parents[2] / "examples" / "coursework.toml"

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from lvlora.errors import DataError, SettingsError
-from lvlora.experiment.experiment import FILE, Finished, FinishedStages, read_finished
-from lvlora.experiment.record import Result
+from lvlora.experiment.experiment import FILE, read_finished
+from lvlora.experiment.record import Finished, FinishedStages, Result
 from lvlora.experiment.settings import Stage
 from lvlora.train.settings import TrainSettings
 
