@@ -198,7 +198,9 @@ def _make(
     )
     assert trained is not None  # there is one process
     run, validation = trained[0], trained[0].validation
-    errors = {} if validation is None else {"mae": validation.mae, "loss": validation.loss}
+    errors: dict[str, Any] = {}
+    if validation is not None:
+        errors = {"mae": validation.mae, "loss": validation.loss}
     return Result(folder=run.folder, steps=run.steps, adapter=run.folder, **errors)
 
 
