@@ -22,7 +22,7 @@ import oscillators
 import outbreaks
 import stochastic
 from exponential_smoothing import exponential_smoothing
-from kernels import kernel_draws
+from gaussian_processes import kernel_draws
 from observation import CLEAN, COUNTED, NOTED, RECORDED, SURVEYED, Observer
 from parameters import Array, Rng, log_uniform
 from seasonal_arima import seasonal_arima

@@ -13,7 +13,7 @@ from spellings import VOCABULARIES, Vocabulary
 
 from lvlora.text.alphabet import TokenAlphabet
 from lvlora.text.codec import Codec
-from lvlora.text.windows import IGNORED, Batch, collate
+from lvlora.text.windows import Batch, collate
 
 POSITIONS = 4096
 STEP_TOKENS = 8192
@@ -23,6 +23,9 @@ NUMBERS = (256, 512, 1024, 2048, 4096)
 """Numbers of a row; where they are more than `POSITIONS` tokens, so many tokens."""
 SHARES = (0.27, 0.27, 0.27, 0.1, 0.09)
 """How often a step has such rows."""
+
+TokenRow = tuple[np.ndarray, np.ndarray]
+"""Up to a row's tokens and one more, and which of them are no targets."""
 
 
 @dataclass(frozen=True)
@@ -92,32 +95,19 @@ class SimulatedBatches:
                 self.pools[length, pool] = self.thread.submit(task)
         self.pools.pop((length, k - 1), None)
         rows = self.pools[length, k].result()[place : place + n]
-        padded = collate([*(row.ids for row in rows), np.zeros(length + 1, dtype=np.int64)])
-        for row, targets in zip(rows, padded.targets, strict=False):
-            targets[: len(row.is_target)][~row.is_target] = IGNORED
+        longest = np.zeros(length + 1, dtype=np.int64), np.ones(length + 1, dtype=bool)
+        padded = collate([*rows, longest])
         return Batch(padded.inputs[:-1], padded.targets[:-1])
 
 
-@dataclass(frozen=True)
-class TokenRow:
-    """Up to a row's tokens and one more, and (tokens,) which of those after the first are targets.
-
-    Each series begins with the start token.
-    """
-
-    ids: np.ndarray
-    is_target: np.ndarray
-
-
 def token_row(row: mixture.Row, length: int, alphabet: TokenAlphabet) -> TokenRow:
-    """Write a row's series one after the other."""
-    ids, is_target = [], []
+    """Write a row's series one after the other, each after the start token."""
+    ids, is_known = [], []
     for part in row.parts:
         steps = Codec(row.decimals, part.values.shape[1]).encode_steps(part.values)
         history = alphabet.encode("".join(steps[: part.first]))
         future = alphabet.encode("".join(steps[part.first :]))
         ids += [np.array(alphabet.beginning), history, future]
-        no_target = len(alphabet.beginning) + len(history)
-        is_target += [np.zeros(no_target, dtype=bool), np.ones(len(future), dtype=bool)]
-    written = np.concatenate(ids)[: length + 1]
-    return TokenRow(written, np.concatenate(is_target)[1 : len(written)])
+        n_known = len(alphabet.beginning) + len(history)
+        is_known += [np.ones(n_known, dtype=bool), np.zeros(len(future), dtype=bool)]
+    return np.concatenate(ids)[: length + 1], np.concatenate(is_known)[: length + 1]
