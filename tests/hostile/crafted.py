@@ -149,9 +149,13 @@ def hdf5_files() -> Iterator[Case]:
     def named(*names: str) -> Callable[[Any], None]:
         def fill(file: Any) -> None:
             file["trajectories"] = data
-            file["trajectories"].attrs["variables"] = list(names)
+            file["trajectories"].attrs["variables"] = np.array(names, dtype="S")
 
         return fill
+
+    def named_at_any_length(file: Any) -> None:
+        file["trajectories"] = data
+        file["trajectories"].attrs["variables"] = ["a", "b"]
 
     def elsewhere(file: Any) -> None:
         file["data/x"] = data
@@ -207,6 +211,8 @@ def hdf5_files() -> Iterator[Case]:
         "numbers with a point as ids": (beside(id=[1.0, 2.0, 3.0]), "type float64"),
         "ids by link": (beside(id=h5py.ExternalLink("x.h5", "/y")), "soft or external link"),
         "lists as ids": (lists, ""),
+        "ids of any length": (beside(system_id=["a", "b", "c"]), 'dtype="S"'),
+        "names of any length": (named_at_any_length, "variables has texts of variable length"),
         "escape in an id": (beside(id=np.array([b"a", b"\x1b[0m", b"c"])), "unprintable"),
         "one name for two": (named("a"), "has 1 names instead of 2"),
         "a name twice": (named("a", "a"), "has 'a' twice"),
@@ -216,10 +222,10 @@ def hdf5_files() -> Iterator[Case]:
     reference = (CORPUS / "hdf5" / "plain.h5").read_bytes()
     for cut in (8, 96, 500, len(reference) // 2, len(reference) - 100, len(reference) - 1):
         yield f"cut at {cut}", reference[:cut], ""
-    damaged = bytearray((CORPUS / "hdf5" / "strings.h5").read_bytes())
+    damaged = bytearray(_hdf5(beside(system_id=["a", "b", "c"])))
     heap = damaged.index(b"GCOL")
     damaged[heap + 16 : heap + 32] = bytes(16)
-    yield "a heap without end", bytes(damaged), ""
+    yield "a heap without end", bytes(damaged), "variable length"
 
 
 def parquet_files() -> Iterator[Case]:

@@ -46,12 +46,12 @@ def _hdf5() -> None:
         data = file.create_dataset(
             "trajectories", data=_VALUES, chunks=(1, 4, 2), compression="gzip", shuffle=True
         )
-        data.attrs["variables"] = ["hare", "lynx"]
+        data.attrs["variables"] = np.array([b"hare", b"lynx"])
         file["time"] = np.tile(np.arange(4.0), (3, 1))
         file["id"] = np.array([b"a", b"b", b"c"])
     with h5py.File(folder / "strings.h5", "w") as file:
         file["trajectories"] = _VALUES.astype("i4")
-        file["system_id"] = ["a", "b", "c"]
+        file["system_id"] = np.array([b"a", b"b", b"c"])
 
 
 def _parquet() -> None:

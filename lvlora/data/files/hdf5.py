@@ -12,7 +12,6 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from itertools import islice
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,10 +38,10 @@ _LAYOUT_HINT = (
     "lvlora reads /trajectories (series, time, variables) and /time (time,), stored in the file "
     "itself; convert other layouts, or give a CSV."
 )
-_BLOCK_BYTES = 200_000_000
-_MAX_SHARED_BYTES = 4_000_000_000  # strings of variable length may all share one long one
+_MAX_NAMES_BYTES = 200_000_000
+_BLOCK = 100_000
+"""Names that are read at a time."""
 _MAX_DEFLATE_RATIO = 1_100  # deflate cannot shrink by more than 1,032
-_HEAP_MAGIC = b"GCOL"
 _LONGEST_DATE = 40
 
 
@@ -143,25 +142,22 @@ def _names(
 ) -> list[str]:
     """Return distinct names in order, of a dataset or an attribute's id that isn't read yet.
 
-    Text that is stored where HDF5 goes astray or would take much memory is refused.
+    Text of variable length is refused: many names may share one long text, and HDF5 goes astray in
+    a damaged store of them.
     """
-    import h5py
-
     n_stored = 0 if item.shape is None else math.prod(item.shape)
     if n_stored != n_names:
         raise _refusal(file, f"{what} has {n_stored:,} names instead of {n_names:,}")
     if item.dtype.kind == "O":
-        # a damaged list or reference of variable length ends the process
-        if h5py.check_string_dtype(item.dtype) is None:
-            raise _refusal(file, f"{what} has lists or references, not text")
-        _check_heaps(file)
-    elif n_names * item.dtype.itemsize > _BLOCK_BYTES:
+        raise DataError(
+            f"{file.filename}: {what} has texts of variable length",
+            'Write them in a fixed length: numpy.array(names, dtype="S").',
+        )
+    if n_names * item.dtype.itemsize > _MAX_NAMES_BYTES:
         raise _refusal(file, f"{what} has very long names")
-    # many entries may share one stored string, so a small file could become a large list
-    block = max(1, _BLOCK_BYTES // os.path.getsize(file.filename))
     names: dict[str, None] = {}
-    for start in range(0, n_names, block):
-        for text in _strings(read(slice(start, start + block))):
+    for start in range(0, n_names, _BLOCK):
+        for text in _strings(read(slice(start, start + _BLOCK))):
             check_name(text, f"name {len(names)} of {what}", file.filename)
             if text in names:
                 raise _refusal(file, f"{what} has '{text}' twice")
@@ -175,11 +171,13 @@ def _variables(file: Any, data: Any) -> list[str]:
     if holder is None:
         numbered = [f"v{i + 1}" for i in range(n_variables)]
         return ["prey", "predator"] if n_variables == 2 else numbered
-    attribute, what = holder.get_id("variables"), "the attribute variables"
-    n_shared = n_variables * os.path.getsize(file.filename)
-    if attribute.dtype.kind == "O" and n_shared > _MAX_SHARED_BYTES:
-        raise _refusal(file, f"{what} has strings of variable length")
-    return _names(file, attribute, what, n_variables, lambda p: np.ravel(holder["variables"])[p])
+    return _names(
+        file,
+        holder.get_id("variables"),
+        "the attribute variables",
+        n_variables,
+        lambda part: np.ravel(holder["variables"])[part],
+    )
 
 
 def _ids(file: Any, chosen: str | None, n_series: int) -> list[str]:
@@ -229,43 +227,6 @@ def _times(
             )
         rows.append(row)
     return rows if len(rows) == n_series else rows * n_series, calendar, ()
-
-
-def _check_heaps(file: Any) -> None:
-    """Refuse a file whose stores of strings are damaged."""
-    n_size = file.id.get_create_plist().get_sizes()[1]
-    with (
-        open(file.filename, "rb") as stream,
-        mmap(stream.fileno(), 0, access=ACCESS_READ) as raw,
-    ):
-        at = raw.find(_HEAP_MAGIC)
-        while at >= 0:
-            if not _is_whole_heap(raw, at, n_size):
-                raise _refusal(file, "its strings are damaged")
-            at = raw.find(_HEAP_MAGIC, at + 1)
-
-
-def _is_whole_heap(raw: mmap, at: int, n_size: int) -> bool:
-    """Whether a store of strings of variable length is undamaged.
-
-    The library walks over the objects of a global heap by their sizes and, as of 1.14, does not
-    see that a free object of size 0 leads nowhere. Layout: HDF5 File Format Specification, III.E.
-    """
-
-    def number(place: int) -> int:
-        return int.from_bytes(raw[place : place + n_size], "little")
-
-    header = 8 + n_size  # of the heap as of each of its objects
-    end = min(at + number(at + 8), len(raw))
-    place = at + header
-    while end - place >= header:
-        index, size = int.from_bytes(raw[place : place + 2], "little"), number(place + 8)
-        # a free object's size includes its header
-        length = size if index == 0 else header + (size + 7) // 8 * 8
-        if length == 0 or place + length > end:
-            return False
-        place += length
-    return True
 
 
 def _strings(raw: Any) -> list[str]:
