@@ -35,7 +35,7 @@ from calibration_series import MEASURED, SEED, Known, batches, fitted, tested
 from fit_widths import Example, fit
 
 from lvlora.data.dataset import Dataset, FloatArray, Series
-from lvlora.data.metrics.scores import crps_from_samples, inside_interval
+from lvlora.data.metrics import crps_from_samples, inside_interval
 from lvlora.durable import replacing
 from lvlora.forecast.forecaster import Forecast
 from lvlora.forecast.language_model import LanguageModel

@@ -32,7 +32,7 @@ import development
 
 import lvlora
 from lvlora.data.dataset import Dataset, FloatArray, Series
-from lvlora.data.metrics.scores import inside_interval, naive_scale
+from lvlora.data.metrics import inside_interval, naive_scale
 from lvlora.evaluation.comparison import difference
 from lvlora.forecast import ensemble
 from lvlora.forecast.forecaster import Forecaster, in_order

@@ -19,7 +19,7 @@ from dataclasses import replace
 import numpy as np
 
 from lvlora.data.dataset import FloatArray, Series
-from lvlora.data.metrics.scores import crps_from_samples
+from lvlora.data.metrics import crps_from_samples
 from lvlora.data.settings import SimulateSettings
 from lvlora.data.simulate import System, simulate, simulate_series
 from lvlora.evaluation.comparison import difference

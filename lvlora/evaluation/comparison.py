@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from lvlora.data.dataset import FloatArray
 from lvlora.data.gaps import mean_known
-from lvlora.data.metrics import Difference, Interval
-from lvlora.data.metrics.scores import absolute_errors
+from lvlora.data.metrics import Difference, Interval, absolute_errors
 from lvlora.evaluation.protocol import Task
 from lvlora.evaluation.scores import Entry
 from lvlora.forecast.rivals.naive import LastValue, SeasonalNaive

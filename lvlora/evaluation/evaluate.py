@@ -15,7 +15,7 @@ from lvlora import durable, numbers, output_files
 from lvlora.answers import NOTHING, Price
 from lvlora.data.dataset import Dataset
 from lvlora.data.gaps import mean_known
-from lvlora.data.metrics.scores import central_levels, inside_interval
+from lvlora.data.metrics import central_levels, inside_interval
 from lvlora.evaluation import comparison
 from lvlora.evaluation.answers import Evaluation
 from lvlora.evaluation.document import draw_evaluation

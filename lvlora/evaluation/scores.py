@@ -14,7 +14,7 @@ import numpy as np
 
 from lvlora.answers import NOTHING, Price
 from lvlora.data.dataset import Dataset, FloatArray, Series
-from lvlora.data.metrics.scores import score, series_errors
+from lvlora.data.metrics import score, series_errors
 from lvlora.evaluation.answers import ForecasterScores
 from lvlora.evaluation.folder import Piece, Pieces
 from lvlora.evaluation.protocol import Task

@@ -20,7 +20,7 @@ from lvlora.data.dataset import Dataset, FloatArray, Series
 from lvlora.data.dates import Calendar, written
 from lvlora.data.frames import to_dataset
 from lvlora.data.gaps import EVEN, are_even, usual_step
-from lvlora.data.metrics.scores import of_samples
+from lvlora.data.metrics import of_samples
 from lvlora.errors import SettingsError
 from lvlora.forecast.answers import EnsembleMember
 from lvlora.forecast.sampling import Sampling

@@ -29,7 +29,7 @@ from pydantic import Field, ValidationError, model_validator
 from lvlora import __version__, durable
 from lvlora.answers import Count, Shape
 from lvlora.data.dataset import FloatArray
-from lvlora.data.metrics.scores import central_levels, of_samples
+from lvlora.data.metrics import central_levels, of_samples
 from lvlora.errors import DataError, ModelError, SettingsError
 from lvlora.forecast import reading
 from lvlora.forecast.forecaster import Forecast

@@ -11,7 +11,7 @@ from calibration_series import MEASURED, SYSTEMS
 from scipy.optimize import minimize
 
 from lvlora.data.dataset import FloatArray
-from lvlora.data.metrics.scores import of_samples
+from lvlora.data.metrics import of_samples
 from lvlora.forecast.forecaster import Forecast
 from lvlora.forecast.rivals.naive import LastValue
 from lvlora.forecast.widths import FEATURES, Rule, Widths, features, last_cycle, shares

@@ -27,7 +27,7 @@ import numpy as np
 
 import lvlora
 from lvlora.data.dataset import FloatArray, Series
-from lvlora.data.metrics.scores import inside_interval, naive_scale
+from lvlora.data.metrics import inside_interval, naive_scale
 from lvlora.data.settings import SimulateSettings
 from lvlora.data.simulate import observe, simulate
 from lvlora.forecast.rivals.naive import LastValue

@@ -5,7 +5,7 @@ import pytest
 
 from lvlora.answers import NOTHING
 from lvlora.data.dataset import Dataset, Series
-from lvlora.data.metrics.scores import of_samples
+from lvlora.data.metrics import of_samples
 from lvlora.forecast.ensemble import (
     Ensemble,
     Hindcasts,

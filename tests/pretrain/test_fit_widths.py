@@ -8,7 +8,7 @@ import pytest
 from fit_widths import Example, fit
 
 from lvlora.data.dataset import Series
-from lvlora.data.metrics.scores import crps_from_samples, inside_interval
+from lvlora.data.metrics import crps_from_samples, inside_interval
 from lvlora.forecast.forecaster import Forecast
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lvlora.data.dataset import FloatArray
-from lvlora.data.metrics.scores import of_samples
+from lvlora.data.metrics import of_samples
 
 GUARD_RANGES = 1.0
 """A forecast may leave the range of its history by this many widths of that range."""

@@ -7,7 +7,7 @@ import pytest
 
 from lvlora.data.dataset import Dataset, Series
 from lvlora.data.files import read_dataset
-from lvlora.data.metrics.scores import inside_interval, score
+from lvlora.data.metrics import inside_interval, score
 from lvlora.data.settings import SimulateSettings
 from lvlora.data.simulate import simulate
 from lvlora.data.splits import split_ids

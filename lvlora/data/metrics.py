@@ -1,7 +1,8 @@
-"""How far forecasts are from the truth: point errors, scaled errors, scores of sampled forecasts.
+"""All metrics of forecasts: a field each, and beside it what tables and axes call it.
 
-Shapes: n series, H steps of horizon, V variables, S samples. A missing truth (NaN) is left out of
-every mean; a forecast must be finite wherever the truth is.
+Below the records are the errors and the scores of sampled forecasts, and `score`, which puts all
+metrics of one forecaster together. Shapes: n series, H steps of horizon, V variables, S samples. A
+missing truth (NaN) is left out of every mean; a forecast must be finite wherever the truth is.
 """
 
 from __future__ import annotations
@@ -9,15 +10,130 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import numpy as np
 
+from lvlora.answers import Number, Shape
+from lvlora.data import dynamics
 from lvlora.data.dataset import FloatArray
 from lvlora.data.gaps import mean_known
-from lvlora.data.metrics import Scores
-from lvlora.data.metrics.dynamics import dynamics_errors
 from lvlora.data.periods import whole_season
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How people read a metric, written beside its field: ``mae: Annotated[Number, Metric(…)]``."""
+
+    head: str
+    """Heading of a column of a table."""
+    title: str
+    """The same on an axis of a figure."""
+    unit: str = ""
+    """Of its numbers, where it is neither the data's nor none."""
+    more_is_better: bool = False
+    wide: bool = False
+    """Only for tables that have room, because others say nearly the same."""
+
+    @property
+    def head_with_unit(self) -> str:
+        """As "phase, periods"."""
+        return f"{self.head}, {self.unit}" if self.unit else self.head
+
+    @property
+    def axis(self) -> str:
+        """As "phase error (periods)"."""
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
+
+def metrics_of(shape: type[Shape]) -> dict[str, Metric]:
+    """The metrics among a shape's fields, in their order."""
+    return {
+        name: metric
+        for name, field in shape.model_fields.items()
+        for metric in field.metadata
+        if isinstance(metric, Metric)
+    }
+
+
+class Interval(Shape):
+    """A number, and its 95 % interval by a bootstrap over series; null with too few series."""
+
+    value: Number
+    low: Number
+    high: Number
+
+
+class Difference(Shape):
+    """A mean over series, and its 95 % interval; null with too few series."""
+
+    mean: Number
+    low: Number
+    high: Number
+
+
+class Errors(Shape):
+    """Metrics of one forecaster over all values of all series.
+
+    A metric is added here and in `score`; tables, figures, files and answers have it then.
+    """
+
+    mae: Annotated[Number, Metric("MAE", "mean absolute error")]
+    mse: Annotated[Number, Metric("MSE", "mean squared error", wide=True)]
+    rmse: Annotated[Number, Metric("RMSE", "root mean squared error")]
+    smape: Annotated[Number, Metric("sMAPE", "sMAPE", "%")]
+    """In percent, 0 to 200."""
+    mase: Annotated[Number, Metric("MASE", "MASE")]
+    median_series_mae: Annotated[
+        Number, Metric("median MAE", "mean absolute error of the median series")
+    ] = None
+    crps: Annotated[Number, Metric("CRPS", "CRPS")]
+    """The absolute error of a forecaster without samples."""
+
+
+class DynamicsErrors(Shape):
+    """Measures of dynamics that are one number; None where nothing is defined.
+
+    A measure is added here and in `dynamics_errors`; tables, figures, files and answers have it
+    then.
+    """
+
+    valid_steps: Annotated[Number, Metric("valid steps", "valid steps", more_is_better=True)]
+    """Mean over series of the steps before the first whose sMAPE (0 to 100) exceeds 30."""
+    valid_periods: Annotated[Number, Metric("in periods", "valid periods", more_is_better=True)]
+    """The same in periods of each series' history, over those that have one."""
+    amplitude_error: Annotated[Number, Metric("amplitude", "amplitude error")]
+    """Median of |ratio of standard deviations - 1|."""
+    phase_error: Annotated[Number, Metric("phase", "phase error", "periods")]
+    """In periods, 0 to 0.5."""
+    spectrum_distance: Annotated[Number, Metric("spectrum", "Hellinger distance of spectra")]
+    """Hellinger distance of power spectra, 0 to 1."""
+    state_divergence: Annotated[Number, Metric("D_stsp", "D_stsp", "nats")]
+    """D_stsp, in nats."""
+
+
+class Scores(DynamicsErrors, Errors):
+    """How good a forecaster is on a set of series. In original units but where it says otherwise.
+
+    Measures of dynamics are null where nothing is defined: docs/evaluation.md says when.
+    """
+
+    valid_by_step: list[Number]
+    """Share of series whose forecast is valid up to and with that step; a number a step."""
+    coverage: dict[str, Number]
+    """Probability of a central interval → share of true values inside; empty without samples."""
+    per_variable: dict[str, list[Number]]
+    """Metric → a number a variable."""
+    per_step: dict[str, list[Number]]
+    """Metric → a number a step."""
+    mae_by_step: list[list[Number]]
+    """A row a step, a number a variable."""
+    n_values: int
+
+
+METRICS = {**metrics_of(Errors), **metrics_of(DynamicsErrors)}
+"""Every metric that is computed from arrays, by its key in answers, tables and files."""
 
 
 def of_samples(samples: FloatArray, levels: float | Sequence[float], axis: int = 0) -> FloatArray:
@@ -155,6 +271,45 @@ def series_errors(
     return mean_known(absolute_errors(truth, point), (1, 2)), mean_known(scaled, (1, 2))
 
 
+def dynamics_errors(
+    truth: FloatArray, point: FloatArray, periods: FloatArray | None
+) -> tuple[DynamicsErrors, FloatArray]:
+    """All measures of dynamics of one forecaster, and (H,) shares of series valid up to each step.
+
+    They are means over series; of amplitude errors it is the median over series and variables,
+    whose mean would be that of the few whose truth hardly moves.
+
+    Args:
+        periods: (n,) in steps, NaN without one; None where nobody looked.
+    """
+    if periods is None:
+        periods = np.full(len(truth), np.nan)
+    # values of 1e99 beside such of 1e-300 give an infinity, which is no number in the end
+    with np.errstate(over="ignore", invalid="ignore"):
+        steps = dynamics.valid_steps(truth, point)
+        amplitudes = dynamics.amplitude_errors(truth, point)
+        means = {
+            "valid_steps": steps,
+            "valid_periods": steps / periods,
+            "phase_error": dynamics.phase_errors(truth, point, periods),
+            "spectrum_distance": dynamics.spectrum_distances(truth, point),
+            "state_divergence": dynamics.state_divergences(truth, point),
+        }
+    numbers = {name: float(mean_known(values)) for name, values in means.items()}
+    is_valid = np.where(
+        np.isnan(steps)[:, None], np.nan, steps[:, None] > np.arange(truth.shape[1])
+    )
+    return DynamicsErrors(**numbers, amplitude_error=_median(amplitudes)), mean_known(
+        is_valid, (0,)
+    )
+
+
+def _median(values: FloatArray) -> float:
+    """The median of what is known; NaN where nothing is."""
+    known = values[~np.isnan(values)]
+    return float(np.median(known)) if len(known) else math.nan
+
+
 def score(
     truth: FloatArray,
     point: FloatArray,
@@ -208,14 +363,12 @@ def score(
         "mase": scaled_errors(truth, point, history, periods),
         "crps": crps,
     }
-    series_mae = mean_known(errors, (1, 2))
-    known_mae = series_mae[~np.isnan(series_mae)]
     season = None if periods is None else mean_known(periods, (1,))
-    dynamics, valid_by_step = dynamics_errors(truth, point, season)
+    of_dynamics, valid_by_step = dynamics_errors(truth, point, season)
     return Scores(
         **_means(of_values, (0, 1, 2)),
-        median_series_mae=float(np.median(known_mae)) if len(known_mae) else math.nan,
-        **dynamics.model_dump(),
+        median_series_mae=_median(mean_known(errors, (1, 2))),
+        **of_dynamics.model_dump(),
         valid_by_step=valid_by_step.tolist(),
         coverage=coverage,
         per_variable=_means(of_values, (0, 1)),

@@ -7,14 +7,11 @@ not NaN: nothing is left out to make a score look better.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
 from lvlora.data.dataset import FloatArray
 from lvlora.data.gaps import mean_known
-from lvlora.data.metrics import DynamicsErrors
 
 VALID_UNTIL = 30.0
 """sMAPE, 0 … 100, up to which a step of a forecast is valid (Zhang & Gilpin 2024)."""
@@ -30,40 +27,6 @@ _PSEUDO_COUNT = 1e-5
 _MARGIN = 0.1
 _STILL = 1e-9
 _BY_CHANCE = 0.25
-
-
-def dynamics_errors(
-    truth: FloatArray, point: FloatArray, periods: FloatArray | None
-) -> tuple[DynamicsErrors, FloatArray]:
-    """All measures of one forecaster, and (H,) shares of series that are valid up to each step.
-
-    They are means over series; of `amplitude_errors` it is the median over series and variables,
-    whose mean would be that of the few whose truth hardly moves.
-
-    Args:
-        periods: (n,) in steps, NaN without one; None where nobody looked.
-    """
-    known_periods = np.full(len(truth), np.nan) if periods is None else periods
-    horizon = truth.shape[1]
-    # values of 1e99 beside such of 1e-300 give an infinity, which is no number in the end
-    with np.errstate(over="ignore", invalid="ignore"):
-        steps = valid_steps(truth, point)
-        amplitudes = amplitude_errors(truth, point)
-        phases = phase_errors(truth, point, known_periods)
-        spectra = spectrum_distances(truth, point)
-        states = state_divergences(truth, point)
-    scored = steps[~np.isnan(steps)]
-    swinging = amplitudes[~np.isnan(amplitudes)]
-    reached = scored[:, None] > np.arange(horizon)
-    errors = DynamicsErrors(
-        valid_steps=float(mean_known(steps)),
-        valid_periods=float(mean_known(steps / known_periods)),
-        amplitude_error=float(np.median(swinging)) if len(swinging) else math.nan,
-        phase_error=float(mean_known(phases)),
-        spectrum_distance=float(mean_known(spectra)),
-        state_divergence=float(mean_known(states)),
-    )
-    return errors, reached.mean(axis=0) if len(scored) else np.full(horizon, np.nan)
 
 
 def valid_steps(truth: FloatArray, point: FloatArray) -> FloatArray:

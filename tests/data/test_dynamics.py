@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from scipy import signal
 from scipy.ndimage import gaussian_filter1d
 
-from lvlora.data.metrics.dynamics import (
+from lvlora.data.dynamics import (
     amplitude_errors,
-    dynamics_errors,
     phase_errors,
     spectrum_distances,
     state_divergences,
     valid_steps,
 )
+from lvlora.data.metrics import dynamics_errors
 
 Array = NDArray[np.float64]
 
