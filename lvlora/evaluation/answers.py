@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 
 from lvlora import durable
 from lvlora.answers import Answer, Number, Price, Shape
-from lvlora.data.metrics import Difference, Interval, Metric, Scores
+from lvlora.data.answers import Difference, Interval, Metric, Scores
 from lvlora.errors import DataError, SettingsError, meant
 from lvlora.forecast.answers import PartsFacts
 from lvlora.runs import EVALUATION

@@ -14,9 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from lvlora.data.answers import Difference, Interval
 from lvlora.data.dataset import FloatArray
 from lvlora.data.gaps import mean_known
-from lvlora.data.metrics import Difference, Interval, absolute_errors
+from lvlora.data.metrics import absolute_errors
 from lvlora.evaluation.protocol import Task
 from lvlora.evaluation.scores import Entry
 from lvlora.forecast.rivals.naive import LastValue, SeasonalNaive

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lvlora import numbers
+from lvlora.data.answers import Difference, DynamicsErrors, Errors, Interval, metrics_of
 from lvlora.data.dates import Calendar
-from lvlora.data.metrics import Difference, DynamicsErrors, Errors, Interval, metrics_of
 from lvlora.errors import DataError
 from lvlora.evaluation.answers import (
     AGAIN,

@@ -12,17 +12,10 @@ import numpy as np
 
 from lvlora import __version__
 from lvlora.answers import NOTHING
+from lvlora.data.answers import Difference, DynamicsErrors, Errors, Interval
 from lvlora.data.dataset import FloatArray
 from lvlora.data.files.csv import csv_text
-from lvlora.data.metrics import (
-    Difference,
-    DynamicsErrors,
-    Errors,
-    Interval,
-    central_levels,
-    of_samples,
-    scale_spread,
-)
+from lvlora.data.metrics import central_levels, of_samples, scale_spread
 from lvlora.data.periods import seasons_used
 from lvlora.evaluation.answers import (
     ClusterSize,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lvlora.answers import Answer, Count, Estimate, Number, Price, Shape
-from lvlora.data.metrics import Errors
+from lvlora.data.answers import Errors
 
 
 class ModelFacts(Shape):

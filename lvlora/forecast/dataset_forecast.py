@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lvlora import output_files
+from lvlora.data.answers import Errors, Scores
 from lvlora.data.dataset import Dataset, FloatArray, Series
 from lvlora.data.dates import written
 from lvlora.data.files.csv import csv_text
-from lvlora.data.metrics import Errors, Scores, score
+from lvlora.data.metrics import score
 from lvlora.data.periods import seasons_of, seasons_used
 from lvlora.data.splits import cut
 from lvlora.errors import DataError

@@ -10,8 +10,8 @@ import numpy as np
 
 from lvlora import numbers
 from lvlora.answers import Estimate
+from lvlora.data.answers import METRICS
 from lvlora.data.dates import text_of, written
-from lvlora.data.metrics import METRICS
 from lvlora.forecast.answers import (
     EnsembleMember,
     ForecastPrice,

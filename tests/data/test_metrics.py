@@ -11,10 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.metrics import mean_absolute_error, mean_squared_error, root_mean_squared_error
 
+from lvlora.data.answers import METRICS, DynamicsErrors, Errors
 from lvlora.data.metrics import (
-    METRICS,
-    DynamicsErrors,
-    Errors,
     central_levels,
     crps_from_samples,
     inside_interval,

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scored import score_rival
 
+from lvlora.data.answers import Interval
 from lvlora.data.dataset import Dataset, Series
-from lvlora.data.metrics import Interval
 from lvlora.evaluation.comparison import (
     by_series,
     compare,

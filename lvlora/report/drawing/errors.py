@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lvlora.data.metrics import METRICS
+from lvlora.data.answers import METRICS
 from lvlora.report.drawing import style
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import tiny_runs
 
+from lvlora.data.answers import DynamicsErrors
 from lvlora.data.dataset import Dataset, Series
-from lvlora.data.metrics import DynamicsErrors, dynamics_errors
+from lvlora.data.metrics import dynamics_errors
 from lvlora.data.splits import split_ids
 
 STEPS = ["--no-model", "--context", "30", "--horizon", "12", "--workers", "1", "--split", "train"]
