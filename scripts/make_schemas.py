@@ -31,8 +31,8 @@ from lvlora.flops.answers import (
 )
 from lvlora.forecast.answers import ForecastPrice, Forecasts, PanelForecasts
 from lvlora.model.export import Export
+from lvlora.model.tokenizing import Tokenize
 from lvlora.sweep.record import Sweep, SweepPlan
-from lvlora.text.document import Tokenize
 from lvlora.train.record import Report, Train, TrainPlan
 
 ANSWERS: dict[str, type[Answer]] = {

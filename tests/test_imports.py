@@ -35,7 +35,7 @@ ROOMS: dict[str, set[str]] = {
     "data": set(),
     "flops": {"report"},
     "report": {"data"},
-    "text": {"data", "report"},
+    "text": {"data"},
     "model": {"data", "text", "flops", "report"},
     "forecast": _BELOW - {"forecast", "evaluation", "train"},
     "evaluation": _BELOW - {"evaluation", "train"},

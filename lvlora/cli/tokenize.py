@@ -30,11 +30,10 @@ def tokenize(settings: TokenizeSettings, context: CommandContext) -> None:
     chosen = dataset.named(settings.series or [dataset.series[0].id])
     source = resolve(settings.model, settings.revision)
     from lvlora.model import tokenizing
-    from lvlora.text.document import document
     from lvlora.text.scaling import rounding_sentence
 
     answer = tokenizing.tokenize(dataset, chosen, settings, source)
-    output.report(answer, lambda: document(answer))
+    output.report(answer, lambda: tokenizing.document(answer))
     loss = rounding_sentence(answer.scale.lost, answer.decimals, answer.variables)
     if loss:
         output.warning(loss)
