@@ -9,7 +9,7 @@ Begin with `dataset`: its `Series` and `Dataset` are what every room passes arou
 - `simulate` makes predator-prey trajectories, and some that are like others
 - `splits` says which series train, validate and test, and what a forecaster sees of one
 - `periods`: peaks, periods and seasons; `analysis`: everything that `lvlora analyze` reports
-- `metrics`: errors and scores of samples; `dynamics`: whether a forecast moves as the truth does
+- `metrics`: errors, scores of samples, dynamics
 
 Nothing here knows of text, tokens or torch.
 """

@@ -284,9 +284,8 @@ class Errors(Shape):
 class DynamicsErrors(Shape):
     """Measures of dynamics that are one number; None where nothing is defined.
 
-    A measure is added here and in
-    `metrics.dynamics_errors`; tables, figures, files and answers have it
-    then.
+    A measure is added here and in `metrics.dynamics_errors`; tables, figures, files and answers
+    have it then.
     """
 
     valid_steps: Annotated[Number, Metric("valid steps", "valid steps", more_is_better=True)]

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from lvlora.data.answers import Difference, Interval
 from lvlora.data.dataset import FloatArray
 from lvlora.data.gaps import mean_known
-from lvlora.data.metrics import absolute_errors
 from lvlora.evaluation.protocol import Task
 from lvlora.evaluation.scores import Entry
 from lvlora.forecast.rivals.naive import LastValue, SeasonalNaive
@@ -110,7 +109,7 @@ def by_cluster(entries: Sequence[Entry], task: Task, clusters: Mapping[str, str]
     labels = np.array([clusters[name] for name in task.of_series])
     sizes = dict(Counter(sorted(labels.tolist())).most_common())
     for entry in entries:
-        errors = absolute_errors(task.truth, entry.point)
+        errors = np.abs(task.truth - entry.point)
         entry.add(per_cluster={n: float(mean_known(errors[labels == n])) for n in sizes})
     return sizes
 
