@@ -22,7 +22,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,27 +134,6 @@ class Grammar:
         return cls(codec, tuple(signs), max_integer_digits=longest + 2)
 
 
-class _Edge(NamedTuple):
-    """Tokens that lead from one state to another, of which all end a number or none."""
-
-    to: int
-    ends_number: bool
-    only: int
-    """The token, where it is one; -2 where they are several."""
-
-
-def _edges(row: Ints, ends_number: Bools) -> list[_Edge]:
-    legal = np.flatnonzero(row != ILLEGAL)
-    keys, first, counts = np.unique(
-        2 * row[legal] + ends_number[legal], return_index=True, return_counts=True
-    )
-    only = np.where(counts == 1, legal[first], -2)
-    return [
-        _Edge(key // 2, bool(key % 2), token)
-        for key, token in zip(keys.tolist(), only.tolist(), strict=True)
-    ]
-
-
 @dataclass(frozen=True, eq=False)
 class Spelling:
     """A grammar's automaton over tokens. State 0 begins a step.
@@ -199,54 +177,36 @@ class Spelling:
     @cached_property
     def longest_number(self) -> int:
         """Tokens of the longest number, its separator included."""
-        return self._most(np.ones(len(self.transitions), dtype=np.int64))
+        return self._most(np.ones(self.transitions.shape, dtype=np.int64))
 
     @cached_property
     def most_choices(self) -> int:
         """Choices of the number with most: what is forced is none, nor is a guess that is right."""
-        return self._most((self.forced < 0).astype(np.int64), right_guesses=True)
+        costs = np.repeat(self.forced[:, None] < 0, len(self.tokens), axis=1).astype(np.int64)
+        guessed = np.flatnonzero(self.guess >= 0)
+        costs[guessed, self.guess[guessed]] = 0
+        return self._most(costs)
 
     @cached_property
     def widest(self) -> int:
         """Tokens that follow from one choice: itself, what it forces, and what is guessed then."""
-        ahead: dict[int, int] = {}
+        forced = np.flatnonzero(self.forced >= 0)
+        after = self.transitions[forced, self.forced[forced]]
+        ahead = (self.guess >= 0).astype(np.int64)
+        while np.any(ahead[forced] != 1 + ahead[after]):
+            ahead[forced] = 1 + ahead[after]
+        chosen = self.transitions[self.forced < 0]
+        return 1 + int(ahead[chosen[chosen != ILLEGAL]].max())
 
-        def behind(state: int) -> int:
-            if state not in ahead:
-                token = int(self.forced[state])
-                ahead[state] = (
-                    int(self.guess[state] >= 0)
-                    if token < 0
-                    else 1 + behind(int(self.transitions[state, token]))
-                )
-            return ahead[state]
-
-        choices = np.flatnonzero(self.forced < 0)
-        return 1 + max(behind(edge.to) for state in choices for edge in self._edges[state])
-
-    @cached_property
-    def _edges(self) -> list[list[_Edge]]:
-        return [_edges(row, self.ends_number) for row in self.transitions]
-
-    def _most(self, costs: Ints, *, right_guesses: bool = False) -> int:
-        """The largest sum of costs (of a token of each state) on the way through a number.
-
-        Args:
-            right_guesses: a token that is guessed costs nothing.
-        """
-        most: dict[int, int] = {}
-
-        def of(state: int) -> int:
-            if state not in most:
-                most[state] = max(
-                    (0 if right_guesses and edge.only == self.guess[state] else int(costs[state]))
-                    + (0 if edge.ends_number else of(edge.to))
-                    for edge in self._edges[state]
-                )
-            return most[state]
-
-        ends = (edge.to for edges in self._edges for edge in edges if edge.ends_number)
-        return max(of(state) for state in {START, *ends})
+    def _most(self, costs: Ints) -> int:
+        """The largest sum of costs, of a token in each state, on the way through a number."""
+        most, longer = np.full(len(costs), -1), np.zeros(len(costs), dtype=np.int64)
+        while np.any(most != longer):
+            most = longer
+            ahead = np.where(self.ends_number, 0, most[self.transitions])
+            longer = np.where(self.legal, costs + ahead, 0).max(axis=1)
+        ends = self.transitions[self.legal & self.ends_number]
+        return int(longer[[START, *np.unique(ends)]].max())
 
     def walk(self, spelled: list[int], state: int = START) -> int:
         """The state after tokens; `ILLEGAL` as soon as one is not legal."""
@@ -270,29 +230,17 @@ def spelling(grammar: Grammar, tokens: tuple[str, ...] = tuple(SYMBOLS)) -> Spel
         state, *threats = states[len(rows)]
         legal, following = tree.ways_on(grammar.transitions, state, threats)
         row = np.full(len(tokens), ILLEGAL, dtype=np.int64)
-        distinct, inverse = _distinct(following)
+        distinct, inverse = np.unique(following, axis=1, return_inverse=True)
         at = []
-        for key in distinct:
+        for after, *nodes in distinct.T.tolist():
+            key = (after, *(node for node in nodes if node >= 0))
             if key not in places:
                 places[key] = len(states)
                 states.append(key)
             at.append(places[key])
-        row[legal] = np.array(at, dtype=np.int64)[inverse]
+        row[legal] = np.array(at, dtype=np.int64)[inverse.ravel()]
         rows.append(row)
     return _alive(grammar, tokens, np.stack(rows), np.array([key[0] for key in states]))
-
-
-def _distinct(following: Ints) -> tuple[list[tuple[int, ...]], Ints]:
-    """The distinct columns of (state; threats or -1), without the -1, and which each column is."""
-    if not following.size:
-        return [], np.empty(0, dtype=np.int64)
-    order = np.lexsort(following)
-    ordered = following[:, order]
-    new = np.concatenate([[True], (ordered[:, 1:] != ordered[:, :-1]).any(axis=0)])
-    inverse = np.empty(len(order), dtype=np.int64)
-    inverse[order] = np.cumsum(new) - 1
-    keys = [(key[0], *(t for t in key[1:] if t >= 0)) for key in ordered[:, new].T.tolist()]
-    return keys, inverse
 
 
 @dataclass(frozen=True)
@@ -377,14 +325,14 @@ def _tree(tokens: tuple[str, ...]) -> _Tree:
 def _alive(grammar: Grammar, tokens: tuple[str, ...], transitions: Ints, states: Ints) -> Spelling:
     """Without the states from which a step can't be completed, and those that nothing leads to."""
     ends = np.array([token.endswith(STEP_SEPARATOR) for token in tokens])
-    edges = [_edges(row, ends) for row in transitions]
-    before: list[list[int]] = [[] for _ in edges]
-    for state, of_state in enumerate(edges):
-        for edge in of_state:
-            before[edge.to].append(state)
-    last = [s for s, of_state in enumerate(edges) if any(edge.ends_number for edge in of_state)]
+    following = [np.unique(row[row != ILLEGAL]).tolist() for row in transitions]
+    before: list[list[int]] = [[] for _ in following]
+    for state, after in enumerate(following):
+        for other in after:
+            before[other].append(state)
+    last = np.flatnonzero((transitions[:, ends] != ILLEGAL).any(axis=1)).tolist()
     alive = _reached(last, before)
-    kept = sorted(_reached([START], [[e.to for e in of if e.to in alive] for of in edges]))
+    kept = sorted(_reached([START], [[s for s in after if s in alive] for after in following]))
     # one more for what is illegal, which is -1
     places = np.full(len(states) + 1, ILLEGAL, dtype=np.int64)
     places[kept] = np.arange(len(kept))
