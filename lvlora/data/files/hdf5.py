@@ -39,8 +39,6 @@ _LAYOUT_HINT = (
     "itself; convert other layouts, or give a CSV."
 )
 _MAX_NAMES_BYTES = 200_000_000
-_BLOCK = 100_000
-"""Names that are read at a time."""
 _MAX_DEFLATE_RATIO = 1_100  # deflate cannot shrink by more than 1,032
 _LONGEST_DATE = 40
 
@@ -137,9 +135,7 @@ def _stored(
     return data
 
 
-def _names(
-    file: Any, item: Any, what: str, n_names: int, read: Callable[[slice], Any]
-) -> list[str]:
+def _names(file: Any, item: Any, what: str, n_names: int, read: Callable[[], Any]) -> list[str]:
     """Return distinct names in order, of a dataset or an attribute's id that isn't read yet.
 
     Text of variable length is refused: many names may share one long text, and HDF5 goes astray in
@@ -156,12 +152,11 @@ def _names(
     if n_names * item.dtype.itemsize > _MAX_NAMES_BYTES:
         raise _refusal(file, f"{what} has very long names")
     names: dict[str, None] = {}
-    for start in range(0, n_names, _BLOCK):
-        for text in _strings(read(slice(start, start + _BLOCK))):
-            check_name(text, f"name {len(names)} of {what}", file.filename)
-            if text in names:
-                raise _refusal(file, f"{what} has '{text}' twice")
-            names[text] = None
+    for item in np.ravel(read()):  # one by one: as many as may be there take much memory in a list
+        text = check_name(_text(item), f"name {len(names)} of {what}", file.filename)
+        if text in names:
+            raise _refusal(file, f"{what} has '{text}' twice")
+        names[text] = None
     return list(names)
 
 
@@ -171,20 +166,15 @@ def _variables(file: Any, data: Any) -> list[str]:
     if holder is None:
         numbered = [f"v{i + 1}" for i in range(n_variables)]
         return ["prey", "predator"] if n_variables == 2 else numbered
-    return _names(
-        file,
-        holder.get_id("variables"),
-        "the attribute variables",
-        n_variables,
-        lambda part: np.ravel(holder["variables"])[part],
-    )
+    item, what = holder.get_id("variables"), "the attribute variables"
+    return _names(file, item, what, n_variables, lambda: holder["variables"])
 
 
 def _ids(file: Any, chosen: str | None, n_series: int) -> list[str]:
     for name in ID_NAMES if chosen is None else [chosen]:
         data = _stored(file, name, (1,), "iuSO", "--id-column" if chosen else "")
         if data is not None:
-            return _names(file, data, f"/{name}", n_series, data.__getitem__)
+            return _names(file, data, f"/{name}", n_series, data.__array__)
     return [str(i) for i in range(n_series)]
 
 
@@ -208,7 +198,7 @@ def _times(
             raise _refusal(file, f"/{name} has texts longer than a date")
         texts = np.atleast_2d(data[...])
         there = texts != b""  # empty after the end of a shorter series
-        column = pandas.Series(_strings(texts[there]), range(1, there.sum() + 1), name=name)
+        column = pandas.Series(map(_text, texts[there]), range(1, there.sum() + 1), name=name)
         times: FloatArray = np.full(texts.shape, np.nan)
         times[there], calendar = read_times(column, np.nonzero(there)[0], file.filename)
     else:
@@ -229,12 +219,10 @@ def _times(
     return rows if len(rows) == n_series else rows * n_series, calendar, ()
 
 
-def _strings(raw: Any) -> list[str]:
-    """Names from bytes, strings or integers."""
-    return [
-        (item.decode("utf-8", errors="replace") if isinstance(item, bytes) else str(item)).strip()
-        for item in np.asarray(raw).ravel().tolist()
-    ]
+def _text(item: Any) -> str:
+    """The text of bytes or of an integer."""
+    text = item.decode("utf-8", errors="replace") if isinstance(item, bytes) else str(item)
+    return text.strip()
 
 
 def write_hdf5(
