@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from lvlora.text.alphabet import INDEX
+from lvlora.text.codec import INDEX
 from lvlora.text.grammar import ILLEGAL, START, Grammar
 
 

@@ -15,8 +15,7 @@ from lvlora.flops.shape import ModelShape
 from lvlora.forecast.pricing import Call as MadeCall
 from lvlora.forecast.pricing import PackedCall, Trace
 from lvlora.forecast.sampling import Sampling
-from lvlora.text.alphabet import SYMBOLS
-from lvlora.text.codec import Codec
+from lvlora.text.codec import SYMBOLS, Codec
 from lvlora.text.grammar import Grammar, spelling
 
 bound = programs.load("benchmarks/bound.py")

@@ -12,7 +12,7 @@ import torch
 from lvlora.model.catalogue import ModelSource
 from lvlora.model.devices import Placement
 from lvlora.model.loading import BaseModel, load
-from lvlora.text.alphabet import SYMBOLS
+from lvlora.text.codec import SYMBOLS
 
 CPU = Placement(torch.device("cpu"), torch.float32, "for tests")
 

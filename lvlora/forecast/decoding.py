@@ -36,8 +36,7 @@ from lvlora.model.head import NumericHead
 from lvlora.model.loading import BaseModel
 from lvlora.model.lora import largest_scaling, where_it_breaks
 from lvlora.model.native.engine import Engine
-from lvlora.text.alphabet import TokenAlphabet
-from lvlora.text.codec import STEP_SEPARATOR
+from lvlora.text.codec import STEP_SEPARATOR, TokenAlphabet
 from lvlora.text.grammar import START, Grammar, Spelling, spelling
 
 

@@ -17,8 +17,7 @@ from lvlora.data.dataset import FloatArray, Series
 from lvlora.data.gaps import are_even, at_times, n_short, note_on_filled, usual_step, without_short
 from lvlora.data.known import known_ahead
 from lvlora.forecast.forecaster import times_ahead
-from lvlora.text.alphabet import TokenAlphabet
-from lvlora.text.codec import VALUE_SEPARATOR, Codec
+from lvlora.text.codec import VALUE_SEPARATOR, Codec, TokenAlphabet
 from lvlora.text.grammar import Grammar
 from lvlora.text.scaling import Scale, rounding_losses, scale_for
 

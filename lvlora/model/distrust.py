@@ -24,7 +24,7 @@ from lvlora.errors import ModelError, reason
 from lvlora.flops.model_config import Token, Word, validated
 from lvlora.flops.shape import LINEARS, ModelShape
 from lvlora.model.catalogue import refuse_adapter
-from lvlora.text.alphabet import SYMBOLS
+from lvlora.text.codec import SYMBOLS
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"

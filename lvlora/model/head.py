@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from lvlora.model import llama
 from lvlora.model.cache import RowCache, transformers_cache
-from lvlora.text.alphabet import TokenAlphabet
+from lvlora.text.codec import TokenAlphabet
 
 
 class NumericHead(nn.Module):

@@ -28,7 +28,7 @@ from lvlora.model.distrust import check_files, check_sizes
 from lvlora.model.gguf import converted
 from lvlora.model.reading import is_as_it_is, is_plain, read_alphabet, read_model
 from lvlora.settings.base import NumberFormat
-from lvlora.text.alphabet import TokenAlphabet
+from lvlora.text.codec import TokenAlphabet
 
 _FEWEST_OF_LANGUAGE = 10_000
 """Tokens of the smallest vocabulary of a language model."""

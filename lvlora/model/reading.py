@@ -25,7 +25,7 @@ from lvlora.model.distrust import (
     weight_files,
 )
 from lvlora.model.llama import Llama
-from lvlora.text.alphabet import TokenAlphabet
+from lvlora.text.codec import TokenAlphabet
 
 _SPECIALITIES = (
     *("rope_scaling", "quantization_config", "partial_rotary_factor", "per_layer_config"),

@@ -20,8 +20,7 @@ from lvlora.model.loading import alphabet_of, load_tokenizer, number_format_of
 from lvlora.model.settings import TokenizeSettings
 from lvlora.report.document import Block, Cell, Document, Section, Table
 from lvlora.text import scaling
-from lvlora.text.alphabet import SYMBOLS, TokenAlphabet
-from lvlora.text.codec import Codec
+from lvlora.text.codec import SYMBOLS, Codec, TokenAlphabet
 
 _RULES = {
     "dataset": "of the data set: the {percentile:g}th percentile of the training part becomes "

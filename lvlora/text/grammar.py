@@ -26,8 +26,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from lvlora.text.alphabet import INDEX, SYMBOLS
-from lvlora.text.codec import MINUS, POINT, STEP_SEPARATOR, VALUE_SEPARATOR, Codec
+from lvlora.text.codec import INDEX, MINUS, POINT, STEP_SEPARATOR, SYMBOLS, VALUE_SEPARATOR, Codec
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from lvlora.data.dataset import Dataset, Series
 from lvlora.data.gaps import n_short, without_short
 from lvlora.errors import DataError
-from lvlora.text.alphabet import Ids, TokenAlphabet
-from lvlora.text.codec import VALUE_SEPARATOR, Codec
+from lvlora.text.codec import VALUE_SEPARATOR, Codec, Ids, TokenAlphabet
 from lvlora.text.scaling import Scale, of_beginning, of_dataset
 
 Marks = NDArray[np.bool_]

@@ -25,7 +25,7 @@ from lvlora.forecast.widths import Widths
 from lvlora.model import adapters, lora
 from lvlora.model.head import NumericHead, cap, decoder_of, final_softcap_of, head_of, untie_head
 from lvlora.model.loading import BaseModel, load
-from lvlora.text.alphabet import TokenAlphabet
+from lvlora.text.codec import TokenAlphabet
 from lvlora.text.scaling import sizes_of
 from lvlora.text.windows import IGNORED, Batch
 from lvlora.train import half_activations

@@ -21,7 +21,7 @@ from lvlora.model import attention
 from lvlora.model.cache import RowCache
 from lvlora.model.head import NumericHead, cache_argument
 from lvlora.model.lora import LoraPlan, inject
-from lvlora.text.alphabet import SYMBOLS, TokenAlphabet
+from lvlora.text.codec import SYMBOLS, TokenAlphabet
 from lvlora.text.windows import Batch
 from lvlora.train.loop import Objective
 

@@ -1,7 +1,7 @@
 """A tokenizer of numbers and nothing else, as the bundled model has one.
 
 It has a token for each symbol of the numeric alphabet and a start, and any others of several
-symbols (a number with its separator, say). Texts are spelled as `lvlora.text.alphabet` spells
+symbols (a number with its separator, say). Texts are spelled as `lvlora.text.codec` spells
 them: from the left, the longest token first.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lvlora.text.alphabet import SYMBOLS, TokenAlphabet
+from lvlora.text.codec import SYMBOLS, TokenAlphabet
 
 START_TOKEN = "<s>"
 START_ID = len(SYMBOLS)

@@ -11,8 +11,7 @@ import numeric_tokenizer as tokenizer
 import numpy as np
 from spellings import VOCABULARIES, Vocabulary
 
-from lvlora.text.alphabet import TokenAlphabet
-from lvlora.text.codec import Codec
+from lvlora.text.codec import Codec, TokenAlphabet
 from lvlora.text.windows import Batch, collate
 
 POSITIONS = 4096

@@ -12,7 +12,7 @@ from lvlora.flops.catalogue import find_shape
 from lvlora.flops.executed import Head
 from lvlora.flops.settings import FlopsSettings
 from lvlora.flops.shape import ALPHABET_ROWS, Lora
-from lvlora.text.alphabet import SYMBOLS
+from lvlora.text.codec import SYMBOLS
 from lvlora.train.settings import TrainSettings
 
 QWEN = find_shape("qwen2.5-0.5b")

@@ -11,7 +11,7 @@ from lvlora.flops.catalogue import find_shape
 from lvlora.flops.executed import Head
 from lvlora.flops.shape import LINEARS, Lora, ModelShape
 from lvlora.model.catalogue import BUNDLED
-from lvlora.text.alphabet import SYMBOLS
+from lvlora.text.codec import SYMBOLS
 from lvlora.train.measurement import build_model, count, generation, put_lora, train_step
 
 ROWS = len(SYMBOLS)

@@ -18,8 +18,7 @@ from lvlora.forecast.pricing import Trace
 from lvlora.forecast.sampling import Sampling, choose
 from lvlora.model.cache import RowCache
 from lvlora.model.native.engine import Engine
-from lvlora.text.alphabet import INDEX, SYMBOLS
-from lvlora.text.codec import Codec
+from lvlora.text.codec import INDEX, SYMBOLS, Codec
 from lvlora.text.grammar import START, Grammar, spelling
 
 GREEDY = Sampling(greedy=True)

@@ -16,8 +16,7 @@ from lvlora.forecast.decoding import Decoder, Prompt
 from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.pricing import Trace
 from lvlora.forecast.sampling import Sampling
-from lvlora.text.alphabet import SYMBOLS
-from lvlora.text.codec import Codec
+from lvlora.text.codec import SYMBOLS, Codec
 from lvlora.text.grammar import START, Grammar, spelling
 from lvlora.text.scaling import Scale
 

@@ -18,8 +18,7 @@ from lvlora.forecast.language_model import LanguageModel
 from lvlora.forecast.likelihood import negative_log_likelihood
 from lvlora.forecast.pricing import Trace
 from lvlora.forecast.sampling import Sampling
-from lvlora.text.alphabet import SYMBOLS, TokenAlphabet
-from lvlora.text.codec import Codec
+from lvlora.text.codec import SYMBOLS, Codec, TokenAlphabet
 from lvlora.text.grammar import START, Grammar, spelling
 from lvlora.text.scaling import Scale
 

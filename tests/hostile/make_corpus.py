@@ -68,7 +68,7 @@ def _parquet() -> None:
 def _gguf() -> None:
     import tiny_models
 
-    from lvlora.text.alphabet import SYMBOLS
+    from lvlora.text.codec import SYMBOLS
 
     file = _folder("gguf") / "tiny.gguf"
     sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1}

@@ -5,7 +5,7 @@ import tiny_models
 import torch
 
 from lvlora.model.head import NumericHead, decoder_of, embedding_of, head_of, is_tied, untie_head
-from lvlora.text.alphabet import SYMBOLS, TokenAlphabet
+from lvlora.text.codec import SYMBOLS, TokenAlphabet
 
 SHUFFLED = TokenAlphabet((33, 2, 38, 7, 19, 0, 25, 11, 30, 4, 39, 16, 22, 9, 28))
 

@@ -21,7 +21,7 @@ from lvlora.model.loading import (
     weights_sha256,
 )
 from lvlora.model.reading import read_alphabet
-from lvlora.text.alphabet import SYMBOLS
+from lvlora.text.codec import SYMBOLS
 
 
 def refused(folder: Path, message: str | None = None) -> ModelError:

@@ -8,8 +8,7 @@ from grammars import walk
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from lvlora.text.alphabet import INDEX, SYMBOLS, TokenAlphabet
-from lvlora.text.codec import STEP_SEPARATOR, Codec
+from lvlora.text.codec import INDEX, STEP_SEPARATOR, SYMBOLS, Codec, TokenAlphabet
 from lvlora.text.grammar import ILLEGAL, START, Grammar, Spelling, spelling
 
 

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvlora.data.dataset import Dataset, Series
-from lvlora.text.alphabet import TokenAlphabet
-from lvlora.text.codec import Codec
+from lvlora.text.codec import Codec, TokenAlphabet
 from lvlora.text.scaling import Scale
 from lvlora.text.windows import IGNORED, Windows, tokenize_series
 

@@ -135,21 +135,21 @@ def _stored(
     return data
 
 
-def _names(file: Any, item: Any, what: str, n_names: int, read: Callable[[], Any]) -> list[str]:
+def _names(file: Any, stored: Any, what: str, n_names: int, read: Callable[[], Any]) -> list[str]:
     """Return distinct names in order, of a dataset or an attribute's id that isn't read yet.
 
     Text of variable length is refused: many names may share one long text, and HDF5 goes astray in
     a damaged store of them.
     """
-    n_stored = 0 if item.shape is None else math.prod(item.shape)
+    n_stored = 0 if stored.shape is None else math.prod(stored.shape)
     if n_stored != n_names:
         raise _refusal(file, f"{what} has {n_stored:,} names instead of {n_names:,}")
-    if item.dtype.kind == "O":
+    if stored.dtype.kind == "O":
         raise DataError(
             f"{file.filename}: {what} has texts of variable length",
             'Write them in a fixed length: numpy.array(names, dtype="S").',
         )
-    if n_names * item.dtype.itemsize > _MAX_NAMES_BYTES:
+    if n_names * stored.dtype.itemsize > _MAX_NAMES_BYTES:
         raise _refusal(file, f"{what} has very long names")
     names: dict[str, None] = {}
     for item in np.ravel(read()):  # one by one: as many as may be there take much memory in a list

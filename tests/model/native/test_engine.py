@@ -19,7 +19,7 @@ from lvlora.model.head import NumericHead
 from lvlora.model.llama import Llama
 from lvlora.model.native import building
 from lvlora.model.native.engine import PAGE, Engine, Row, in_pages
-from lvlora.text.alphabet import TokenAlphabet
+from lvlora.text.codec import TokenAlphabet
 
 VOCABULARY = 40
 ALPHABET = TokenAlphabet(tuple(range(20, 35)), 1)
