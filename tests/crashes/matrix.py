@@ -33,6 +33,7 @@ from crashes.points import Points
 from lvlora.answers import Price
 from lvlora.cli.program.app import main as lvlora
 from lvlora.flops.ledger import Ledger
+from lvlora.report.page import PAGE
 
 MODEL = ["--model", "model", "--dtype", "float32", "--threads", "1"]
 TRAIN = [
@@ -425,11 +426,12 @@ def warm_up() -> None:
 
     import lvlora.evaluation.evaluate as evaluation_page
     import lvlora.sweep.search as sweep_search
-    import lvlora.train.document as run_page
+    from lvlora.train import document, fine_tune
 
     # Optuna takes a dead process's lock away after 30 s; the same happens here after one
     JournalFileOpenLock.__init__.__defaults__ = (1,)
-    run_page.draw_run = lambda folder: []
+    for module in (document, fine_tune):
+        module.draw_run = lambda folder: [folder / PAGE]
     evaluation_page.draw_evaluation = lambda folder, record: []
     sweep_search.write_page = lambda path, *args: [path]
     random.seed(0)

@@ -38,7 +38,7 @@ def test_damage_to_any_file_of_a_run_is_noticed_or_harmless(
 ):
     """A run that goes on either ends byte-equal or says which file kept it from that."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("lvlora.train.fine_tune.draw_run", lambda folder: [])
+    monkeypatch.setattr("lvlora.train.fine_tune.draw_run", lambda folder: [folder / "report.html"])
     tiny_runs.write_csv(tmp_path / "data.csv", tiny_runs.dataset())
     flags = tiny_runs.flags(tiny_folder("qwen2"), Path("runs"))
     assert run_lvlora(["train", "data.csv", *flags, "--out", "whole"]).exit_code == 0
