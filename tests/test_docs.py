@@ -275,6 +275,14 @@ def test_the_rooms_are_as_contributing_draws_them():
     assert set(re.findall(r"\b(\w+)/", "\n".join(picture))) == folders
 
 
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_files_that_a_page_names_are_there(page):
+    """Those of the tests, scripts, benchmarks and the package, by their paths from the root."""
+    text = page.read_text(encoding="utf-8")
+    named = set(re.findall(r"\b(?:tests|scripts|benchmarks|lvlora)/[\w/.-]+\.(?:py|toml)\b", text))
+    assert not [path for path in named if not (ROOT / path).is_file()]
+
+
 def test_what_contributing_names_is_there():
     """Files and folders by their paths, verbs in their modules, answers in their rooms."""
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")

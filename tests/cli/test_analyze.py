@@ -31,6 +31,14 @@ def test_json(run_lvlora, data):
     assert split["train"] + split["validation"] + split["test"] == 12
 
 
+def test_tables_fit_and_show_what_matters(run_lvlora, data):
+    ran = run_lvlora(["analyze", data, "--clusters", "3"], code=0)
+    assert max(map(len, ran.stdout.splitlines())) <= 80 + len(str(data))
+    for word in ("prey", "predator", "oscillation", "Silhouette", "Split (seed 0)", "follow"):
+        assert word in ran.stdout
+    assert f"lvlora baseline {data}" in ran.stderr
+
+
 def test_a_table_from_standard_input(run_lvlora):
     ran = run_lvlora(["analyze", "-", "--json"], input=CSV, code=0)
     assert ran.json["periods"]["prey"]["mean_time"] == pytest.approx(10)

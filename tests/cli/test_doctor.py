@@ -34,9 +34,9 @@ def test_a_good_installation(run_lvlora, healthy):
     ran = run_lvlora(["doctor"], code=0)
     assert "torch" in ran.stdout
     assert "Next: lvlora train" in ran.stderr
-    checks = {
-        check["name"]: check for check in run_lvlora(["doctor", "--json"], code=0).json["checks"]
-    }
+    answer = run_lvlora(["doctor", "--json"], code=0).json
+    assert (answer["schema_version"], answer["healthy"]) == (1, True)
+    checks = {check["name"]: check for check in answer["checks"]}
     assert list(checks) == "packages processor decoder GPU memory disk models".split()
     assert all(check["status"] in ("ok", "note") and check["found"] for check in checks.values())
     assert "bundled" in checks["models"]["found"]

@@ -23,6 +23,14 @@ def test_the_golden_numbers(run_lvlora):
     assert executed["forward"] + executed["backward"] == executed["training_step"]
 
 
+def test_the_table_shows_the_same_numbers(run_lvlora):
+    ran = run_lvlora(["flops", "--budget", "1e17"], code=0)
+    for shown in ("6,778,055,271,120", "3,202,486,370,304", "540,672", "31,225", "lora.q_proj"):
+        assert shown in ran.stdout
+    assert max(map(len, ran.stdout.splitlines())) <= 80
+    assert "lvlora train --budget 1e17" in ran.stderr
+
+
 def test_values_compared(run_lvlora):
     args = ["flops", "--vary", "rank=2,4,8", "--budget", "1e17"]
     ran = run_lvlora([*args, "--json"])

@@ -64,6 +64,17 @@ def test_what_is_held_out_is_forecast_and_compared(run_lvlora, words):
     assert "scores" not in without
 
 
+def test_drawn_futures_are_those_of_the_median(run_lvlora, words):
+    words = ["forecast", *words, "--horizon", "3", "--samples-out", "s.csv", "--json"]
+    ran = run_lvlora(words, code=0)
+    rows = _rows("s.csv")
+    assert [r["id"] for r in rows] == ["s0"] * 12 + ["s1"] * 12
+    assert [r["time"] for r in rows] == ["12", "13", "14"] * 8
+    drawn = np.array([float(r["prey"]) for r in rows]).reshape(2, 4, 3)
+    for samples, series in zip(drawn, ran.json["series"], strict=True):
+        assert np.median(samples, axis=0).tolist() == series["variables"]["prey"]["median"]
+
+
 def test_plain_forecasters_stand_beside_the_model(run_lvlora, words, every_rival):
     ran = run_lvlora(["forecast", *words, "--holdout", "3", "--json"])
     rivals = {r["name"]: r for r in ran.json["scores"]["rivals"]}

@@ -58,6 +58,13 @@ def test_the_figures_of_a_lone_series(run_lvlora, lone, model):
     assert got["start_token"] == {"id": 15, "token": "<s>"}
 
 
+def test_tables_have_all_of_it(run_lvlora, lone, model):
+    ran = run_lvlora(["tokenize", lone, "--model", model, "--steps", "2"], code=0)
+    for part in ("2 decimals", "the first 2 of 30 steps", "tokens a step"):
+        assert part in ran.stdout, part
+    assert f"lvlora train {lone}" in ran.stderr
+
+
 def test_the_scale_of_a_data_set_is_of_its_training_part(run_lvlora, many, model):
     got = run_lvlora(["tokenize", many, "--model", model, "--json"]).json
     dataset = read_dataset(many, InputSettings())

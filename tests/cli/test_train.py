@@ -66,6 +66,15 @@ def test_a_run_leaves_all_that_repeats_it(run_lvlora, place, made_figures):
     assert not Path("latest").exists()
 
 
+@pytest.mark.usefixtures("unbounded")
+def test_a_table_and_the_next_command(run_lvlora, place):
+    ran = run_lvlora(["train", "data.csv", *place], code=0)
+    assert "validation MAE" in ran.stdout
+    assert "FLOPs, executed" in ran.stdout
+    assert re.search(f"Next: lvlora evaluate .* --adapter {_only_run()}$", ran.stderr, re.MULTILINE)
+    assert "Traceback" not in ran.stderr
+
+
 def test_the_first_step_is_five_frames_below_the_command(run_lvlora, place, monkeypatch):
     """From cli/train.py to the loss of the first step; nothing is planned or loaded twice."""
     package, loss_sum, stacks = Path(lvlora.__file__).parent, Objective.loss_sum, []

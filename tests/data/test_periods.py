@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from scipy import signal
 
 from lvlora.data.gaps import interpolated
-from lvlora.data.periods import find_peaks, noise_level, phase_lags, seasons, whole_season
+from lvlora.data.periods import (
+    _smoothed,
+    find_peaks,
+    noise_level,
+    phase_lags,
+    seasons,
+    seasons_used,
+    whole_season,
+)
 from lvlora.evaluation import scores
 from lvlora.forecast.rivals import default_rivals
 
@@ -150,6 +158,12 @@ def test_a_period_under_noise(noise, n):
     assert np.median([f.confidence for f in result]) > 0.85
 
 
+def test_three_cycles_in_twenty_steps_without_noise():
+    assert drawn(lambda rng, time: sine(rng, time, 0.0, 6), 20)[0].period == pytest.approx(
+        6, rel=0.02
+    )
+
+
 CYCLES = {
     "fast": (150, 4, lambda rng, t: sine(rng, t, 0.3, 4)),
     "of a week": (150, 7, lambda rng, t: sine(rng, t, 0.3, 7)),
@@ -224,6 +238,35 @@ def test_the_noise_level(sd, uneven):
         time = np.cumsum(rng.uniform(0.3, 1.7, 2000))
     values = 3 * np.sin(time / 9) + sd * rng.normal(size=2000)
     assert noise_level(time, values) == pytest.approx(sd, rel=0.1)
+
+
+@pytest.mark.parametrize("period", [8, 10.3, 20])
+def test_smoothing_moves_no_peak_near_an_end(period):
+    inside = np.arange(-20.0, 80)
+    for delay in (0, 1, 2.4):
+        wave = np.cos(2 * np.pi * (inside - delay) / period)
+        whole, _ = _smoothed(wave, period / 2, (period, period))
+        part, _ = _smoothed(wave[20:60], period / 2, (period, period))
+        assert part == pytest.approx(whole[20:60], abs=0.01)
+
+
+def test_no_noise_in_what_is_smooth_or_short():
+    time = np.arange(200.0)
+    assert noise_level(time, np.sin(time / 3)) < 0.01
+    assert noise_level(time[:6], np.random.default_rng(0).normal(size=6)) == 0
+
+
+@pytest.mark.parametrize(
+    ("periods", "expected"),
+    [
+        ([[12.0], [12.0]], "12"),
+        ([[9.5, math.nan], [11.0, 10.0]], "9.5 to 11"),
+        ([[9.5], [math.nan]], "9.5; none in 1 of 2"),
+        ([[math.nan], [math.nan]], "none"),
+    ],
+)
+def test_periods_of_several_series_in_a_cell(periods, expected):
+    assert seasons_used(periods) == expected
 
 
 def test_a_season_that_is_given_needs_a_history_that_holds_it():

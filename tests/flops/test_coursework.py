@@ -1,5 +1,6 @@
 import dataclasses
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +20,23 @@ def test_generation_with_a_cache_is_433_times_cheaper():
     assert round(recomputed / cached) == 433
     assert round(150 * cached / 1e17 * 100, 3) == 0.146
     assert round(150 * recomputed / 1e17 * 100) == 63
+
+
+@pytest.mark.parametrize(
+    ("batch", "rank", "forward", "step"),
+    [
+        (1, 0, 564_111_472_880, 1_692_334_418_640),
+        (1, 8, 564_837_939_440, 1_694_513_818_320),
+        (4, 8, 2_259_351_757_040, 6_778_055_271_120),
+    ],
+)
+def test_golden_numbers(batch, rank, forward, step):
+    lora = Lora.of(rank, ("q_proj", "v_proj"))
+    assert total(coursework.model_call(QWEN, batch, 512, lora=lora)) == forward
+    items = coursework.training_step(QWEN, batch, 512, lora)
+    assert total(items) == step
+    assert total(items, "forward") == forward
+    assert total(items, "backward") == 2 * forward
 
 
 class Meter:

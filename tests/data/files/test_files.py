@@ -134,6 +134,12 @@ def test_existing_files_are_kept_unless_told(tmp_path, two_series, suffix):
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
+def test_new_files_have_the_usual_permissions(tmp_path, two_series):
+    write_dataset(two_series, tmp_path / "f.csv")
+    (tmp_path / "usual").touch()
+    assert (tmp_path / "f.csv").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
 def test_a_full_disk_leaves_the_old_file(tmp_path, two_series, monkeypatch):
     path = tmp_path / "f.csv"
     path.write_text("old")
@@ -151,11 +157,17 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, two_series, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "problem"), [("f.xlsx", "suffix"), ("none/f.csv", "the folder .*none is not there")]
+    ("name", "error", "problem"),
+    [
+        ("f.xlsx", DataError, "suffix"),
+        ("none/f.csv", SettingsError, "the folder .*none is not there"),
+        ("d.csv", SettingsError, "no file to write to"),
+    ],
 )
-def test_refused_targets(tmp_path, two_series, name, problem):
-    with pytest.raises((DataError, SettingsError), match=problem):
-        write_dataset(two_series, tmp_path / name)
+def test_refused_targets(tmp_path, two_series, name, error, problem):
+    (tmp_path / "d.csv").mkdir()
+    with pytest.raises(error, match=problem):
+        write_dataset(two_series, tmp_path / name, overwrite=True)
 
 
 @pytest.mark.parametrize(
