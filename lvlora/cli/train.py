@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from lvlora.cli.program.context import CommandContext, next_command
 from lvlora.cli.program.from_settings import examples, settings_command
 from lvlora.cli.program.root import app
-from lvlora.cli.terminal.output import Output
 from lvlora.evaluation.settings import EvaluateSettings
 from lvlora.forecast.settings import ForecastSettings
 from lvlora.train.settings import TrainSettings
 
 if TYPE_CHECKING:
+    from lvlora.cli.terminal.output import Output
     from lvlora.train.plan import Plan
     from lvlora.train.record import Train
 
@@ -38,6 +38,7 @@ def train(settings: TrainSettings, context: CommandContext) -> None:
     Writes a run folder with the adapter (in PEFT's layout), the metrics of every step, the
     settings, figures and a report, and charges the ledger.
     """
+    from lvlora.cli.terminal.output import Output
     from lvlora.cli.terminal.progress import observer
     from lvlora.data.known import read_data
     from lvlora.train.document import plan_document

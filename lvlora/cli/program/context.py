@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lvlora import output_files
-from lvlora.cli.terminal.output import Output
 from lvlora.errors import SettingsError
 from lvlora.settings.base import Settings
 from lvlora.settings.fields import read_fields
 
 if TYPE_CHECKING:
+    from lvlora.cli.terminal.output import Output
     from lvlora.settings.configuration import Source
 
 CARRIED = (
@@ -47,6 +46,7 @@ class CommandContext:
         Raises:
             SettingsError: one can't be written, or two are the same.
         """
+        from lvlora import output_files
         from lvlora.flops.ledger import FILE_NAME
 
         spared: dict[str, Path | None] = {

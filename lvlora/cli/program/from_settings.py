@@ -18,7 +18,6 @@ from typer.core import TyperCommand
 
 from lvlora.cli.program.context import CommandContext
 from lvlora.cli.program.root import load_all, wants_debug
-from lvlora.cli.terminal.output import Output
 from lvlora.settings.base import Settings
 from lvlora.settings.configuration import misspelt_variables, resolve, to_toml
 from lvlora.settings.fields import Field, by_help, read_fields
@@ -91,6 +90,8 @@ def _call(
     common: Mapping[str, Any],
 ) -> None:
     """Find the settings of a call, and make it or print them."""
+    from lvlora.cli.terminal.output import Output  # completion prints no tables
+
     output = Output(bool(common["json"]), -1 if common["quiet"] else int(common["verbose"]))
     config = common["config"] or os.environ.get("LVLORA_CONFIG") or None
     has_variables = any(variable.startswith("LVLORA_") for variable in os.environ)
