@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pytest
 
 from lvlora.answers import Answer, Number, Shape
 
@@ -27,6 +28,12 @@ def test_what_is_not_finite_is_null():
 def test_what_was_not_asked_for_is_not_there_and_an_explicit_none_is():
     assert _Part(error=1.0).model_dump() == {"error": 1.0}
     assert _Part(error=1.0, asked=None).model_dump_json() == '{"error":1.0,"asked":null}'
+
+
+def test_an_unknown_key_and_a_wrong_type_are_refused():
+    for wrong in ({"error": 1.0, "new": 1}, {"error": "1"}, {"error": 1.0, "asked": 1.5}):
+        with pytest.raises(ValueError, match="validation error"):
+            _Part(**wrong)
 
 
 def test_the_version_comes_first_and_the_order_is_the_models():

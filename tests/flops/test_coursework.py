@@ -144,6 +144,16 @@ def test_generation_equals_a_count_by_hand(shape, batch, context, new, lora):
     assert total(coursework.decode(shape, batch, context, new, lora)) == written
 
 
+@pytest.mark.parametrize("name", ["qwen2.5-1.5b", "smollm2-135m", "qwen3-0.6b", "tinyllama-1.1b"])
+def test_known_models_equal_a_count_by_hand(name):
+    shape = find_shape(name)
+    lora = Lora.of(4, ("q_proj", "v_proj", "down_proj"))
+    expected = by_hand(shape, 2, 33, 33, 33, lora)
+    assert total(coursework.model_call(shape, 2, 33, lora=lora)) == expected
+    written = sum(by_hand(shape, 1, 1, attended, 1, lora) for attended in (41, 42, 43))
+    assert total(coursework.decode(shape, 1, 40, 3, lora)) == written
+
+
 def test_what_gemma_adds():
     plain = ModelShape("llama", 8, 12, 2, 4, 2, 5, 11, True)
     b, s = 2, 3

@@ -233,6 +233,14 @@ def test_rounding_floor_rounds_in_the_texts_units():
     assert np.allclose(rounded, [[1.0, 1.0], [np.nan, 2.0]], equal_nan=True)
 
 
+@pytest.mark.slow
+def test_long_histories_cost_no_more():
+    time = np.arange(3_010.0)
+    history = np.column_stack([wave(3_000, 15), wave(3_000, 15, 3)])
+    for rival in (*default_rivals()[:6], lotka_volterra()):
+        assert rival.forecast(time, history).shape == (10, 2)
+
+
 LIMITS = {
     "seasonal": (0.28, 0.16),
     "parroting": (0.20, 0.09),
