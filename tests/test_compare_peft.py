@@ -21,7 +21,7 @@ def args(tmp_path, tiny_folder):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # transformers' own, of its own parts
-def test_peft_and_its_trainer_go_the_same_way(args, tmp_path):
+def test_peft_and_its_trainer_go_the_same_way(args, tmp_path, real_figures):
     trained = {name: compare.train(name, args) for name in ("lvlora", "peft", "lvlora-numeric")}
     ours, theirs = trained["lvlora"]["losses"], trained["peft"]["losses"]
     assert len(ours) == len(theirs) == 5
