@@ -152,9 +152,9 @@ class ModelShape:
             ModelError: an unknown family, a missing key, or a value that is no size.
         """
         model_type = config.get("model_type")
-        if model_type not in FAMILIES:
+        if not isinstance(model_type, str) or model_type not in FAMILIES:
             raise ModelError(
-                f"{name}: model_type {model_type!r} is not supported",
+                f"{name}: model_type {repr(model_type)[:80]} is not supported",
                 f"Supported: {', '.join(FAMILIES)}.",
             )
         from lvlora.flops.model_config import CONFIG_HINT, ModelConfig, validated  # pydantic

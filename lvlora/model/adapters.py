@@ -204,7 +204,7 @@ def plan_from(config: Mapping[str, Any], folder: Path) -> tuple[lora.LoraPlan, b
     for key in sorted(config.keys() - HONOURED - HARMLESS):
         if config[key]:
             raise ModelError(
-                f"{folder}: the adapter uses {key[:80]}, which lvlora does not",
+                f"{folder}: the adapter uses {ascii(key[:80])[1:-1]}, which lvlora does not",
                 f"{_PLAIN} If it changes nothing that the adapter computes, delete it from "
                 f"{CONFIG}.",
             )
@@ -313,10 +313,11 @@ def read_info(folder: Path) -> AdapterInfo:
     plan, full_head = plan_from(config, folder)
     if facts.get("facts_sha256") not in (None, _hash_of(facts)):
         raise ModelError(f"{folder / FACTS}: is damaged, or was changed", _SAVED_AGAIN)
-    if "sha256" in facts:
+    hashes = facts.get("sha256")
+    if hashes is not None:
         for file in (folder / CONFIG, folder / WEIGHTS, folder / HEAD):
             sha256 = durable.sha256_of(file) if file.is_file() else None
-            if sha256 != facts["sha256"].get(file.name):
+            if sha256 != hashes.get(file.name):
                 raise ModelError(f"{file}: is not as {FACTS} was written with", _SAVED_AGAIN)
     return AdapterInfo(folder, config, facts, plan, full_head)
 

@@ -113,6 +113,7 @@ def test_gemma2_soft_caps_unless_switched_off():
     [
         ({"model_type": "gpt2"}, "gpt2"),
         ({"model_type": None}, "None"),
+        ({"model_type": ["x"]}, "model_type"),
         ({"hidden_size": None}, "hidden_size"),
         ({"hidden_size": -3}, "-3"),
         ({"hidden_size": True}, "hidden_size"),

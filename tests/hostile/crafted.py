@@ -356,6 +356,7 @@ def adapter_configs() -> Iterator[Case]:
         ("layers_to_transform", {"layers_to_transform": [0, "x"]}),
         ("layers_pattern", {"layers_pattern": "h"}),
         ("use_dora", {"use_dora": True}),
+        (r"task\x7ftype", {"task\x7ftype": "x"}),
         ("lora_bias", {"lora_bias": True}),
         ("bias", {"bias": "all"}),
         ("fan_in_fan_out", {"fan_in_fan_out": True}),
